@@ -1,0 +1,1 @@
+"""Trustworthy daily stock forecasts as Dagster assets."""

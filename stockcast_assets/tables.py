@@ -1,0 +1,209 @@
+"""The tables stockcast stores: one declaration each, and nothing else says what a table looks like.
+
+From a declaration come the DuckDB DDL, the BigQuery schema, Dagster's column metadata and the blocking
+checks (see `warehouse` and `assets`). Column types carry BigQuery's standard names.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal["STRING", "DATE", "TIMESTAMP", "FLOAT64", "INT64", "BOOL"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `required` forbids nulls, `ge`/`gt`/`le` bound the non-null values."""
+
+    name: str
+    type: ColumnType
+    description: str
+    required: bool = False
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its columns in stored order and the columns that identify a row."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)
+QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+
+
+def _session(description: str) -> Column:
+    return Column("date", "DATE", description, required=True)
+
+
+def _price(name: str, description: str) -> Column:
+    return Column(name, "FLOAT64", description, required=True, gt=0)
+
+
+_BARS = (
+    TICKER,
+    _session("Session the bar belongs to, in the exchange's own time zone"),
+    _price("open", "First price of the session, split-adjusted by the provider"),
+    _price("high", "Highest price of the session, split-adjusted"),
+    _price("low", "Lowest price of the session, split-adjusted"),
+    _price("close", "Last price of the session, split-adjusted"),
+    _price("adj_close", "Close adjusted for splits and dividends"),
+    Column("volume", "INT64", "Shares or units traded", required=True, ge=0),
+    Column("dividend", "FLOAT64", "Cash dividend with this ex-date, per share; 0 if none", True, ge=0),
+    Column("split_ratio", "FLOAT64", "New shares per old share with this ex-date; 1 if none", True, gt=0),
+    Column("source", "STRING", "Where the bar came from: sample, yahoo or csv", required=True),
+    Column("ingested_at", "TIMESTAMP", "When these values were first stored (UTC)", required=True),
+)
+
+PRICE_HISTORY = Table(
+    "price_history",
+    "Every daily bar before STOCKCAST_START_DATE, one key per ticker: the deep past costs one key, not thousands.",
+    _BARS,
+    ("ticker", "date"),
+)
+
+RAW_PRICES = Table(
+    "raw_prices",
+    "Daily OHLCV bars as the provider reports them, one key per ticker and session.",
+    _BARS,
+    ("ticker", "date"),
+)
+
+
+def _indicator(name: str, description: str, **bounds: float) -> Column:
+    return Column(name, "FLOAT64", f"{description}; null while warming up", **bounds)
+
+
+INDICATORS = Table(
+    "indicators",
+    "Technical indicators of the close, computed from the ticker's first stored bar up to the session.",
+    (
+        TICKER,
+        _session("Session the indicators describe, after its close"),
+        _price("close", "Close of the session"),
+        _indicator("log_return", "log(close / previous close)"),
+        _indicator("pct_return", "close / previous close - 1"),
+        *(
+            _indicator(f"sma_{n}", f"Simple moving average of {n} closes", gt=0)
+            for n in (5, 15, 50, 100)
+        ),
+        *(
+            _indicator(f"ema_{n}", f"Exponential moving average, span {n}, seeded with the SMA", gt=0)
+            for n in (12, 26, 50, 100)
+        ),
+        _indicator("macd", "EMA 12 - EMA 26 of the close"),
+        _indicator("macd_signal", "EMA 9 of macd"),
+        _indicator("macd_hist", "macd - macd_signal"),
+        _indicator("rsi_14", "Wilder's relative strength index over 14 sessions", ge=0, le=100),
+        _indicator("volatility_20", "Sample standard deviation of 20 log returns, per session", ge=0),
+    ),
+    ("ticker", "date"),
+)
+
+TRAINED_MODEL = Table(
+    "trained_model",
+    "The model of a ticker for a month of use, trained on what was known before the month, with its proof.",
+    (
+        TICKER,
+        _session("First day of the month of use"),
+        Column("model_name", "STRING", "Registered model in MLflow", required=True),
+        Column("model_version", "STRING", "Version in the MLflow registry", required=True),
+        Column("run_id", "STRING", "MLflow run that trained it", required=True),
+        Column("weights_sha256", "STRING", "SHA-256 of the stored weights file", required=True),
+        Column("trained_from", "DATE", "First session of the training window", required=True),
+        Column("trained_to", "DATE", "Last session known to the training", required=True),
+        Column("n_samples", "INT64", "Training samples of the final fit", required=True, ge=1),
+        Column("n_cases", "INT64", "Walk-forward as-of dates behind the metrics", required=True, ge=1),
+        Column("rmse_ratio_rw", "FLOAT64", "RMSE / random walk, all horizons; below 1 is better", True, gt=0),
+        Column("rmse_ratio_rw_low", "FLOAT64", "Lower end of its 95 % block-bootstrap interval", True, gt=0),
+        Column("rmse_ratio_rw_high", "FLOAT64", "Upper end of its 95 % block-bootstrap interval", True, gt=0),
+        Column("rmse_ratio_drift", "FLOAT64", "RMSE / drift baseline", True, gt=0),
+        Column("pinball", "FLOAT64", "Mean pinball loss of the log returns, 7 quantiles", True, ge=0),
+        Column("pinball_ratio_constant_vol", "FLOAT64", "Pinball / constant volatility", True, gt=0),
+        Column("pinball_ratio_vol60", "FLOAT64", "Pinball / 60-session volatility", True, gt=0),
+        Column("pinball_ratio_vol250", "FLOAT64", "Pinball / 250-session volatility", True, gt=0),
+        Column("pinball_ratio_fhs", "FLOAT64", "Pinball / filtered historical simulation", True, gt=0),
+        Column("pinball_ratio_har", "FLOAT64", "Pinball / linear HAR", True, gt=0),
+        Column("coverage_80", "FLOAT64", "Share of outcomes inside the 80 % interval", True, ge=0, le=1),
+        Column("promoted", "BOOL", "Whether the model's own forecast is published", required=True),
+        Column("method", "STRING", "What is published: lstm or naive_*", required=True),
+        Column("reason", "STRING", "Why, in words", required=True),
+    ),
+    ("ticker", "date"),
+)
+
+FORECASTS = Table(
+    "forecasts",
+    "Close of the next 10 sessions of the ticker's calendar, as quantiles, as of the end of a session.",
+    (
+        TICKER,
+        _session("As-of date: the last session the forecast knows"),
+        Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
+        Column("target_date", "DATE", "Session the forecast is for", required=True),
+        _price("last_close", "Close of the as-of date"),
+        *(
+            _price(f"close_p{round(q * 100):02d}", f"{q:.0%} quantile of the target session's close")
+            for q in QUANTILES
+        ),
+        _price("naive_close", "Random walk forecast: the last close"),
+        Column("model_version", "STRING", "MLflow version of the month's model", required=True),
+        Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),
+    ),
+    ("ticker", "date", "horizon"),
+)
+
+DRIFT_REPORT = Table(
+    "drift_report",
+    "Distribution of the recent sessions against the training window of the month's model, per feature.",
+    (
+        TICKER,
+        _session("Last session of the current window"),
+        Column("feature", "STRING", "Return or feature compared", required=True),
+        Column("method", "STRING", "Distance or test used by Evidently", required=True),
+        Column("score", "FLOAT64", "Its value", required=True),
+        Column("threshold", "FLOAT64", "Value from which the feature counts as drifted", required=True),
+        Column("drifted", "BOOL", "Whether it does", required=True),
+        Column("reference_from", "DATE", "First session of the reference window", required=True),
+        Column("reference_to", "DATE", "Last session of the reference window", required=True),
+        Column("current_from", "DATE", "First session of the current window", required=True),
+        Column("current_to", "DATE", "Last session of the current window", required=True),
+        Column("report_uri", "STRING", "Where the full report is stored", required=True),
+    ),
+    ("ticker", "date", "feature"),
+)
+
+FORECAST_ACCURACY = Table(
+    "forecast_accuracy",
+    "Each forecast scored once, on the day its target session closed.",
+    (
+        TICKER,
+        _session("Target session whose close became known"),
+        Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
+        Column("as_of_date", "DATE", "As-of date of the scored forecast", required=True),
+        Column("target_date", "DATE", "Session the forecast was for; equals date", required=True),
+        _price("actual_close", "Close of the target session"),
+        Column("error", "FLOAT64", "Median forecast - actual close", required=True),
+        Column("naive_error", "FLOAT64", "Random walk forecast - actual close", required=True),
+        Column("inside_80", "BOOL", "Whether the close fell inside the 80 % interval", required=True),
+    ),
+    ("ticker", "date", "horizon"),
+)
+
+ALL_TABLES = (
+    PRICE_HISTORY,
+    RAW_PRICES,
+    INDICATORS,
+    TRAINED_MODEL,
+    FORECASTS,
+    DRIFT_REPORT,
+    FORECAST_ACCURACY,
+)
