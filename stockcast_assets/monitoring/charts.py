@@ -1,0 +1,68 @@
+"""Small pictures for Dagster's metadata: PNG by matplotlib, light enough to sit inline in an event log."""
+
+import base64
+import io
+
+import pandas as pd
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+CLOSE, FORECAST, ACTUAL = "#334e68", "#0f766e", "#c2410c"
+BANDS = ((5, 95, 0.12), (10, 90, 0.2), (25, 75, 0.32))
+TAIL_SESSIONS = 60
+
+
+def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
+    """The recent closes of one ticker and the fan of its next sessions.
+
+    Args:
+        bars_tail: `date` and `close` up to the as-of date; the last 60 rows are drawn.
+        forecast_rows: rows of the `forecasts` table of one ticker and as-of date.
+
+    Returns:
+        A PNG of 640 × 320 pixels, about 30 KB. The same frames give the same bytes.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = forecast_rows.sort_values("horizon")
+    tail = bars_tail.sort_values("date").tail(TAIL_SESSIONS)
+    first = rows.iloc[0]
+    # Sessions, not calendar days, are the axis: weekends would tear the line apart.
+    past = range(-len(tail) + 1, 1)
+    horizons = [0, *rows["horizon"]]
+    # Figure and canvas without pyplot: no global state, safe in the threads of a Dagster run.
+    figure = Figure(figsize=(6.4, 3.2), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(past, tail["close"], color=CLOSE, linewidth=1.4)
+    for low, high, alpha in BANDS:
+        lower, upper = ([first["last_close"], *rows[f"close_p{q:02d}"]] for q in (low, high))
+        axes.fill_between(horizons, lower, upper, color=FORECAST, alpha=alpha, linewidth=0)
+    axes.plot(horizons, [first["last_close"], *rows["close_p50"]], color=FORECAST, linewidth=1.6)
+    axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+    axes.set_title(
+        f"{first['ticker']} as of {pd.Timestamp(first['date']):%d %b %Y} · {first['method']} · 50/80/90 %",
+        fontsize=9,
+        color=INK,
+        loc="left",
+    )
+    dates = {
+        **dict(zip(past, tail["date"], strict=True)),
+        **dict(zip(rows["horizon"], rows["target_date"], strict=True)),
+    }
+    ticks = [t for t in (-59, -45, -30, -15, 0, 10) if t in dates]
+    axes.set_xticks(ticks, [f"{pd.Timestamp(dates[t]):%d %b}" for t in ticks])
+    axes.tick_params(labelsize=8, colors=MUTED, length=0)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.margins(x=0.01)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def markdown_image(png: bytes, alt: str) -> str:
+    """The picture as a markdown image with its bytes inline, for a `MetadataValue.md`."""
+    return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
