@@ -1,0 +1,31 @@
+"""Sources of daily bars: the packaged sample, Yahoo Finance, and CSV files that people upload.
+
+All obey `Source`; `source_from` makes the one that the settings name.
+"""
+
+from pathlib import Path
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.sources.base import Source
+from stockcast_assets.market.sources.validate import validate_bars
+
+__all__ = ["SOURCES", "Source", "source_from", "validate_bars"]
+
+SOURCES = ("yahoo", "csv", "sample")
+
+
+def source_from(name: str, uploads: Path | str) -> Source:
+    """Make the source called `name`.
+
+    Args:
+        name: yahoo, csv or sample.
+        uploads: folder or `gs://bucket/prefix` that the csv source reads.
+
+    Raises:
+        StockcastError: if there is no such source.
+    """
+    if name == "sample":
+        from stockcast_assets.market.sources.sample import SampleSource
+
+        return SampleSource()
+    raise StockcastError(f"There is no source {name!r}: set STOCKCAST_SOURCE to one of {', '.join(SOURCES)}.")

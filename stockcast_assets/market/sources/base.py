@@ -1,0 +1,110 @@
+"""What every source of daily bars offers, and the two questions all of them answer alike: which sessions are
+over, and what an empty range means."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Protocol
+
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, session_close, sessions
+from stockcast_assets.market.sources.validate import empty_bars
+
+Clock = Callable[[], pd.Timestamp]
+
+
+def utc_now() -> pd.Timestamp:
+    """Now, in UTC, to the microsecond: the finest step both warehouses store."""
+    return pd.Timestamp.now("UTC").floor("us").as_unit("ns")
+
+
+class Source(Protocol):
+    """Where daily bars come from."""
+
+    name: str
+    """What the `source` column says: sample, yahoo or csv."""
+
+    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+        """The ticker's bars from `start` (None: from the first there is) to `end`, both included.
+
+        The frame has the columns of `tables.RAW_PRICES`, sorted by date, one row per day, only finished
+        sessions of the ticker's calendar. It is empty only if the calendar has no session in the range, or
+        the range lies wholly before the first bar.
+
+        Raises:
+            StockcastError: if the ticker is unknown, the source has nothing for a range that has sessions, or
+                a bar is impossible.
+        """
+
+    def first_session(self, ticker: str) -> date | None:
+        """Date of the first bar the source has of the ticker, None if it cannot know cheaply.
+
+        Raises:
+            StockcastError: if the ticker is unknown.
+        """
+
+    def tickers(self) -> list[str]:
+        """The tickers the source has, sorted; empty for a source that is open to the world."""
+
+
+def finished_sessions(
+    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: pd.Timedelta = pd.Timedelta(0)
+) -> pd.DatetimeIndex:
+    """Sessions of the ticker's calendar from `start` to `end` that closed at least `grace` before `now`."""
+    calendar = calendar_for(ticker)
+    found = sessions(calendar, FIRST_DAY if start is None else start, end)
+    unfinished = 0
+    while unfinished < len(found) and session_close(calendar, found[-1 - unfinished]) + grace > now:
+        unfinished += 1
+    return found[: len(found) - unfinished]
+
+
+def select(
+    bars: pd.DataFrame, ticker: str, start: date | None, end: date, now: pd.Timestamp, remedy: str
+) -> pd.DataFrame:
+    """The rows of all the `bars` a source has of a ticker that `Source.bars` owes for a range.
+
+    Raises:
+        StockcastError: if there is none although the calendar has finished sessions since the first bar; the
+            sentence says which days the source has and ends with the `remedy`.
+    """
+    first, last = bars["date"].iloc[0], bars["date"].iloc[-1]
+    chosen = bars[bars["date"].between(first if start is None else pd.Timestamp(start), pd.Timestamp(end))]
+    if not chosen.empty:
+        return chosen.reset_index(drop=True)
+    if pd.Timestamp(end) < first or nothing_to_expect(ticker, start, end, now):
+        return empty_bars()
+    raise StockcastError(
+        f"There is no bar of {ticker} {span(start, end)}: the bars there are run from {first:%Y-%m-%d} to "
+        f"{last:%Y-%m-%d}; {remedy}."
+    )
+
+
+def nothing_to_expect(
+    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: pd.Timedelta = pd.Timedelta(0)
+) -> bool:
+    """Whether the ticker's calendar has no session in the range.
+
+    Raises:
+        StockcastError: if it has, but not one of them is over yet.
+    """
+    if start is not None and start > now.date() + timedelta(days=1):
+        raise StockcastError(
+            f"{start} is in the future: no bar of {ticker} can be had {span(start, end)} yet."
+        )
+    calendar = calendar_for(ticker)
+    due = sessions(calendar, FIRST_DAY if start is None else start, end)
+    if len(due) and finished_sessions(ticker, start, end, now, grace).empty:
+        raise StockcastError(
+            f"The session of {ticker} on {due[0]:%Y-%m-%d} is not over yet: its bar can be had after "
+            f"{session_close(calendar, due[0]) + grace:%Y-%m-%d %H:%M} UTC."
+        )
+    return due.empty
+
+
+def span(start: date | None, end: date) -> str:
+    """The range in words: "on 2024-05-03", "from … to …", "up to …"."""
+    if start is None:
+        return f"up to {end:%Y-%m-%d}"
+    return f"on {end:%Y-%m-%d}" if start == end else f"from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
