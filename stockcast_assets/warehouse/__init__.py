@@ -1,0 +1,18 @@
+"""The warehouse: tables written slice by slice, all or nothing, in DuckDB or BigQuery.
+
+The IO managers work in any Dagster project; see docs/warehouse.md.
+"""
+
+from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.duckdb import DuckDBWarehouse, DuckDBWarehouseIOManager
+from stockcast_assets.warehouse.frames import KeyedFrame
+from stockcast_assets.warehouse.tables_metadata import asset_metadata
+
+__all__ = [
+    "DuckDBWarehouse",
+    "DuckDBWarehouseIOManager",
+    "KeyedFrame",
+    "TableRef",
+    "Warehouse",
+    "asset_metadata",
+]

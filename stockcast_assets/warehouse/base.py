@@ -1,0 +1,110 @@
+"""What a warehouse can do, whichever database it is: replace a slice, and read."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import frames
+from stockcast_assets.warehouse.slices import Box, Condition, Slice, Span, Values, Windows
+
+
+class TableRef(NamedTuple):
+    """Where a table lives: its schema (BigQuery: dataset) and name."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+class Warehouse(ABC):
+    """A database of slices. Every method opens what it needs, closes it, and is safe to call from threads.
+
+    Readers get pandas frames: DATE as datetime64[ns] at midnight, TIMESTAMP as datetime64[ns, UTC], INT64 as
+    int64 (Int64 where there are nulls), STRING as object. A table that does not exist reads as empty.
+    """
+
+    kind: str
+    schema: str
+
+    @abstractmethod
+    def contract(self, ref: TableRef) -> Table | None:
+        """The columns the table has now, or None if it does not exist."""
+
+    @abstractmethod
+    def replace(
+        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
+    ) -> None:
+        """Make `data` (which obeys `contract`) the rows of `part`: all of it or, on any error, nothing.
+
+        The schema and table are made on first use; a column that is new in `contract` is added. `attempt`
+        names this try of a run's step: asking again under the same name does the work once. Raises
+        StockcastError when the table has other columns than the contract, and when the database fails.
+        """
+
+    @abstractmethod
+    def select(
+        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+    ) -> pa.Table | None:
+        """The slice's rows as stored, or None if the table does not exist."""
+
+    @abstractmethod
+    def full_name(self, ref: TableRef) -> str:
+        """The table's name as a person would type it in a query."""
+
+    def load(
+        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The slice's rows, sorted by the contract's primary key; empty if the table does not exist."""
+        wanted = frames.wanted_columns(contract, columns)
+        data = self.select(ref, part, contract, wanted.column_names, contract.primary_key)
+        return frames.to_pandas(data, wanted)
+
+    def read(
+        self,
+        table: Table,
+        *,
+        tickers: Sequence[str] | None = None,
+        start: date | str | None = None,
+        end: date | str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Rows of a declared table, for some tickers and the dates from `start` to `end`, both included.
+
+        Sorted by primary key. A table that does not exist yet reads as an empty frame of the right dtypes.
+        """
+        box: list[Condition] = []
+        if tickers is not None:
+            if len(tickers) == 0:
+                return frames.to_pandas(None, frames.wanted_columns(table, columns))
+            box.append(Values("ticker", tuple(dict.fromkeys(tickers))))
+        if start is not None or end is not None:
+            last = _midnight(end)
+            box.append(Windows("date", (Span(_midnight(start), last and last + timedelta(days=1)),)))
+        boxes: tuple[Box, ...] = (tuple(box),)
+        return self.load(TableRef(self.schema, table.name), Slice(boxes), table, columns)
+
+    def content_hash(self, table: Table) -> tuple[int, str]:
+        """Row count and SHA-256 of a declared table's contents, in primary key order.
+
+        The same rows give the same digest in every warehouse, whatever the order they were written in.
+        """
+        data = self.select(
+            TableRef(self.schema, table.name), Slice.whole(), table, table.column_names, table.primary_key
+        )
+        data = frames.conform(data, table)
+        digest = hashlib.sha256()
+        for column in table.columns:
+            frames.hash_column(digest, column, data[column.name])
+        return data.num_rows, digest.hexdigest()
+
+
+def _midnight(day: date | str | None) -> datetime | None:
+    return None if day is None else pd.Timestamp(day).normalize().to_pydatetime().replace(tzinfo=None)

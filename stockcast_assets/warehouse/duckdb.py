@@ -1,0 +1,292 @@
+"""DuckDB as a warehouse: one file, one short transaction per slice, never a connection left open."""
+
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+import pyarrow as pa
+from pydantic import Field
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import frames, slices
+from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.io_manager import WarehouseIOManager
+from stockcast_assets.warehouse.slices import Slice
+
+_TYPES: Mapping[str, str] = {
+    "STRING": "VARCHAR",
+    "DATE": "DATE",
+    "TIMESTAMP": "TIMESTAMPTZ",
+    "DATETIME": "TIMESTAMP",
+    "FLOAT64": "DOUBLE",
+    "INT64": "BIGINT",
+    "BOOL": "BOOLEAN",
+}
+_STORED = {
+    **{duckdb_type: type_ for type_, duckdb_type in _TYPES.items()},
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+    **dict.fromkeys(("TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), "DATETIME"),
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"), "INT64"),
+    "FLOAT": "FLOAT64",
+}
+# Two writers of one process share DuckDB's file lock, so they queue here instead of failing on each other.
+_WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+
+class _DuckDBDialect(slices.Dialect):
+    keywords: ClassVar[dict[str, str]] = {"DATE": "DATE", "TIMESTAMP": "TIMESTAMPTZ", "DATETIME": "TIMESTAMP"}
+
+    def quote(self, name: str) -> str:
+        return _quote(name)
+
+    def among(self, expr: str, values: Sequence[Any], type_: str) -> str:
+        self.parameters.extend(values)
+        return f"{expr} IN ({', '.join('?' * len(values))})" if len(values) != 1 else f"{expr} = ?"
+
+
+class DuckDBWarehouse(Warehouse):
+    """Slices in a DuckDB file.
+
+    `lock_timeout` bounds in seconds how long to wait while another process or thread has the file open; then
+    StockcastError names the holder.
+    """
+
+    kind = "duckdb"
+
+    def __init__(
+        self,
+        database: str,
+        schema: str = "stockcast",
+        *,
+        lock_timeout: float = 60.0,
+        connection_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        if database.startswith(":memory:") or not database:
+            raise StockcastError(
+                f"DuckDB database {database!r} would be lost with each connection: give the path of a file."
+            )
+        self.database = str(Path(database).expanduser().resolve())
+        self.schema = schema
+        self.lock_timeout = lock_timeout
+        self.connection_config = dict(connection_config or {})
+
+    def full_name(self, ref: TableRef) -> str:
+        return str(ref)
+
+    def contract(self, ref: TableRef) -> Table | None:
+        with self._reader() as connection:
+            return None if connection is None else _stored_table(connection, ref)
+
+    def replace(
+        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
+    ) -> None:
+        dialect = _DuckDBDialect()
+        condition = slices.where(part, contract, dialect)
+        with self._writer(ref) as connection:
+            connection.execute("BEGIN")
+            _ensure_table(connection, ref, contract)
+            connection.register("incoming", data)
+            _check_inside(connection, part, contract, condition, dialect.parameters)
+            connection.execute(f"DELETE FROM {_name(ref)} WHERE {condition}", dialect.parameters)  # noqa: S608
+            connection.execute(f"INSERT INTO {_name(ref)} BY NAME SELECT * FROM incoming")  # noqa: S608
+            connection.execute("COMMIT")
+
+    def select(
+        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+    ) -> pa.Table | None:
+        dialect = _DuckDBDialect()
+        condition = slices.where(part, contract, dialect)
+        query = f"SELECT {', '.join(map(_quote, columns))} FROM {_name(ref)} WHERE {condition}"  # noqa: S608
+        if order_by:
+            query += f" ORDER BY {', '.join(map(_quote, order_by))}"
+        with self._reader() as connection:
+            if connection is None:
+                return None
+            try:
+                return connection.execute(query, dialect.parameters).to_arrow_table()
+            except duckdb.CatalogException:
+                return None
+            except duckdb.BinderException:
+                raise StockcastError(
+                    f"Table {ref} in {self.database} does not have the columns {', '.join(columns)}: "
+                    "materialise its asset once so that new columns are added."
+                ) from None
+
+    @contextmanager
+    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """A read-only connection, or None if there is no file yet."""
+        if not Path(self.database).exists():
+            yield None
+            return
+        connection = self._connect(read_only=True)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _writer(self, ref: TableRef) -> Iterator[duckdb.DuckDBPyConnection]:
+        deadline = time.monotonic() + self.lock_timeout
+        lock = _WRITERS[self.database]
+        if not lock.acquire(timeout=self.lock_timeout):
+            raise StockcastError(self._locked("another thread of this process"))
+        try:
+            Path(self.database).parent.mkdir(parents=True, exist_ok=True)
+            connection = self._connect(read_only=False, timeout=max(0.0, deadline - time.monotonic()))
+            try:
+                yield connection
+            finally:
+                # Closing an open transaction rolls it back.
+                connection.close()
+        except (duckdb.Error, OSError) as error:
+            raise StockcastError(
+                f"DuckDB could not write table {ref} in {self.database} and left it as it was: "
+                f"{_first_line(error)}"
+            ) from error
+        finally:
+            lock.release()
+
+    def _connect(self, *, read_only: bool, timeout: float | None = None) -> duckdb.DuckDBPyConnection:
+        retrying = Retrying(
+            retry=retry_if_exception(_is_busy),
+            stop=stop_after_delay(self.lock_timeout if timeout is None else timeout),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            reraise=True,
+        )
+        try:
+            connection = retrying(
+                duckdb.connect, self.database, read_only=read_only, config=self.connection_config
+            )
+        except duckdb.Error as error:
+            if _is_busy(error):
+                raise StockcastError(self._locked(_holder(error))) from None
+            raise StockcastError(
+                f"DuckDB cannot open {self.database}: {_first_line(error)} "
+                "Check STOCKCAST_HOME or the IO manager's 'database'."
+            ) from None
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    def _locked(self, holder: str) -> str:
+        return (
+            f"DuckDB file {self.database} is held by {holder} and was not released within "
+            f"{self.lock_timeout:g} s: close that program or try again when it is done."
+        )
+
+
+def _is_busy(error: BaseException) -> bool:
+    text = str(error)
+    return (isinstance(error, duckdb.IOException) and "lock on file" in text) or (
+        # A reader and a writer of one process: DuckDB opens a file in one mode at a time.
+        isinstance(error, duckdb.ConnectionException) and "different configuration" in text
+    )
+
+
+def _holder(error: BaseException) -> str:
+    match = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", str(error))
+    return f"{match['program']} (PID {match['pid']})" if match else "another connection of this process"
+
+
+def _first_line(error: BaseException) -> str:
+    line = str(error).strip().splitlines()[0]
+    return line if line.endswith((".", "!")) else f"{line}."
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _name(ref: TableRef) -> str:
+    return f"{_quote(ref.schema)}.{_quote(ref.name)}"
+
+
+def _stored_table(connection: duckdb.DuckDBPyConnection, ref: TableRef) -> Table | None:
+    rows = connection.execute(
+        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = "
+        "current_database() "
+        "AND schema_name = ? AND table_name = ? ORDER BY column_index",
+        [ref.schema, ref.name],
+    ).fetchall()
+    if not rows:
+        return None
+    columns = []
+    for name, type_, nullable in rows:
+        if type_ not in _STORED:
+            raise StockcastError(
+                f"Column {name!r} of table {ref} is {type_}, which stockcast does not read or write: "
+                f"cast it to one of {', '.join(_TYPES.values())}."
+            )
+        columns.append(frames.stored_column(name, _STORED[type_], required=not nullable))
+    return Table(ref.name, "", tuple(columns), ())
+
+
+def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract: Table) -> None:
+    stored = _stored_table(connection, ref)
+    if stored is None:
+        definitions = ", ".join(
+            f"{_quote(column.name)} {_TYPES[column.type]}{' NOT NULL' if column.required else ''}"
+            for column in contract.columns
+        )
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quote(ref.schema)}")
+        connection.execute(f"CREATE TABLE {_name(ref)} ({definitions})")
+        for target, text in [
+            (f"TABLE {_name(ref)}", contract.description),
+            *((f"COLUMN {_name(ref)}.{_quote(c.name)}", c.description) for c in contract.columns),
+        ]:
+            if text:
+                escaped = text.replace("'", "''")
+                connection.execute(f"COMMENT ON {target} IS '{escaped}'")
+        return
+    for column in frames.new_columns(stored, contract, str(ref), _TYPES):
+        connection.execute(f"ALTER TABLE {_name(ref)} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
+
+
+def _check_inside(
+    connection: duckdb.DuckDBPyConnection,
+    part: Slice,
+    contract: Table,
+    condition: str,
+    parameters: Sequence[Any],
+) -> None:
+    """Rows against a `partition_expr` that is SQL: only the database can tell where they belong."""
+    if set(part.exprs) <= set(contract.column_names):
+        return
+    query = f"SELECT * FROM incoming WHERE ({condition}) IS NOT TRUE LIMIT 1"  # noqa: S608
+    outside = connection.execute(query, list(parameters)).fetchone()
+    if outside is not None:
+        values = dict(zip(contract.column_names, outside, strict=True))
+        raise StockcastError(frames.outside_message(contract.name, part, values))
+
+
+class DuckDBWarehouseIOManager(WarehouseIOManager):
+    """Stores assets in a DuckDB file, slice by slice, all or nothing.
+
+    A table's schema is the asset's metadata `schema`, else `schema` here, else the asset key's prefix, else
+    "public".
+    """
+
+    database: str = Field(description="Path of the DuckDB file; made on first use.")
+    schema_: str | None = Field(default=None, alias="schema", description="Schema of the tables.")
+    lock_timeout: float = Field(
+        default=60.0, description="Seconds to wait while the file is in use elsewhere."
+    )
+    connection_config: dict[str, Any] = Field(default={}, description="DuckDB settings, e.g. memory_limit.")
+
+    def warehouse(self) -> DuckDBWarehouse:
+        return DuckDBWarehouse(
+            self.database,
+            self.schema_ or "public",
+            lock_timeout=self.lock_timeout,
+            connection_config=self.connection_config,
+        )
+
+    def default_schema(self) -> str | None:
+        return self.schema_

@@ -1,0 +1,160 @@
+"""Dagster's side of a warehouse: what a run's output or input means as a slice and a contract.
+
+The conventions are those of Dagster's own database IO managers (`schema`, `partition_expr` and `columns`
+metadata, the asset key's last part as table name), so any asset can use these instead.
+"""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from dagster import ConfigurableIOManager, InputContext, OutputContext
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import frames
+from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.frames import KeyedFrame
+from stockcast_assets.warehouse.slices import Slice, slice_of
+from stockcast_assets.warehouse.tables_metadata import COLUMN_SCHEMA, declared_table, plain, table_schema
+
+_LISTED_KEYS = 50
+
+
+class WarehouseIOManager(ConfigurableIOManager):
+    """Stores DataFrames as slices of tables and loads slices as DataFrames.
+
+    An asset returns a DataFrame with rows for every partition key of the run, or a `KeyedFrame` that says
+    why some keys are empty; definition metadata `allow_empty: True` lifts that. Its contract is what its
+    metadata declares (see `tables_metadata.asset_metadata`), else the columns the table has, else the
+    frame's own. A frame that breaks the contract fails the run and leaves the table as it was.
+    """
+
+    @abstractmethod
+    def warehouse(self) -> Warehouse:
+        """The warehouse this IO manager writes to."""
+
+    def default_schema(self) -> str | None:
+        """The schema of every table that names none itself."""
+        return None
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        """Replaces exactly the run's slice; raises StockcastError with nothing written otherwise."""
+        warehouse = self.warehouse()
+        ref = self._table_ref(context, context.definition_metadata)
+        if obj is None:
+            raise StockcastError(
+                f"Table {ref} got None, so there is nothing to store: return a DataFrame, or annotate the "
+                "asset with "
+                "'-> None' if it stores its own result."
+            )
+        part = self._slice(context, context.definition_metadata)
+        keyed = obj if isinstance(obj, KeyedFrame) else KeyedFrame(obj)
+        contract = declared_table(ref.name, context.definition_metadata) or warehouse.contract(ref)
+        data, contract = frames.to_arrow(keyed.frame, ref.name, contract)
+        counts = frames.rows_per_key(data, part, contract, ref.name)
+        _check_complete(obj, part, counts, data.num_rows, ref, context.definition_metadata)
+        warehouse.replace(ref, data, part, contract, _attempt(context))
+        context.add_output_metadata(_output_metadata(warehouse, ref, contract, data.num_rows, counts, keyed))
+
+    def load_input(self, context: InputContext) -> pd.DataFrame:
+        """The upstream slice that the run maps to; keys that were never stored simply have no rows."""
+        expected = context.dagster_type.typing_type
+        if expected not in (Any, pd.DataFrame):
+            raise StockcastError(
+                f"Input {context.name!r} is annotated {expected!r}, but a warehouse loads a pandas "
+                "DataFrame: "
+                "annotate it pd.DataFrame."
+            )
+        upstream = context.upstream_output
+        metadata: Mapping[str, Any] = (upstream.definition_metadata if upstream else None) or {}
+        ref = self._table_ref(context if context.has_asset_key or upstream is None else upstream, metadata)
+        part = self._slice(context, metadata)
+        warehouse = self.warehouse()
+        contract = declared_table(ref.name, metadata) or warehouse.contract(ref)
+        if contract is None and part.keys is None:
+            raise StockcastError(
+                f"Table {ref} does not exist yet, so input {context.name!r} cannot be loaded: materialise "
+                "its asset "
+                "first."
+            )
+        if contract is None:
+            return pd.DataFrame()
+        return warehouse.load(ref, part, contract, plain((context.definition_metadata or {}).get("columns")))
+
+    def _table_ref(self, context: InputContext | OutputContext, metadata: Mapping[str, Any]) -> TableRef:
+        schema = plain(metadata.get("schema")) or self.default_schema()
+        if context.has_asset_key:
+            path = context.asset_key.path
+            return TableRef(schema or (path[-2] if len(path) > 1 else "public"), path[-1])
+        return TableRef(schema or "public", plain(metadata.get("table")) or context.name)
+
+    def _slice(self, context: InputContext | OutputContext, metadata: Mapping[str, Any]) -> Slice:
+        if not (context.has_asset_key and context.has_asset_partitions):
+            return Slice.whole()
+        return slice_of(
+            sorted(context.asset_partition_keys),
+            context.asset_partitions_def,
+            plain(metadata.get("partition_expr")),
+            context.asset_key.to_user_string(),
+        )
+
+
+def _check_complete(
+    obj: Any,
+    part: Slice,
+    counts: Mapping[str, int] | None,
+    rows: int,
+    ref: TableRef,
+    metadata: Mapping[str, Any],
+) -> None:
+    if isinstance(obj, KeyedFrame):
+        if counts is None:
+            raise StockcastError(
+                f"Table {ref} got a KeyedFrame, but its partition keys cannot be told from its rows: name "
+                "plain "
+                "columns in the asset's 'partition_expr', or return a DataFrame."
+            )
+        frames.check_keys(counts, obj.empty_keys, ref.name)
+        return
+    if plain(metadata.get("allow_empty")) is True:
+        return
+    if rows == 0:
+        raise StockcastError(
+            f"The frame for table {ref} is empty, which would delete what is stored: return rows, or a "
+            "KeyedFrame that "
+            "says why each key is empty, or set the asset's metadata 'allow_empty' to True."
+        )
+    if counts is not None:
+        frames.check_keys(counts, {}, ref.name)
+
+
+def _attempt(context: OutputContext) -> str:
+    step = context.step_context
+    return f"{context.run_id}/{context.step_key}/{context.name}/{step.previous_attempt_count}"
+
+
+def _output_metadata(
+    warehouse: Warehouse,
+    ref: TableRef,
+    contract: Table,
+    rows: int,
+    counts: Mapping[str, int] | None,
+    keyed: KeyedFrame,
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "dagster/row_count": rows,
+        "dagster/table_name": warehouse.full_name(ref),
+        "dagster/storage_kind": warehouse.kind,
+        COLUMN_SCHEMA: table_schema(contract),
+    }
+    if counts is not None and len(counts) == 1:
+        metadata["dagster/partition_row_count"] = rows
+    if keyed.empty_keys:
+        # Dagster repeats this on every key of the run, so a long list would grow with the square of the keys.
+        metadata["empty_keys"] = dict(Counter(keyed.empty_keys.values()))
+        if len(keyed.empty_keys) <= _LISTED_KEYS:
+            metadata["empty_keys"] = dict(keyed.empty_keys)
+    return metadata
