@@ -1,0 +1,203 @@
+import json
+import subprocess
+import sys
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp, wasserstein_distance
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.monitoring.drift import (
+    CURRENT_SESSIONS,
+    FEATURES,
+    LEAST_THRESHOLD,
+    calibrated_threshold,
+    drift_features,
+    drift_report,
+    html_report,
+)
+from stockcast_assets.tables import DRIFT_REPORT
+
+FROM, TO, DAY = date(2000, 3, 1), date(2013, 1, 31), date(2013, 2, 15)
+
+
+@pytest.fixture(scope="module")
+def features(msft):
+    return drift_features(msft)
+
+
+def changed(bars: pd.DataFrame, last: int, **columns) -> pd.DataFrame:
+    """A copy of `bars` with the last rows of some columns multiplied."""
+    out = bars.copy()
+    for name, factor in columns.items():
+        out[name] = out[name].astype("float64")
+        out.loc[out.index[-last:], name] = out[name].tail(last) * factor
+    return out
+
+
+def test_features_of_a_day_ignore_later_bars(msft, features):
+    for n in (1, 20, 40, 500, 2000):
+        pd.testing.assert_frame_equal(drift_features(msft.head(n)), features.head(n), check_exact=True)
+
+
+def test_features_are_free_of_scale(msft, features):
+    scaled = msft.assign(**{c: msft[c] * 8 for c in ("open", "high", "low", "close", "adj_close", "volume")})
+    pd.testing.assert_frame_equal(drift_features(scaled), features, rtol=1e-9)
+
+
+def test_features_mean_what_they_say(msft, features):
+    row, bar, before = features.iloc[100], msft.iloc[100], msft.iloc[99]
+    assert row["log_return"] == pytest.approx(np.log(bar["adj_close"] / before["adj_close"]))
+    assert row["log_range"] == pytest.approx(np.log(bar["high"] / bar["low"]))
+    assert row["volume_ratio"] == pytest.approx(np.log(bar["volume"] / msft["volume"].iloc[81:101].mean()))
+
+
+def test_threshold_is_the_percentile_of_block_distances():
+    noise = np.random.default_rng(3).normal(size=700)
+    series = np.convolve(noise, 0.9 ** np.arange(40))[:700]
+    blocks = [(series[s : s + 60], np.delete(series, slice(s, s + 60))) for s in range(0, 641, 20)]
+    distances = [wasserstein_distance(block, rest) / series.std() for block, rest in blocks]
+    assert calibrated_threshold(series, 60) == pytest.approx(np.quantile(distances, 0.99), rel=1e-9)
+
+
+def test_a_constant_series_has_not_drifted(msft):
+    still = msft.assign(high=msft["low"] * 1.01)
+    rows = drift_report("MSFT", DAY, drift_features(still), FROM, TO).rows.set_index("feature")
+    assert rows.loc["log_range", "threshold"] == LEAST_THRESHOLD
+    assert not rows.loc["log_range", "drifted"]
+
+
+def test_rows_obey_the_table(features):
+    rows = drift_report("MSFT", DAY, features, FROM, TO).rows
+    assert [*rows.columns, "report_uri"] == DRIFT_REPORT.column_names
+    assert tuple(rows["feature"]) == FEATURES
+    assert not rows.isna().any(axis=None)
+    assert (rows["drifted"] == (rows["score"] >= rows["threshold"])).all()
+    assert (rows["current_to"] == pd.Timestamp(DAY)).all()
+    assert features["date"].between(rows["current_from"][0], rows["current_to"][0]).sum() == CURRENT_SESSIONS
+    assert rows["reference_to"][0] == pd.Timestamp(TO)
+
+
+def test_scores_are_those_of_evidently_report(features):
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    rows = drift_report("MSFT", DAY, features, FROM, TO).rows.set_index("feature")
+    names = list(rows.index)
+    known = features[features["date"] <= pd.Timestamp(DAY)]
+    windows = known.tail(CURRENT_SESSIONS), known[known["date"] <= pd.Timestamp(TO)]
+    preset = DataDriftPreset(
+        columns=names,
+        per_column_method=rows["method"].to_dict(),
+        per_column_threshold=rows["threshold"].to_dict(),
+    )
+    definition = DataDefinition(numerical_columns=names)
+    snapshot = Report([preset]).run(*(Dataset.from_pandas(w[names], definition) for w in windows))
+    metrics = snapshot.dict()["metrics"]
+    scores = {m["config"]["column"]: m["value"] for m in metrics if "column" in m["config"]}
+    assert scores == pytest.approx(rows["score"].to_dict(), rel=1e-12)
+    drifted = next(m["value"]["count"] for m in metrics if "drift_share" in m["config"])
+    assert drifted == rows["drifted"].sum()
+
+
+@pytest.mark.parametrize("spoil", [np.nan, 1e12, -1.0])
+def test_the_future_changes_no_bit(msft, features, spoil):
+    later = msft["date"] > pd.Timestamp(DAY)
+    absurd = msft.copy()
+    absurd.loc[later, ["open", "high", "low", "close", "adj_close"]] = spoil
+    with np.errstate(invalid="ignore"):
+        other = drift_report("MSFT", DAY, drift_features(absurd), FROM, TO)
+    alone = drift_report("MSFT", DAY, drift_features(msft[~later]), FROM, TO)
+    expected = drift_report("MSFT", DAY, features, FROM, TO)
+    for result in (alone, other):
+        pd.testing.assert_frame_equal(result.rows, expected.rows, check_exact=True)
+        assert result.json == expected.json
+
+
+def test_alarms_are_rare_in_ordinary_times_where_naive_tests_always_alarm(sample):
+    alarms, naive = [], []
+    for ticker, bars in sample.items():
+        known = drift_features(bars)
+        for month in pd.date_range("2009-01-01", "2012-12-01", freq="3MS"):
+            day = known.loc[known["date"] >= month, "date"].iloc[10].date()
+            end = (month - pd.Timedelta(days=1)).date()
+            alarms.append(drift_report(ticker, day, known, FROM, end).drifted)
+            now = known[known["date"] <= pd.Timestamp(day)].tail(CURRENT_SESSIONS)
+            past = known[known["date"] <= pd.Timestamp(end)].dropna()
+            naive.append(any(ks_2samp(past[f], now[f]).pvalue < 0.05 for f in FEATURES))
+    assert np.mean(alarms) <= 0.10
+    assert np.mean(naive) >= 0.90
+
+
+def test_a_change_of_regime_is_detected(msft):
+    calm = msft.tail(1500).reset_index(drop=True)
+    rough = calm.copy()
+    # The same last 60 sessions with moves and ranges eight times as large.
+    for name in ("high", "low", "adj_close"):
+        base = calm["adj_close"].iloc[-61] if name == "adj_close" else calm["close"]
+        rough[name] = np.where(calm.index >= len(calm) - 60, base * (calm[name] / base) ** 8, calm[name])
+    day, end = calm["date"].iloc[-1].date(), calm["date"].iloc[-61].date()
+    before = drift_report("MSFT", day, drift_features(calm), FROM, end)
+    after = drift_report("MSFT", day, drift_features(rough), FROM, end)
+    assert not before.drifted
+    assert after.drifted
+    assert {"log_return", "log_range"} <= set(after.rows.loc[after.rows["drifted"], "feature"])
+
+
+def test_features_without_values_are_left_out_and_named(msft):
+    result = drift_report("MSFT", DAY, drift_features(changed(msft, len(msft), volume=0)), FROM, TO)
+    assert "volume_ratio" not in set(result.rows["feature"])
+    assert json.loads(result.json)["not_compared"] == ["volume_ratio"]
+
+
+def test_json_tells_both_windows(features):
+    record = json.loads(drift_report("MSFT", DAY, features, FROM, TO).json)
+    assert record["current"] == {"from": "2012-11-20", "to": "2013-02-15", "sessions": 60}
+    for row in record["features"]:
+        assert sum(row["current"]["histogram"]) == row["current"]["n"]
+        assert sum(row["reference"]["histogram"]) == row["reference"]["n"]
+        assert len(row["edges"]) == len(row["current"]["histogram"]) + 1
+
+
+def empty_features(features):
+    return features.assign(**dict.fromkeys(FEATURES, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "end", "spoil", "says"),
+    [
+        (date(2013, 2, 16), FROM, TO, None, "no bar for that day"),
+        (DAY, FROM, date(2013, 2, 28), None, "reference ends later"),
+        (DAY, date(2012, 12, 1), TO, None, "reference window has 41 sessions and needs 120"),
+        (date(2000, 4, 3), FROM, date(2000, 3, 31), None, "current window has 24 sessions and needs 60"),
+        (DAY, FROM, TO, empty_features, "no feature has values"),
+        (date(1999, 1, 4), date(1998, 1, 1), date(1998, 12, 31), None, "no bar for that day"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(features, day, start, end, spoil, says):
+    frame = spoil(features) if spoil else features
+    with pytest.raises(StockcastError, match=says) as raised:
+        drift_report("MSFT", day, frame, start, end)
+    assert "MSFT" in str(raised.value)
+    assert str(day) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_html_is_evidently_page(features):
+    windows = features.iloc[100:600], features.iloc[600:660]
+    page = html_report(*windows, {"log_return": 0.4, "rsi_14": 0.5})
+    assert page.lstrip().lower().startswith("<!doctype html") or "<html" in page[:2000]
+    assert "log_return" in page
+    assert "rsi_14" in page
+    assert "volume_ratio" not in page
+
+
+def test_importing_loads_no_evidently():
+    code = (
+        "import sys, stockcast_assets.monitoring.drift, stockcast_assets.monitoring.reports, "
+        "stockcast_assets.monitoring.charts, stockcast_assets.monitoring.accuracy;"
+        "sys.exit(any(m in sys.modules for m in ('evidently', 'matplotlib', 'mlflow', 'tensorflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
