@@ -1,0 +1,167 @@
+"""A trained model as bytes and back: one npz of plain arrays, read without pickle and checked by digest."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.baselines import HarVolatility, Naive
+from stockcast_assets.forecasting.calibration import Calibration
+from stockcast_assets.forecasting.config import ModelConfig
+from stockcast_assets.forecasting.evaluation import Evaluation
+from stockcast_assets.forecasting.forecaster import Forecaster
+from stockcast_assets.forecasting.gate import Decision
+from stockcast_assets.forecasting.network import Lstm, Scaler, Weights
+
+FORMAT = 1
+_META = "meta"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A ticker's model with its proof.
+
+    Attributes:
+        forecaster: what forecasts.
+        config: the hyperparameters.
+        evaluation: the walk-forward scores against the baselines.
+        decision: what is published, and why.
+        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR baseline.
+        trained_from, trained_to: first session learnt from, last session known.
+        n_samples: training samples of the final fit.
+        code_version: the stockcast that made it.
+    """
+
+    forecaster: Forecaster
+    config: ModelConfig
+    evaluation: Evaluation
+    decision: Decision
+    history: list[dict[str, float]]
+    trained_from: date
+    trained_to: date
+    n_samples: int
+    code_version: str
+
+    def summary(self) -> dict[str, float | int]:
+        """The LSTM's headline numbers against the baselines, see `Evaluation.summary`."""
+        return self.evaluation.summary()
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        lstm, evaluation = self.forecaster.lstm, self.evaluation
+        arrays: dict[str, np.ndarray] = {
+            # Trained in float32: storing them so loses nothing and halves the file.
+            **{
+                f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)
+            },
+            "scaler.mean": lstm.scaler.mean,
+            "scaler.std": lstm.scaler.std,
+            "har.coefficients": lstm.har.coefficients,
+            "calibration.log_factors": self.forecaster.calibration.log_factors,
+            **{f"naive.{name}": naive.shape for name, naive in self.forecaster.naive.items()},
+            "evaluation.days": (evaluation.dates.to_numpy().astype("datetime64[D]").astype(np.int64)),
+            "evaluation.cases": evaluation.cases.astype(np.float32),
+            "evaluation.squared": np.stack(list(evaluation.squared.values())).astype(np.float32),
+            "evaluation.pinball": np.stack(list(evaluation.pinball.values())).astype(np.float32),
+            "evaluation.scores": evaluation.scores,
+        }
+        meta = {
+            "format": FORMAT,
+            "ticker": self.forecaster.ticker,
+            "config": self.config.to_dict(),
+            "trained_from": self.trained_from.isoformat(),
+            "trained_to": self.trained_to.isoformat(),
+            "n_samples": self.n_samples,
+            "code_version": self.code_version,
+            "decision": vars(self.decision),
+            "history": self.history,
+            "naive_scales": {name: naive.scale for name, naive in self.forecaster.naive.items()},
+            "contenders": evaluation.contenders,
+        }
+        arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        return buffer.getvalue()
+
+    def to_bytes(self) -> bytes:
+        """The model as npz; equal models give equal bytes."""
+        return self._bytes
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self._bytes).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, sha256: str) -> "TrainedModel":
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            StockcastError: if the digest differs, or the file is of another format. Nothing is read before the
+                digest is checked, and nothing in the file is ever executed.
+        """
+        actual = hashlib.sha256(data).hexdigest()
+        if actual != sha256:
+            raise StockcastError(
+                f"The model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or swapped; "
+                "materialise trained_model for that month again."
+            )
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            meta = json.loads(arrays.pop(_META).tobytes())
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise StockcastError(
+                f"The model file {sha256[:12]}… is not one of stockcast's: materialise trained_model again ({error})."
+            ) from error
+        if meta["format"] != FORMAT:
+            raise StockcastError(
+                f"The model file {sha256[:12]}… has format {meta['format']} and this stockcast reads {FORMAT}: "
+                "materialise trained_model for that month again."
+            )
+        return _assemble(arrays, meta)
+
+
+def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> TrainedModel:
+    config = ModelConfig.from_dict(meta["config"])
+    har = HarVolatility(arrays["har.coefficients"])
+    weights = Weights(**{k.name: arrays[f"weights.{k.name}"].astype(np.float64) for k in fields(Weights)})
+    decision = Decision(**meta["decision"])
+    trained_to = date.fromisoformat(meta["trained_to"])
+    forecaster = Forecaster(
+        ticker=meta["ticker"],
+        method=decision.method,
+        trained_to=trained_to,
+        lstm=Lstm(weights, Scaler(arrays["scaler.mean"], arrays["scaler.std"]), har, config.window),
+        naive={
+            name: Naive(scale, arrays[f"naive.{name}"], har) for name, scale in meta["naive_scales"].items()
+        },
+        calibration=Calibration(arrays["calibration.log_factors"], config.aci_step),
+    )
+    contenders = meta["contenders"]
+    evaluation = Evaluation(
+        dates=pd.DatetimeIndex(arrays["evaluation.days"].astype("datetime64[D]").astype("datetime64[ns]")),
+        cases=arrays["evaluation.cases"].astype(np.float64),
+        squared=dict(zip(contenders, arrays["evaluation.squared"].astype(np.float64), strict=True)),
+        pinball=dict(zip(contenders, arrays["evaluation.pinball"].astype(np.float64), strict=True)),
+        scores=arrays["evaluation.scores"],
+    )
+    return TrainedModel(
+        forecaster=forecaster,
+        config=config,
+        evaluation=evaluation,
+        decision=decision,
+        history=meta["history"],
+        trained_from=date.fromisoformat(meta["trained_from"]),
+        trained_to=trained_to,
+        n_samples=meta["n_samples"],
+        code_version=meta["code_version"],
+    )

@@ -1,0 +1,124 @@
+"""The naive forecasts a model has to beat, and the HAR volatility it builds on.
+
+Every contender, the LSTM included, has one shape: `predict(history, rows)` gives a `Forecast` of the log
+returns over the next 1..HORIZON sessions for each as-of row. Every naive contender is a scale times fixed
+quantiles, both learnt from the rows it was fitted on.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Protocol
+
+import numpy as np
+from scipy.stats import norm
+
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
+from stockcast_assets.forecasting.features import History
+from stockcast_assets.market.indicators import Floats
+
+Rows = np.ndarray
+_STEPS = np.arange(1, HORIZON + 1, dtype=np.float64)
+_MIN_HAR_ROWS = 250
+_EWMA_COLUMN = -2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Log returns from the as-of close: `quantiles` [n, HORIZON, len(QUANTILES)] and `point` [n, HORIZON]."""
+
+    quantiles: Floats
+    point: Floats
+
+
+class Contender(Protocol):
+    """Anything fitted that forecasts."""
+
+    def predict(self, history: History, rows: Rows) -> Forecast: ...
+
+
+@dataclass(frozen=True)
+class HarVolatility:
+    """Standard deviation of the h-session log return, h = 1..HORIZON, as log-linear HAR (Corsi, 2009).
+
+    `coefficients` [HORIZON, regressors] of the log mean daily variance over the horizon on `History.har`.
+    """
+
+    coefficients: Floats
+
+    def sigma(self, history: History, rows: Rows) -> Floats:
+        """[n, HORIZON]; each row's bits are its own, whatever rows share the call."""
+        x = history.har[rows]
+        terms = (x[:, k, None] * self.coefficients[None, :, k] for k in range(x.shape[1]))
+        return np.sqrt(_STEPS * np.exp(reduce(np.add, terms)))
+
+
+def fit_har(history: History, rows: Rows) -> HarVolatility:
+    """Least squares per horizon on `rows`; EWMA variance as it is while there are fewer than 250 of them.
+
+    The level is set so that targets over sigma have mean square 1 on `rows`.
+    """
+    x = history.har[rows]
+    coefficients = np.zeros((HORIZON, x.shape[1]))
+    if len(rows) < _MIN_HAR_ROWS:
+        coefficients[:, _EWMA_COLUMN] = 1.0
+    else:
+        cumulative = np.concatenate(([0.0], np.cumsum(history.variance)))
+        future = np.column_stack(
+            [(cumulative[rows + 1 + h] - cumulative[rows + 1]) / h for h in range(1, HORIZON + 1)]
+        )
+        coefficients[:] = np.linalg.lstsq(x, np.log(future), rcond=None)[0].T
+    level = (history.targets[rows] / HarVolatility(coefficients).sigma(history, rows)) ** 2
+    coefficients[:, 0] += np.log(np.maximum(level.mean(axis=0), 1e-6))
+    return HarVolatility(coefficients)
+
+
+@dataclass(frozen=True)
+class Naive:
+    """A naive forecast: `scale` names the volatility, `shape` [HORIZON, len(QUANTILES)] its quantiles in that unit."""
+
+    scale: str
+    shape: Floats
+    har: HarVolatility
+
+    def predict(self, history: History, rows: Rows) -> Forecast:
+        quantiles = _scale(self.scale, self.har, history, rows)[:, :, None] * self.shape
+        return Forecast(quantiles, quantiles[:, :, MEDIAN])
+
+
+def _scale(name: str, har: HarVolatility, history: History, rows: Rows) -> Floats:
+    if name == "har":
+        return har.sigma(history, rows)
+    if name == "constant":
+        return np.ones((len(rows), HORIZON))
+    return getattr(history, name)[rows, None] * np.sqrt(_STEPS)
+
+
+_NORMAL = norm.ppf(QUANTILES) * np.ones((HORIZON, 1))
+
+
+def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
+    """Every naive contender, fitted on `rows` (whose targets must be known).
+
+    - random_walk: the last close, with normal quantiles of a constant volatility (standard deviation · √h)
+    - drift: the same moved by the mean daily return · h
+    - vol60, vol250: the last close, with normal quantiles of the last 60 / 250 returns' volatility · √h
+    - fhs: filtered historical simulation (Barone-Adesi et al., 1999): EWMA volatility · √h times the quantiles
+      of what it standardised on `rows`
+    - har: the same over the HAR volatility
+    """
+    har = fit_har(history, rows)
+    daily = history.targets[rows, 0]
+    spread = float(daily.std(ddof=1)) * np.sqrt(_STEPS)[:, None] * _NORMAL
+
+    def simulated(scale: str) -> Naive:
+        standardised = history.targets[rows] / _scale(scale, har, history, rows)
+        return Naive(scale, np.quantile(standardised, QUANTILES, axis=0).T, har)
+
+    return {
+        "random_walk": Naive("constant", spread, har),
+        "drift": Naive("constant", spread + float(daily.mean()) * _STEPS[:, None], har),
+        "vol60": Naive("std_60", _NORMAL, har),
+        "vol250": Naive("std_250", _NORMAL, har),
+        "fhs": simulated("ewma"),
+        "har": simulated("har"),
+    }

@@ -1,0 +1,217 @@
+"""One ticker's bars as arrays: features, targets and volatility measures of every session.
+
+Row t of everything except the targets is a function of the bars up to t alone, to the last bit: recursions
+start at the first bar and windows are added up in a fixed order, so truncating, shuffling or spoiling the
+future changes nothing before it.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.market import indicators
+from stockcast_assets.market.indicators import Floats
+
+FEATURE_NAMES = (
+    "log_return",
+    "gap",
+    "log_range",
+    "relative_volume",
+    "macd_hist",
+    "rsi",
+    "sma_20_distance",
+    "ema_50_distance",
+    "volatility_ratio",
+)
+
+HAR_WINDOWS = (1, 5, 22, 66)
+EWMA_DECAY = 0.94
+"""RiskMetrics' daily decay (J.P. Morgan, 1996)."""
+
+_MIN_DAILY_VARIANCE = 1e-8
+"""One basis point a day, squared: keeps logarithms finite where a price did not move at all."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Arrays over the n sessions of one ticker; NaN while warming up.
+
+    Attributes:
+        ticker: the symbol.
+        dates: [n] sessions, ascending.
+        close: [n] closes as published (split-adjusted).
+        log_close: [n] logarithm of the closes, dividend-adjusted.
+        features: [n, len(FEATURE_NAMES)] what the LSTM sees.
+        har: [n, len(HAR_WINDOWS) + 3] regressors of the HAR volatility: constant, log mean daily variances,
+            log EWMA variance, downside return in EWMA standard deviations.
+        variance: [n] daily variance from gap and range.
+        ewma: [n] exponentially weighted standard deviation of log returns, per session.
+        std_60, std_250: [n] sample standard deviations of the last 60 and 250 log returns; shorter windows
+            stand in until there are that many.
+        targets: [n, HORIZON] log(close[t + h] / close[t]), NaN where the future is not known.
+    """
+
+    ticker: str
+    dates: pd.DatetimeIndex
+    close: Floats
+    log_close: Floats
+    features: Floats
+    har: Floats
+    variance: Floats
+    ewma: Floats
+    std_60: Floats
+    std_250: Floats
+    targets: Floats
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    @property
+    def first_row(self) -> int:
+        """First row with every feature and volatility measure; len(self) if there is none."""
+        ready = np.isfinite(self.features).all(axis=1) & np.isfinite(self.har).all(axis=1)
+        return int(ready.argmax()) if ready.any() else len(self)
+
+    def windows(self, rows: np.ndarray, length: int) -> Floats:
+        """Features of the `length` sessions ending at each of `rows`, [len(rows), length, features]."""
+        return self.features[rows[:, None] + np.arange(1 - length, 1)]
+
+
+def _rolling_mean(values: Floats, window: int) -> Floats:
+    out = np.full(len(values), np.nan)
+    n = len(values) - window + 1
+    if n > 0:
+        out[window - 1 :] = reduce(np.add, (values[i : i + n] for i in range(window))) / window
+    return out
+
+
+def _widening_std(returns: Floats, window: int, smallest: int = 20) -> Floats:
+    out = indicators.rolling_std(returns, window)
+    for t in range(smallest, min(window, len(returns))):
+        out[t] = returns[1 : t + 1].std(ddof=1)
+    return out
+
+
+def _ewma_std(returns: Floats, seed_sessions: int = 20) -> Floats:
+    """Exponentially weighted standard deviation around zero, started from the first `seed_sessions` returns."""
+    out = np.full(len(returns), np.nan)
+    if len(returns) <= seed_sessions:
+        return out
+    squares = (returns * returns).tolist()
+    state = sum(squares[1 : seed_sessions + 1]) / seed_sessions
+    variances = [state]
+    for square in squares[seed_sessions + 1 :]:
+        state = EWMA_DECAY * state + (1 - EWMA_DECAY) * square
+        variances.append(state)
+    out[seed_sessions:] = np.sqrt(np.maximum(variances, _MIN_DAILY_VARIANCE))
+    return out
+
+
+def _targets(log_close: Floats) -> Floats:
+    out = np.full((len(log_close), HORIZON), np.nan)
+    for h in range(1, HORIZON + 1):
+        out[:-h, h - 1] = log_close[h:] - log_close[:-h]
+    return out
+
+
+def prepare(bars: pd.DataFrame) -> History:
+    """Arrays of one ticker's bars.
+
+    Opens, highs and lows are brought onto the dividend-adjusted close by adj_close / close. Daily variance is
+    gap² plus Parkinson's range estimator log(high / low)² / (4 log 2) (Parkinson, 1980).
+
+    Args:
+        bars: the ticker's bars from its first stored one, columns as in `raw_prices`.
+
+    Raises:
+        StockcastError: if the frame is empty, holds several tickers, repeats or disorders sessions, or holds a
+            price that is not a positive number.
+    """
+    if bars.empty:
+        raise StockcastError("There are no bars to forecast from: ingest the ticker's prices first.")
+    ticker = str(bars["ticker"].iloc[0])
+    if bars["ticker"].nunique() != 1:
+        raise StockcastError(f"The bars of {ticker} also hold {bars['ticker'].nunique() - 1} other tickers.")
+    dates = pd.DatetimeIndex(bars["date"])
+    if not (dates.is_monotonic_increasing and dates.is_unique):
+        raise StockcastError(f"The bars of {ticker} are not in order of session, one row each: sort them.")
+    columns = ["open", "high", "low", "close", "adj_close"]
+    opens, high, low, close, adjusted = np.ascontiguousarray(bars[columns].to_numpy(np.float64).T)
+    bad = ~(
+        np.isfinite([opens, high, low, close, adjusted]).all(axis=0)
+        & (low > 0)
+        & (opens > 0)
+        & (adjusted > 0)
+    )
+    if bad.any():
+        raise StockcastError(
+            f"The bar of {ticker} on {dates[bad][0].date()} holds a price that is not a positive number: "
+            "ingest that session again."
+        )
+    volume = bars["volume"].to_numpy(np.float64)
+
+    log_factor = np.log(adjusted / close)
+    log_close = np.log(adjusted)
+    previous = np.concatenate(([np.nan], log_close[:-1]))
+    returns = log_close - previous
+    gap = np.log(opens) + log_factor - previous
+    log_range = np.log(high / low)
+    known_gap = np.nan_to_num(gap)
+    variance = np.maximum(
+        known_gap * known_gap + log_range * log_range / (4 * np.log(2)), _MIN_DAILY_VARIANCE
+    )
+    ewma = _ewma_std(returns)
+    means = {window: _rolling_mean(variance, window) for window in HAR_WINDOWS}
+    mean_volume = _rolling_mean(volume, 20)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative_volume = np.where(mean_volume > 0, volume / mean_volume, 1.0) + 0 * mean_volume
+    macd_hist = indicators.macd(adjusted)[2] / adjusted
+
+    features = np.column_stack(
+        [
+            returns,
+            gap,
+            np.log(np.maximum(log_range, 1e-4)),
+            np.log(np.maximum(relative_volume, 0.05)),
+            macd_hist,
+            indicators.rsi(adjusted) / 100 - 0.5,
+            log_close - np.log(indicators.sma(adjusted, 20)),
+            log_close - np.log(indicators.ema(adjusted, 50)),
+            0.5 * np.log(means[5] / means[66]),
+        ]
+    )
+    har = np.column_stack(
+        [
+            np.ones(len(close)),
+            *(np.log(means[window]) for window in HAR_WINDOWS),
+            2 * np.log(ewma),
+            np.minimum(returns, 0) / ewma,
+        ]
+    )
+    return History(
+        ticker=ticker,
+        dates=dates,
+        close=close,
+        log_close=log_close,
+        features=features,
+        har=har,
+        variance=variance,
+        ewma=ewma,
+        std_60=_widening_std(returns, 60),
+        std_250=_widening_std(returns, 250),
+        targets=_targets(log_close),
+    )
+
+
+def features(bars: pd.DataFrame) -> pd.DataFrame:
+    """Features of every session of one ticker, as a frame indexed by date; null while warming up.
+
+    Raises:
+        StockcastError: as `prepare`.
+    """
+    history = prepare(bars)
+    return pd.DataFrame(history.features, index=history.dates.rename("date"), columns=list(FEATURE_NAMES))

@@ -1,0 +1,67 @@
+"""What a trained model leaves behind for forecasting: the published method, whatever it is, as plain arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.baselines import Naive, Rows
+from stockcast_assets.forecasting.calibration import Calibration
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.network import Lstm
+from stockcast_assets.market.indicators import Floats
+
+LSTM = "lstm"
+NAIVE_PREFIX = "naive_"
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """A ticker's model of a month.
+
+    Attributes:
+        ticker: whose bars it was trained on.
+        method: what it publishes: "lstm" or "naive_" and the name of one of `naive`.
+        trained_to: the last session known to the training.
+        lstm: the network.
+        naive: the baselines fitted on the same sessions.
+        calibration: of the LSTM's intervals, after every outcome known at `trained_to`.
+    """
+
+    ticker: str
+    method: str
+    trained_to: date
+    lstm: Lstm
+    naive: Mapping[str, Naive]
+    calibration: Calibration
+
+    def quantiles(self, history: History, rows: Rows) -> Floats:
+        """Published quantiles of the log returns at each as-of row, [n, HORIZON, quantiles].
+
+        The LSTM's calibration goes on from the end of the training with hindcasts by this same model, so the
+        result is a function of the model and the bars up to each row.
+
+        Raises:
+            StockcastError: if a row is not after the sessions the model was trained on, or has too short a past.
+        """
+        last_trained = int(history.dates.searchsorted(pd.Timestamp(self.trained_to), side="right")) - 1
+        if len(rows) and rows.min() < max(last_trained, history.first_row + self.lstm.window - 1):
+            raise StockcastError(
+                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot forecast as "
+                f"of {history.dates[rows.min()].date()}: use the model of that month, with the full history."
+            )
+        if self.method != LSTM:
+            return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+        hindcast = np.arange(last_trained - HORIZON + 1, rows.max() - HORIZON + 1) if len(rows) else rows
+        needed = np.union1d(hindcast, rows)
+        raw = dict(zip(needed.tolist(), self.lstm.predict(history, needed).quantiles, strict=True))
+        states = {last_trained: self.calibration}
+        state = self.calibration
+        for row in hindcast.tolist():
+            state = state.learn(raw[row], history.targets[row])
+            states[row + HORIZON] = state
+        return np.stack([states[row].apply(raw[row]) for row in rows.tolist()])

@@ -1,0 +1,195 @@
+"""Training many models at once: a pool of single-threaded worker processes, one TensorFlow import each.
+
+The unit of work is one fit (a walk-forward fold or the final one), so a single ticker uses every core too.
+Results do not depend on the number of workers, nor on which other jobs share the call.
+"""
+
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.baselines import Forecast, Naive, fit_naive
+from stockcast_assets.forecasting.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
+from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan
+from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.fitting import CALM, fit_lstm
+from stockcast_assets.forecasting.forecaster import LSTM, Forecaster
+from stockcast_assets.forecasting.gate import decide
+from stockcast_assets.forecasting.network import Lstm
+
+Key = TypeVar("Key", bound=Hashable)
+Progress = Callable[[Key, int, int], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One fit: the LSTM, the baselines fitted on the same sessions, the loss curve, the fold's forecasts."""
+
+    lstm: Lstm
+    naive: Mapping[str, Naive]
+    curve: list[dict[str, float]]
+    forecasts: Mapping[str, Forecast]
+
+
+def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
+    """Fit every contender on what the fold knows and forecast its test rows."""
+    naive = fit_naive(history, fold.known)
+    lstm, curve = fit_lstm(history, fold.train, fold.validation, naive["har"], config)
+    contenders = {LSTM: lstm, **naive}
+    return Fitted(
+        lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()}
+    )
+
+
+def _start_worker() -> None:
+    os.environ.update(CALM)
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    threadpool_limits(1)
+
+
+def _run_job(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> Fitted:
+    return fit_fold(prepare(bars), fold, config)
+
+
+def fit_folds(
+    folds: Mapping[Key, Sequence[Fold]],
+    bars: Mapping[Key, pd.DataFrame],
+    config: ModelConfig,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[Key, list[Fitted]]:
+    """Fit all `folds` in worker processes; `progress(key, fits done, fits in all)` after each.
+
+    Worker processes import the caller's main module: a script that calls this needs the usual
+    `if __name__ == "__main__":` guard.
+
+    Raises:
+        StockcastError: if a worker process dies.
+    """
+    jobs = [(key, fold) for key, of_key in folds.items() for fold in of_key]
+    pool_size = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
+    results: dict[Key, list[Fitted]] = {key: [] for key in folds}
+    with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        futures = [pool.submit(_run_job, bars[key], fold, config) for key, fold in jobs]
+        key_of = dict(zip(futures, (key for key, _ in jobs), strict=True))
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress is not None:
+                    progress(key_of[future], done, len(jobs))
+        except BrokenProcessPool as error:
+            raise StockcastError(
+                "A training process died, most likely for lack of memory: "
+                "train with fewer workers (STOCKCAST_TRAIN_WORKERS) or fewer tickers at once."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+        for future in futures:
+            results[key_of[future]].append(future.result())
+    return results
+
+
+def walk_forward_cases(
+    history: History, folds: Sequence[Fold], fits: Sequence[Fitted], config: ModelConfig
+) -> tuple[Cases, Calibration]:
+    """Put consecutive folds together; the LSTM's intervals are calibrated across them, as when published.
+
+    Returns:
+        The cases, and the calibration once all their outcomes are known.
+    """
+    rows = np.concatenate([fold.test for fold in folds])
+    forecasts = {
+        name: Forecast(
+            np.concatenate([fit.forecasts[name].quantiles for fit in fits]),
+            np.concatenate([fit.forecasts[name].point for fit in fits]),
+        )
+        for name in fits[0].forecasts
+    }
+    targets = history.targets[rows]
+    raw = forecasts[LSTM].quantiles
+    calibrated, calibration = calibrate(raw, targets, Calibration.start(config.aci_step))
+    forecasts[LSTM] = Forecast(calibrated, calibrated[:, :, MEDIAN])
+    before = history.targets[folds[0].known]
+    return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts), calibration
+
+
+def _assemble(
+    bars: pd.DataFrame,
+    folds: Sequence[Fold],
+    fits: Sequence[Fitted],
+    config: ModelConfig,
+    champion: Evaluation | None,
+) -> TrainedModel:
+    history = prepare(bars)
+    final = fits[-1]
+    cases, calibration = walk_forward_cases(history, folds[:-1], fits[:-1], config)
+    evaluation = evaluate([cases])
+    decision = decide(evaluation, champion)
+    trained_to = history.dates[-1].date()
+    return TrainedModel(
+        forecaster=Forecaster(
+            history.ticker, decision.method, trained_to, final.lstm, final.naive, calibration
+        ),
+        config=config,
+        evaluation=evaluation,
+        decision=decision,
+        history=final.curve,
+        trained_from=history.dates[folds[-1].train[0]].date(),
+        trained_to=trained_to,
+        n_samples=len(folds[-1].train),
+        code_version=version("stockcast"),
+    )
+
+
+def train_many(
+    bars: Mapping[Key, pd.DataFrame],
+    config: ModelConfig | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    champions: Mapping[Key, Evaluation] | None = None,
+) -> dict[Key, TrainedModel]:
+    """Train one model per job on everything its bars hold, with its walk-forward proof and the gate's decision.
+
+    The same bars and config give the same bytes, whatever the number of workers and the other jobs.
+
+    Args:
+        bars: per job (any key: a ticker, or a ticker and month) one ticker's bars from its first stored one.
+        config: hyperparameters; the defaults if None.
+        workers: processes; one per core if None.
+        progress: called in this process after each fit with (key, fits done, fits in all).
+        champions: walk-forward scores of the models now published, for the gate.
+
+    Raises:
+        StockcastError: if a history is too short or malformed (before any training), or a worker dies.
+    """
+    config = config or ModelConfig()
+    folds: dict[Key, list[Fold]] = {}
+    for key, of_ticker in bars.items():
+        tests, final = plan(prepare(of_ticker), config)
+        folds[key] = [*tests, final]
+    if not folds:
+        return {}
+    fits = fit_folds(folds, bars, config, workers=workers, progress=progress)
+    with threadpool_limits(1):
+        return {
+            key: _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key))
+            for key in bars
+        }
