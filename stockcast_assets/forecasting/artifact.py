@@ -58,7 +58,7 @@ class TrainedModel:
     @cached_property
     def _bytes(self) -> bytes:
         lstm, evaluation = self.forecaster.lstm, self.evaluation
-        arrays: dict[str, np.ndarray] = {
+        arrays: dict[str, Any] = {
             # Trained in float32: storing them so loses nothing and halves the file.
             **{
                 f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)
@@ -105,14 +105,14 @@ class TrainedModel:
         """Read what `to_bytes` wrote.
 
         Raises:
-            StockcastError: if the digest differs, or the file is of another format. Nothing is read before the
-                digest is checked, and nothing in the file is ever executed.
+            StockcastError: if the digest differs, or the file is of another format. Nothing is read before
+                the digest is checked, and nothing in the file is ever executed.
         """
         actual = hashlib.sha256(data).hexdigest()
         if actual != sha256:
             raise StockcastError(
-                f"The model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or swapped; "
-                "materialise trained_model for that month again."
+                f"The model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
+                "swapped; materialise trained_model for that month again."
             )
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -120,11 +120,12 @@ class TrainedModel:
             meta = json.loads(arrays.pop(_META).tobytes())
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise StockcastError(
-                f"The model file {sha256[:12]}… is not one of stockcast's: materialise trained_model again ({error})."
+                f"The model file {sha256[:12]}… is not one of stockcast's ({error}): "
+                "materialise trained_model for that month again."
             ) from error
         if meta["format"] != FORMAT:
             raise StockcastError(
-                f"The model file {sha256[:12]}… has format {meta['format']} and this stockcast reads {FORMAT}: "
+                f"The model file {sha256[:12]}… has format {meta['format']}, this stockcast reads {FORMAT}: "
                 "materialise trained_model for that month again."
             )
         return _assemble(arrays, meta)

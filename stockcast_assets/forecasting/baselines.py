@@ -74,7 +74,7 @@ def fit_har(history: History, rows: Rows) -> HarVolatility:
 
 @dataclass(frozen=True)
 class Naive:
-    """A naive forecast: `scale` names the volatility, `shape` [HORIZON, len(QUANTILES)] its quantiles in that unit."""
+    """A naive forecast: `scale` names a volatility, `shape` [HORIZON, quantiles] is in units of it."""
 
     scale: str
     shape: Floats
@@ -102,8 +102,8 @@ def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
     - random_walk: the last close, with normal quantiles of a constant volatility (standard deviation · √h)
     - drift: the same moved by the mean daily return · h
     - vol60, vol250: the last close, with normal quantiles of the last 60 / 250 returns' volatility · √h
-    - fhs: filtered historical simulation (Barone-Adesi et al., 1999): EWMA volatility · √h times the quantiles
-      of what it standardised on `rows`
+    - fhs: filtered historical simulation (Barone-Adesi et al., 1999): EWMA volatility · √h times the
+      quantiles of what it standardised on `rows`
     - har: the same over the HAR volatility
     """
     har = fit_har(history, rows)

@@ -1,8 +1,8 @@
 """Adaptive conformal inference: interval widths that learn from outcomes as they become known.
 
 Gibbs & Candès (2021), kept per horizon and interval as a log factor on the distance from the median: after
-an outcome outside its interval the interval widens, after one inside it narrows, by `step` times the surprise.
-An as-of day D knows only the outcomes of forecasts made 10 or more sessions earlier.
+an outcome outside its interval the interval widens, after one inside it narrows, by `step` times the
+surprise. An as-of day D knows only the outcomes of forecasts made 10 or more sessions earlier.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Calibration:
         return np.sort(median + (quantiles - median) * factors, axis=-1)
 
     def learn(self, quantiles: Floats, outcome: Floats) -> "Calibration":
-        """The calibration after one as-of day: its raw `quantiles` [HORIZON, quantiles] met `outcome` [HORIZON]."""
+        """The calibration after a day whose raw `quantiles` [HORIZON, quantiles] met `outcome` [HORIZON]."""
         issued = self.apply(quantiles)
         outside = np.column_stack(
             [(outcome < issued[:, low]) | (outcome > issued[:, high]) for low, high in _PAIRS]

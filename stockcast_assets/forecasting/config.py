@@ -10,7 +10,7 @@ HORIZON = 10
 """Sessions ahead; forecasts are for 1..HORIZON."""
 
 PURGE = HORIZON
-"""Sessions left out between rows that are learnt from and rows that are judged: a target looks HORIZON ahead."""
+"""Sessions left out between rows learnt from and rows judged, because a target looks HORIZON ahead."""
 
 QUANTILES = tables.QUANTILES
 MEDIAN = QUANTILES.index(0.5)

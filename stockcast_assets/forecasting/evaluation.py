@@ -1,7 +1,7 @@
-"""Walk-forward proof: rolling-origin folds, the same cases for every contender, scores with their uncertainty.
+"""Walk-forward proof: rolling origin, the same cases for every contender, scores with their uncertainty.
 
-Scores are of log returns from the as-of close. References: pinball loss (Koenker & Bassett, 1978), CRPS as the
-integral of twice the pinball loss over the quantile levels, MASE (Hyndman & Koehler, 2006), moving-block
+Scores are of log returns from the as-of close. References: pinball loss (Koenker & Bassett, 1978), CRPS as
+the integral of twice the pinball loss over the quantile levels, MASE (Hyndman & Koehler, 2006), moving-block
 bootstrap (Künsch, 1989), Diebold-Mariano test with Newey-West variance and the small-sample correction of
 Harvey, Leybourne & Newbold (1997).
 """
@@ -99,8 +99,8 @@ def plan(history: History, config: ModelConfig) -> tuple[list[Fold], Fold]:
 class Cases:
     """What every contender said on the same as-of days of one ticker, and what happened.
 
-    `targets` [n, HORIZON] log returns; `naive_error` [HORIZON] mean absolute h-session return before the first
-    case (the denominator of MASE).
+    `targets` [n, HORIZON] log returns; `naive_error` [HORIZON] mean absolute h-session return before the
+    first case (the denominator of MASE).
     """
 
     dates: pd.DatetimeIndex
@@ -119,7 +119,7 @@ def _crps(pinball: Floats) -> Floats:
     """[n, HORIZON]; the loss is 0 at levels 0 and 1."""
     levels = np.concatenate(([0.0], _LEVELS, [1.0]))
     padded = np.pad(pinball, ((0, 0), (0, 0), (1, 1)))
-    return 2 * np.trapezoid(padded, levels, axis=2)
+    return np.sum((padded[:, :, 1:] + padded[:, :, :-1]) * np.diff(levels), axis=2)
 
 
 def diebold_mariano(difference: Floats, horizon: int) -> tuple[float, float]:
@@ -191,7 +191,8 @@ class Evaluation:
 
         The constant-volatility baseline is the random walk with its normal quantiles.
         """
-        pooled = self.table().query("contender == @name and horizon == @POOLED").iloc[0]
+        table = self.table()
+        pooled = table[(table["contender"] == name) & (table["horizon"] == POOLED)].iloc[0]
         low, high = self.rmse_ratio_interval(name, "random_walk")
         return {
             "rmse_ratio_rw": self.rmse_ratio(name, "random_walk"),

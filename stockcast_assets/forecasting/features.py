@@ -97,7 +97,7 @@ def _widening_std(returns: Floats, window: int, smallest: int = 20) -> Floats:
 
 
 def _ewma_std(returns: Floats, seed_sessions: int = 20) -> Floats:
-    """Exponentially weighted standard deviation around zero, started from the first `seed_sessions` returns."""
+    """Exponentially weighted standard deviation around zero, seeded with the first returns."""
     out = np.full(len(returns), np.nan)
     if len(returns) <= seed_sessions:
         return out
@@ -128,8 +128,8 @@ def prepare(bars: pd.DataFrame) -> History:
         bars: the ticker's bars from its first stored one, columns as in `raw_prices`.
 
     Raises:
-        StockcastError: if the frame is empty, holds several tickers, repeats or disorders sessions, or holds a
-            price that is not a positive number.
+        StockcastError: if the frame is empty, holds several tickers, repeats or disorders sessions, or holds
+            a price that is not a positive number.
     """
     if bars.empty:
         raise StockcastError("There are no bars to forecast from: ingest the ticker's prices first.")

@@ -99,7 +99,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
 def fit_lstm(
     history: History, rows: Rows, validation: Rows, naive: Naive, config: ModelConfig
 ) -> tuple[Lstm, list[dict[str, float]]]:
-    """Fit on `rows`, stop early on `validation`, keep the best epoch; epoch 0 is the HAR baseline `naive` itself.
+    """Fit on `rows`, stop early on `validation`, keep the best epoch; epoch 0 is the HAR baseline `naive`.
 
     Returns:
         The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch, mean pinball in sigmas.

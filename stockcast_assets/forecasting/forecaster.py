@@ -1,4 +1,4 @@
-"""What a trained model leaves behind for forecasting: the published method, whatever it is, as plain arrays."""
+"""What a trained model leaves for forecasting: the published method, whatever it is, as plain arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,13 +46,14 @@ class Forecaster:
         result is a function of the model and the bars up to each row.
 
         Raises:
-            StockcastError: if a row is not after the sessions the model was trained on, or has too short a past.
+            StockcastError: if a row precedes the end of the training, or has too short a past.
         """
         last_trained = int(history.dates.searchsorted(pd.Timestamp(self.trained_to), side="right")) - 1
         if len(rows) and rows.min() < max(last_trained, history.first_row + self.lstm.window - 1):
             raise StockcastError(
-                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot forecast as "
-                f"of {history.dates[rows.min()].date()}: use the model of that month, with the full history."
+                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot "
+                f"forecast as of {history.dates[rows.min()].date()}: "
+                "use the model of that month, with the full history."
             )
         if self.method != LSTM:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles

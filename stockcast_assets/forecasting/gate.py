@@ -42,20 +42,18 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None) -> Decisi
     baselines = [name for name in evaluation.contenders if name != LSTM]
     best = min(baselines, key=lambda name: evaluation.pinball[name].sum())
     ratio = evaluation.pinball_ratio(LSTM, best)
-    low, high = evaluation.pinball_ratio_interval(LSTM, best)
-    rmse = evaluation.rmse_ratio(LSTM, "random_walk")
     rmse_low, rmse_high = evaluation.rmse_ratio_interval(LSTM, "random_walk")
+    pinball = _figure(ratio, *evaluation.pinball_ratio_interval(LSTM, best))
+    rmse = _figure(evaluation.rmse_ratio(LSTM, "random_walk"), rmse_low, rmse_high)
     cases = int(evaluation.cases.sum())
 
     objections = []
     if cases < MIN_CASES:
         objections.append(f"there are only {cases} walk-forward cases of the {MIN_CASES} it takes")
     if ratio >= 1:
-        objections.append(
-            f"its pinball loss is {ratio:.3f} [{low:.3f}, {high:.3f}] times that of {_LABELS[best]}"
-        )
+        objections.append(f"its pinball loss is {pinball} times that of {_LABELS[best]}")
     if rmse_low > 1:
-        objections.append(f"its RMSE is {rmse:.3f} [{rmse_low:.3f}, {rmse_high:.3f}] times the random walk's")
+        objections.append(f"its RMSE is {rmse} times the random walk's")
     if champion is not None and (beaten := _worse_than(evaluation, champion)):
         objections.append(beaten)
 
@@ -66,9 +64,8 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None) -> Decisi
     return Decision(
         True,
         LSTM,
-        f"The LSTM is published: on {cases} walk-forward cases its pinball loss is {ratio:.3f} [{low:.3f}, {high:.3f}] "
-        f"times that of the best baseline, {_LABELS[best]}, and its RMSE {rmse:.3f} [{rmse_low:.3f}, {rmse_high:.3f}] "
-        "times the random walk's.",
+        f"The LSTM is published: on {cases} walk-forward cases its pinball loss is {pinball} times that of "
+        f"the best baseline, {_LABELS[best]}, and its RMSE {rmse} times the random walk's.",
     )
 
 
@@ -82,4 +79,10 @@ def _worse_than(evaluation: Evaluation, champion: Evaluation) -> str | None:
     low, high = ratio_interval(both[:, 0], both[:, 1])
     if low <= 1:
         return None
-    return f"its pinball loss is {ratio:.3f} [{low:.3f}, {high:.3f}] times the champion's on the same {len(both)} days"
+    return (
+        f"its pinball loss is {_figure(ratio, low, high)} times the champion's on the same {len(both)} days"
+    )
+
+
+def _figure(ratio: float, low: float, high: float) -> str:
+    return f"{ratio:.3f} [{low:.3f}, {high:.3f}]"

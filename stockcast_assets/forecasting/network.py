@@ -34,8 +34,11 @@ def fit_scaler(history: History, rows: Rows) -> Scaler:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights in Keras' layout (gates i, f, c, o): `kernel` [features, 4 units], `recurrent` [units, 4 units],
-    `bias` [4 units], `head` [units, 2 HORIZON] and `head_bias`, `shape` [HORIZON, quantiles]."""
+    """Weights in Keras' layout (gates i, f, c, o).
+
+    `kernel` [features, 4 units], `recurrent` [units, 4 units], `bias` [4 units], `head` [units, 2 HORIZON],
+    `head_bias` [2 HORIZON], `shape` [HORIZON, quantiles].
+    """
 
     kernel: Floats
     recurrent: Floats

@@ -21,7 +21,8 @@ def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeInd
     rows = history.dates.get_indexer(days)
     if (rows < 0).any():
         raise StockcastError(
-            f"{model.ticker} has no bar on {days[rows < 0][0].date()}: ingest that session before forecasting from it."
+            f"{model.ticker} has no bar on {days[rows < 0][0].date()}: "
+            "ingest that session before forecasting from it."
         )
     returns = model.quantiles(history, rows)
     close = history.close[rows]
@@ -45,8 +46,8 @@ def forecast(
 ) -> pd.DataFrame:
     """Forecast each ticker as of the end of each of its `days`.
 
-    A row's bits depend on its model and the ticker's bars up to its day alone: not on later bars, other days or
-    other tickers of the call, nor on the machine's cores.
+    A row's bits depend on its model and the ticker's bars up to its day alone: not on later bars, other days
+    or other tickers of the call, nor on the machine's cores.
 
     Args:
         models: the month's model per ticker.
@@ -69,7 +70,8 @@ def forecast(
                 )
             if models[ticker].ticker != ticker:
                 raise StockcastError(
-                    f"The model given for {ticker} was trained on {models[ticker].ticker}: load the ticker's own model."
+                    f"The model given for {ticker} was trained on {models[ticker].ticker}: "
+                    "load the ticker's own model."
                 )
             if len(of_ticker):
                 asked = pd.DatetimeIndex(sorted({pd.Timestamp(day) for day in of_ticker}))

@@ -1,7 +1,7 @@
 """Trained models in MLflow: one run per model with its proof, one registered model per ticker.
 
-Weights are stored as the npz of `artifact`, never as a pickle or an MLflow flavour, and read back only if their
-SHA-256 is the one asked for.
+Weights are stored as the npz of `artifact`, never as a pickle or an MLflow flavour, and read back only if
+their SHA-256 is the one asked for.
 """
 
 import logging
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.evaluation import POOLED
 from stockcast_assets.forecasting.forecaster import LSTM, Forecaster
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class ModelVersion:
 
 
 def model_name(ticker: str) -> str:
-    """Registered model of a ticker: `stockcast-MSFT`; signs that MLflow or a URL may refuse become `_hex_`."""
+    """Registered model of a ticker: `stockcast-MSFT`; signs that MLflow or a URL may refuse are `_hex_`."""
     return "stockcast-" + re.sub(r"[^A-Z0-9.-]", lambda sign: f"_{ord(sign.group()):x}_", ticker)
 
 
@@ -97,8 +96,8 @@ class ModelRegistry:
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
         The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
-        horizon, a plot and the reason in words. The alias `champion` moves to the version if it is promoted and
-        no champion of a later month exists.
+        horizon, a plot and the reason in words. The alias `champion` moves to the version if it is promoted
+        and no champion of a later month exists.
 
         Args:
             ticker: the model's ticker.
@@ -281,7 +280,7 @@ def proof_figure(trained: TrainedModel, title: str) -> "Figure":
     loss.legend()
     table = (
         trained.evaluation.table()
-        .query("horizon != @POOLED")
+        .query("horizon > 0")
         .pivot_table("pinball", "horizon", "contender", sort=False)
     )
     for name in table.columns.drop(LSTM):

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.baselines import Forecast, Naive, fit_naive
+from stockcast_assets.forecasting.baselines import Contender, Forecast, Naive, fit_naive
 from stockcast_assets.forecasting.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
 from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan
@@ -47,7 +47,7 @@ def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     """Fit every contender on what the fold knows and forecast its test rows."""
     naive = fit_naive(history, fold.known)
     lstm, curve = fit_lstm(history, fold.train, fold.validation, naive["har"], config)
-    contenders = {LSTM: lstm, **naive}
+    contenders: dict[str, Contender] = {LSTM: lstm, **naive}
     return Fitted(
         lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()}
     )
@@ -166,7 +166,7 @@ def train_many(
     progress: Progress | None = None,
     champions: Mapping[Key, Evaluation] | None = None,
 ) -> dict[Key, TrainedModel]:
-    """Train one model per job on everything its bars hold, with its walk-forward proof and the gate's decision.
+    """Train one model per job on everything its bars hold, with its walk-forward proof and its decision.
 
     The same bars and config give the same bytes, whatever the number of workers and the other jobs.
 
