@@ -28,4 +28,8 @@ def source_from(name: str, uploads: Path | str) -> Source:
         from stockcast_assets.market.sources.sample import SampleSource
 
         return SampleSource()
+    if name == "csv":
+        from stockcast_assets.market.sources.csvfile import CsvSource
+
+        return CsvSource(uploads)
     raise StockcastError(f"There is no source {name!r}: set STOCKCAST_SOURCE to one of {', '.join(SOURCES)}.")

@@ -1,0 +1,378 @@
+"""Good files in every shape people export, and one sentence for every way a file can be bad."""
+
+import os
+import re
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.sources import source_from
+from stockcast_assets.market.sources.csvfile import CsvSource, parse, parse_bytes
+from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.market.sources.validate import validate_bars
+
+NOW = pd.Timestamp("2024-02-01 12:00", tz="UTC").as_unit("ns")
+HEADER = "Date,Open,High,Low,Close,Adj Close,Volume\n"
+ROWS = (
+    "2024-01-02,10.0,11.5,9.5,11.0,10.5,100\n"
+    "2024-01-03,11.0,12.5,10.5,12.0,11.5,200\n"
+    "2024-01-04,12.0,12.5,11.0,11.5,11.0,0\n"
+)
+PLAIN = HEADER + ROWS
+
+
+def parsed(text: str, name: str = "NEW.csv"):
+    return parse_bytes(text.encode(), name, NOW)
+
+
+def refusal(text: str | bytes, name: str = "NEW.csv") -> str:
+    content = text if isinstance(text, bytes) else text.encode()
+    with pytest.raises(StockcastError) as caught:
+        parse_bytes(content, name, NOW)
+    sentence = str(caught.value)
+    assert sentence.startswith(name)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+class TestGoodFiles:
+    def test_plain(self):
+        upload = parsed(PLAIN)
+        assert upload.ticker == "NEW"
+        assert upload.notes == ()
+        bars = validate_bars(upload.bars, "here")
+        assert list(bars["date"].dt.strftime("%Y-%m-%d")) == ["2024-01-02", "2024-01-03", "2024-01-04"]
+        assert list(bars["adj_close"]) == [10.5, 11.5, 11.0]
+        assert list(bars["volume"]) == [100, 200, 0]
+        assert set(bars["dividend"]) == {0.0}
+        assert set(bars["split_ratio"]) == {1.0}
+        assert set(bars["source"]) == {"csv"}
+        assert set(bars["ingested_at"]) == {NOW}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "\ufeff" + PLAIN,
+            PLAIN.replace("\n", "\r\n"),
+            PLAIN.rstrip("\n"),
+            PLAIN.replace("\n", "\n\n"),
+            PLAIN.replace("Date,Open", "dATE,OPEN").replace("Adj Close", "adj_close"),
+            HEADER + "".join(reversed(ROWS.splitlines(keepends=True))),
+            "".join(f"{line},x\n" for line in PLAIN.splitlines()).replace("Volume,x", "Volume,Remarks"),
+            "".join(",".join(f'"{cell}"' for cell in line.split(",")) + "\n" for line in PLAIN.splitlines()),
+            PLAIN.replace("100\n", "100.0\n").replace(",200\n", ",2e2\n"),
+            PLAIN.replace("2024-01-02", "2024-01-02 00:00:00-05:00"),
+            PLAIN.replace("2024-01-02", "2024-01-02T00:00:00"),
+        ],
+        ids=[
+            "byte order mark",
+            "CRLF",
+            "no last newline",
+            "blank lines",
+            "names in any case",
+            "unsorted",
+            "unknown column",
+            "quoted",
+            "whole floats",
+            "timestamp",
+            "ISO timestamp",
+        ],
+    )
+    def test_the_same_bars_however_they_are_written(self, text):
+        upload = parsed(text)
+        assert upload.notes == ()
+        pd.testing.assert_frame_equal(upload.bars, parsed(PLAIN).bars)
+
+    @pytest.mark.parametrize("name", ["Symbol", "SYMBOL", "ticker", "Ticker"])
+    def test_a_ticker_column_wins_over_the_file_name(self, name):
+        lines = PLAIN.splitlines()
+        text = "\n".join([f"{name},{lines[0]}", *(f"vod.l,{line}" for line in lines[1:])])
+        upload = parsed(text, "export.csv")
+        assert upload.ticker == "VOD.L"
+        assert set(upload.bars["ticker"]) == {"VOD.L"}
+
+    def test_a_lower_case_file_name_is_the_ticker(self):
+        assert parsed(PLAIN, "new.CSV").ticker == "NEW"
+
+    def test_without_adjusted_close_the_close_stands_in(self):
+        text = "\n".join(",".join(np.delete(line.split(","), 5)) for line in PLAIN.splitlines())
+        bars = parsed(text).bars
+        assert list(bars["adj_close"]) == list(bars["close"])
+
+    def test_actions_and_a_negative_number_that_is_no_formula(self):
+        text = (
+            "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits,Change\n"
+            "2024-01-02,10,11,9,10,5,0.24,0.0,-1.5\n"
+            "2024-01-03,10,11,9,10,5,0.0,4.0,-2e-3\n"
+            "2024-01-04,10,11,9,10,5,,,-.5\n"
+        )
+        bars = parsed(text).bars
+        assert list(bars["dividend"]) == [0.24, 0.0, 0.0]
+        assert list(bars["split_ratio"]) == [1.0, 4.0, 1.0]
+
+    def test_days_the_market_was_closed_are_left_out_and_noted(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        upload = parsed(PLAIN + f"2024-01-01{row}\n2024-01-06{row}\n")
+        assert len(upload.bars) == 3
+        assert upload.notes == ("left out 2 of days on which XNYS is closed (first: 2024-01-01)",)
+
+    def test_a_24_7_ticker_keeps_its_weekends(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        upload = parsed(PLAIN + f"2024-01-06{row}\n2024-01-07{row}\n", "ETH-USD.csv")
+        assert len(upload.bars) == 5
+        assert upload.notes == ()
+
+    def test_the_session_that_goes_on_is_left_out_and_noted(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        upload = parsed(PLAIN + f"2024-02-01{row}\n")
+        assert len(upload.bars) == 3
+        assert upload.notes == ("left out 1 of a session that is not over (first: 2024-02-01)",)
+
+    def test_bars_older_than_the_calendars_are_left_out_and_noted(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        upload = parsed(PLAIN + f"1962-01-02{row}\n")
+        assert len(upload.bars) == 3
+        assert "from before 1990-01-01" in upload.notes[0]
+
+    def test_rows_without_any_price_are_left_out_and_noted(self):
+        upload = parsed(PLAIN + "2024-01-05,null,null,null,null,null,null\n")
+        assert len(upload.bars) == 3
+        assert upload.notes == ("left out 1 without any price (first: 2024-01-05)",)
+
+
+class TestExportsOfYfinance:
+    """Files written by pandas from frames of the very shape that yfinance returns."""
+
+    @pytest.fixture
+    def history(self) -> pd.DataFrame:
+        bars = SampleSource().bars("AAPL", date(2012, 8, 1), date(2012, 8, 31))
+        frame = bars[["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]]
+        frame.columns = ["Open", "High", "Low", "Close", "Adj Close", "Volume", "Dividends", "Stock Splits"]
+        frame = frame.assign(**{"Stock Splits": 0.0})
+        return frame.set_index(pd.DatetimeIndex(bars["date"], name="Date").tz_localize("America/New_York"))
+
+    def same(self, bars: pd.DataFrame, columns: list[str]) -> None:
+        expected = SampleSource().bars("AAPL", date(2012, 8, 1), date(2012, 8, 31))
+        pd.testing.assert_frame_equal(bars[columns], expected[columns])
+
+    def test_history(self, history):
+        upload = parsed(history.to_csv(), "AAPL.csv")
+        self.same(
+            upload.bars,
+            ["date", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"],
+        )
+
+    def test_adjusted_history_without_adjusted_close(self, history):
+        adjusted = history.drop(columns="Adj Close")
+        self.same(parsed(adjusted.to_csv(), "AAPL.csv").bars, ["date", "close", "dividend"])
+
+    @pytest.mark.parametrize("by_ticker", [False, True])
+    def test_download(self, history, by_ticker):
+        frame = history[["Adj Close", "Close", "High", "Low", "Open", "Volume"]].tz_localize(None)
+        names = ["Ticker", "Price"] if by_ticker else ["Price", "Ticker"]
+        frame.columns = pd.MultiIndex.from_tuples(
+            [("AAPL", name) if by_ticker else (name, "AAPL") for name in frame.columns], names=names
+        )
+        upload = parsed(frame.to_csv(), "whatever.csv")
+        assert upload.ticker == "AAPL"
+        self.same(upload.bars, ["date", "open", "high", "low", "close", "adj_close", "volume"])
+
+    def test_download_of_two_tickers_is_refused(self, history):
+        frame = pd.concat({"AAPL": history, "MSFT": history}, axis=1, names=["Ticker", "Price"])
+        assert "line 1: MSFT after AAPL on line 1: upload one file per ticker" in refusal(frame.to_csv())
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "NEW.csv: the file is empty"),
+            (" \n\n,,\n", "the file is empty"),
+            (HEADER, "no row with a price"),
+            ("\ufeff", "the file is empty"),
+            (PLAIN.replace("Volume", "Vol"), "line 1: there is no column Volume: it needs Date, Open"),
+            (PLAIN.replace("Date,", "Day,"), "there is no column Date"),
+            (PLAIN.replace(",", ";"), "there is no column Date: .*; separate the columns by commas"),
+            (PLAIN.replace("Adj Close", "Close"), "line 1: two columns say close"),
+            (PLAIN.replace(",12.0,11.5,200", ",12.0,200"), "line 3: 6 cells where the header has 7"),
+            (PLAIN.replace(",200\n", ",200,1\n"), "line 3: 8 cells"),
+            (PLAIN.replace("9.5,", "-9.5,"), "line 2: the bar has low -9.5, which must be greater than 0"),
+            (PLAIN.replace("12.0,11.5,200", "0,11.5,200"), "line 3: the bar has close 0, which must be"),
+            (PLAIN.replace("12.5,11.0", "10.5,11.0"), "line 4: the bar has low 11 above high 10.5"),
+            (PLAIN.replace("2024-01-03,11.0", "2024-01-03,13"), "line 3: the bar has open 13 above high"),
+            (PLAIN.replace("11.0,10.5,100", "9,10.5,100"), "line 2: the bar has low 9.5 above close 9"),
+            (PLAIN.replace("01-04", "01-03"), "line 4: 2024-01-03 is there already, on line 3"),
+            (PLAIN.replace("2024-01-04", "2024-02-02"), "line 4: '2024-02-02' is in the future"),
+            (PLAIN.replace("2024-01-04", "9999-01-04"), "line 4: '9999-01-04' is no date"),
+            (PLAIN.replace("2024-01-04", "2024-02-30"), "line 4: '2024-02-30' is no date"),
+            (PLAIN.replace("2024-01-04", "01/04/2024"), "line 4: '01/04/2024' is no date; write it as YYYY"),
+            (PLAIN.replace("2024-01-04", ""), "line 4: '' is no date"),
+            (PLAIN.replace(",9.5,", ",abc,"), "line 2: 'abc' is no number, in the column low"),
+            (PLAIN.replace(",9.5,", ",,"), "line 2: '' is no number, in the column low"),
+            (PLAIN.replace(",9.5,", ",nan,"), "line 2: 'nan' is no number, in the column low"),
+            (PLAIN.replace(",11.5,9.5", ",inf,9.5"), "line 2: 'inf' is no number, in the column high"),
+            (PLAIN.replace(",11.5,9.5", ",1e999,9.5"), "line 2: the bar has high inf, which must be"),
+            (PLAIN.replace(",9.5,", ',"1,000",'), "line 2: '1,000' is no number"),
+            (PLAIN.replace(",100\n", ",100.5\n"), "line 2: '100.5' is no whole number"),
+            (PLAIN.replace(",100\n", ",1e30\n"), "line 2: '1e30' is no whole number"),
+            (PLAIN.replace(",100\n", ",-1\n"), "line 2: the bar has volume -1, which must be at least 0"),
+            (PLAIN.replace(",200\n", ",=1+1\n"), "line 3: '=1[+]1' looks like a spreadsheet formula"),
+            (PLAIN.replace("2024-01-03", "@SUM(A1)"), "line 3: '@SUM.A1.' looks like a spreadsheet formula"),
+            (PLAIN.replace(",200\n", ",+2\n"), "line 3: '[+]2' looks like a spreadsheet formula"),
+            (PLAIN.replace(",200\n", ",\" =cmd|'/C calc'!A0\"\n"), "line 3: .* looks like a spreadsheet"),
+            (PLAIN.replace(",200\n", ",-cmd|x\n"), "line 3: '-cmd.x' looks like a spreadsheet formula"),
+            (PLAIN.replace("Volume", "=Volume"), "line 1: '=Volume' looks like a spreadsheet formula"),
+            (PLAIN.replace(",200\n", ',"200\n'), "this is not CSV"),
+            (PLAIN.replace(",200\n", ",200\0\n"), "line 3: .* is no number, in the column volume"),
+        ],
+    )  # fmt: skip
+    def test_each_fault_has_its_sentence(self, text, words):
+        assert re.search(words, refusal(text)), refusal(text)
+
+    def test_only_closed_days(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        sentence = refusal(HEADER + f"2024-01-06{row}\n2024-01-07{row}\n")
+        assert "not one of its 2 days is a finished session of XNYS, the calendar of NEW" in sentence
+
+    @pytest.mark.parametrize(
+        "content",
+        [PLAIN.encode("utf-16"), PLAIN.replace("9.5", "9,5€").encode("cp1252"), bytes(range(256))],
+        ids=["utf-16", "cp1252", "binary"],
+    )
+    def test_not_utf8(self, content):
+        assert "this is not UTF-8 text" in refusal(content)
+
+    def test_two_tickers(self):
+        lines = PLAIN.splitlines()
+        text = "\n".join([f"{lines[0]},Symbol", f"{lines[1]},AAPL", f"{lines[2]},MSFT"])
+        assert refusal(text) == "NEW.csv, line 3: MSFT after AAPL on line 2: upload one file per ticker."
+
+    @pytest.mark.parametrize("ticker", ["../../etc/passwd", "A/B", "A B", "A..B", "é", "A" * 21, "A\0"])
+    def test_a_ticker_that_is_none(self, ticker):
+        lines = PLAIN.splitlines()
+        text = "\n".join([f"{lines[0]},Ticker", *(f"{line},{ticker}" for line in lines[1:])])
+        assert "line 2" in refusal(text)
+        assert "is not a ticker" in refusal(text)
+
+    def test_a_file_name_that_is_no_ticker(self):
+        sentence = refusal(PLAIN, "AAPL (1).csv")
+        assert sentence.startswith("AAPL (1).csv: 'AAPL (1)' is not a ticker")
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+    def test_whatever_the_content_it_is_bars_or_one_sentence(self, content):
+        for data in (content, PLAIN.encode() + content, HEADER.encode() + content):
+            try:
+                validate_bars(parse_bytes(data, "NEW.csv", NOW).bars, "here")
+            except StockcastError:
+                refusal(data)
+
+
+class TestSource:
+    @pytest.fixture
+    def inbox(self, tmp_path) -> Path:
+        folder = tmp_path / "inbox"
+        folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def source(self, inbox) -> CsvSource:
+        return CsvSource(inbox, now=lambda: NOW)
+
+    def put(self, inbox: Path, name: str, text: str, age: int = 0) -> Path:
+        path = inbox / name
+        path.write_text(text)
+        os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))
+        return path
+
+    def test_parse_a_path(self, inbox):
+        path = self.put(inbox, "NEW.csv", PLAIN)
+        assert len(parse(path).bars) == 3
+        with pytest.raises(StockcastError, match=r"There is no CSV file .*gone.csv"):
+            parse(inbox / "gone.csv")
+
+    def test_a_ticker_in_any_case_and_by_column(self, inbox, source):
+        self.put(inbox, "new.csv", PLAIN)
+        self.put(inbox, "other.csv", PLAIN.replace("0\n", "0,msft\n").replace("Volume", "Volume,Ticker"))
+        assert source.tickers() == ["MSFT", "NEW"]
+        assert len(source.bars("MSFT", None, date(2024, 1, 31))) == 3
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 3
+        assert source.first_session("NEW") == date(2024, 1, 2)
+
+    def test_the_newer_file_wins_per_day(self, inbox, source):
+        self.put(inbox, "NEW.csv", HEADER + ROWS, age=100)
+        newer = (
+            "Ticker," + HEADER + "NEW,2024-01-03,20,21,19,20.5,20.5,7\nNEW,2024-01-05,20,21,19,20.5,20.5,7\n"
+        )
+        self.put(inbox, "correction.csv", newer)
+        bars = source.bars("NEW", date(2024, 1, 2), date(2024, 1, 31))
+        assert list(bars["close"]) == [11.0, 20.5, 11.5, 20.5]
+        assert list(bars["date"].dt.day) == [2, 3, 4, 5]
+
+    def test_a_bad_file_is_set_aside_and_the_rest_serves(self, inbox, source):
+        self.put(inbox, "NEW.csv", PLAIN, age=100)
+        bad = "Ticker," + HEADER + "new,2024-01-05,-1,21,19,20,20,7\n"
+        self.put(inbox, "bad.csv", bad)
+        with pytest.raises(StockcastError, match=r"bad.csv, line 2: .*rejected/bad.csv.$") as caught:
+            source.bars("NEW", None, date(2024, 1, 31))
+        assert (inbox / "rejected" / "bad.csv").read_text() == bad
+        reason = (inbox / "rejected" / "bad.csv.reason.txt").read_text()
+        assert reason.strip() in str(caught.value)
+        assert not (inbox / "bad.csv").exists()
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 3
+        assert source.tickers() == ["NEW"]
+
+    def test_a_bad_file_of_another_ticker_is_left_alone(self, inbox, source):
+        self.put(inbox, "NEW.csv", PLAIN)
+        self.put(inbox, "OTHER.csv", "rubbish")
+        (inbox / "BIN.csv").write_bytes(bytes(range(256)))
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 3
+        assert sorted(path.name for path in inbox.iterdir()) == ["BIN.csv", "NEW.csv", "OTHER.csv"]
+
+    def test_a_replaced_file_is_read_again(self, inbox, source):
+        self.put(inbox, "NEW.csv", PLAIN, age=100)
+        assert source.bars("NEW", None, date(2024, 1, 31))["close"][0] == 11.0
+        self.put(inbox, "NEW.csv", PLAIN.replace(",11.0,10.5", ",11.2,10.5"))
+        assert source.bars("NEW", None, date(2024, 1, 31))["close"][0] == 11.2
+
+    def test_a_file_that_is_too_large_is_set_aside_unread(self, inbox, source, monkeypatch):
+        monkeypatch.setattr("stockcast_assets.market.sources.uploads.MAX_BYTES", 100)
+        self.put(inbox, "NEW.csv", PLAIN)
+        with pytest.raises(StockcastError, match=r"NEW.csv has .* MB, and .*split it by years.*rejected/"):
+            source.bars("NEW", None, date(2024, 1, 31))
+
+    @pytest.mark.parametrize(
+        ("ticker", "start", "end", "words"),
+        [
+            ("MSFT", None, date(2024, 1, 31), "No CSV file in .* is of MSFT: put MSFT.csv there"),
+            ("../NEW", None, date(2024, 1, 31), "is not a ticker"),
+            (
+                "NEW",
+                date(2024, 1, 8),
+                date(2024, 1, 9),
+                "no bar of NEW from 2024-01-08 to 2024-01-09: .*upload",
+            ),
+            ("NEW", date(2024, 2, 1), date(2024, 2, 1), "not over yet"),
+        ],
+    )
+    def test_what_cannot_be_had_is_said(self, inbox, source, ticker, start, end, words):
+        self.put(inbox, "NEW.csv", PLAIN)
+        with pytest.raises(StockcastError, match=words):
+            source.bars(ticker, start, end)
+
+    def test_an_empty_frame_means_closed_or_too_early(self, inbox, source):
+        self.put(inbox, "NEW.csv", PLAIN)
+        assert source.bars("NEW", None, date(2024, 1, 1)).empty
+        assert source.bars("NEW", date(2024, 1, 6), date(2024, 1, 7)).empty
+
+    def test_a_missing_folder_has_no_tickers(self, tmp_path):
+        source = source_from("csv", tmp_path / "nowhere")
+        assert source.name == "csv"
+        assert source.tickers() == []

