@@ -109,6 +109,10 @@ INDICATORS = Table(
     ("ticker", "date"),
 )
 
+def _metric(name: str, description: str, **bounds: float) -> Column:
+    return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, **bounds)
+
+
 TRAINED_MODEL = Table(
     "trained_model",
     "The model of a ticker for a month of use, trained on what was known before the month, with its proof.",
@@ -121,19 +125,19 @@ TRAINED_MODEL = Table(
         Column("weights_sha256", "STRING", "SHA-256 of the stored weights file", required=True),
         Column("trained_from", "DATE", "First session of the training window", required=True),
         Column("trained_to", "DATE", "Last session known to the training", required=True),
-        Column("n_samples", "INT64", "Training samples of the final fit", required=True, ge=1),
-        Column("n_cases", "INT64", "Walk-forward as-of dates behind the metrics", required=True, ge=1),
-        Column("rmse_ratio_rw", "FLOAT64", "RMSE / random walk, all horizons; below 1 is better", True, gt=0),
-        Column("rmse_ratio_rw_low", "FLOAT64", "Lower end of its 95 % block-bootstrap interval", True, gt=0),
-        Column("rmse_ratio_rw_high", "FLOAT64", "Upper end of its 95 % block-bootstrap interval", True, gt=0),
-        Column("rmse_ratio_drift", "FLOAT64", "RMSE / drift baseline", True, gt=0),
-        Column("pinball", "FLOAT64", "Mean pinball loss of the log returns, 7 quantiles", True, ge=0),
-        Column("pinball_ratio_constant_vol", "FLOAT64", "Pinball / constant volatility", True, gt=0),
-        Column("pinball_ratio_vol60", "FLOAT64", "Pinball / 60-session volatility", True, gt=0),
-        Column("pinball_ratio_vol250", "FLOAT64", "Pinball / 250-session volatility", True, gt=0),
-        Column("pinball_ratio_fhs", "FLOAT64", "Pinball / filtered historical simulation", True, gt=0),
-        Column("pinball_ratio_har", "FLOAT64", "Pinball / linear HAR", True, gt=0),
-        Column("coverage_80", "FLOAT64", "Share of outcomes inside the 80 % interval", True, ge=0, le=1),
+        Column("n_samples", "INT64", "Training samples of the final fit; 0 if the history was too short", True, ge=0),
+        Column("n_cases", "INT64", "Walk-forward as-of dates behind the metrics", required=True, ge=0),
+        _metric("rmse_ratio_rw", "RMSE / random walk, all horizons; below 1 is better"),
+        _metric("rmse_ratio_rw_low", "Lower end of its 95 % block-bootstrap interval"),
+        _metric("rmse_ratio_rw_high", "Upper end of its 95 % block-bootstrap interval"),
+        _metric("rmse_ratio_drift", "RMSE / drift baseline"),
+        _metric("pinball", "Mean pinball loss of the log returns, 7 quantiles"),
+        _metric("pinball_ratio_constant_vol", "Pinball / constant volatility"),
+        _metric("pinball_ratio_vol60", "Pinball / 60-session volatility"),
+        _metric("pinball_ratio_vol250", "Pinball / 250-session volatility"),
+        _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
+        _metric("pinball_ratio_har", "Pinball / linear HAR"),
+        _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
         Column("promoted", "BOOL", "Whether the model's own forecast is published", required=True),
         Column("method", "STRING", "What is published: lstm or naive_*", required=True),
         Column("reason", "STRING", "Why, in words", required=True),

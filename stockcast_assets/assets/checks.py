@@ -1,0 +1,98 @@
+"""The asset checks: what is stored obeys its declaration, and holds what only the whole slice can show.
+
+They read back what the run just wrote and block what is downstream.
+"""
+
+from collections.abc import Callable
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.assets.keys import days_by_ticker, rows_of_keys
+from stockcast_assets.partitions import ticker_partitions
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILES, TRAINED_MODEL, Table
+from stockcast_assets.warehouse import Warehouse
+
+Rule = tuple[str, Callable[[pd.DataFrame], pd.Series]]
+
+_QUANTILE_COLUMNS = [f"close_p{round(q * 100):02d}" for q in QUANTILES]
+
+# Rules that tie columns together; the bounds of single columns are in the declarations.
+_ROW_RULES: dict[str, tuple[Rule, ...]] = {
+    FORECASTS.name: (
+        ("quantiles cross", lambda rows: (np.diff(rows[_QUANTILE_COLUMNS].to_numpy(), axis=1) < 0).any(axis=1)),
+        ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
+    ),
+    TRAINED_MODEL.name: (
+        ("the training knew the month of use", lambda rows: rows["trained_to"] >= rows["date"]),
+    ),
+}
+
+
+def faults(table: Table, rows: pd.DataFrame) -> list[str]:
+    """What is wrong with rows of a table, one sentence per rule broken, with its first row.
+
+    Rules are the declaration's (required, bounds, primary key) and those between columns.
+    """
+    found = []
+
+    def note(rule: str, broken: pd.Series | np.ndarray) -> None:
+        where = np.flatnonzero(np.asarray(broken, dtype=bool))
+        if len(where):
+            key = ", ".join(f"{name}={rows[name].iloc[where[0]]}" for name in table.primary_key)
+            found.append(f"{rule} in {len(where)} rows, first {key}")
+
+    for column in table.columns:
+        values = rows[column.name]
+        if column.required:
+            note(f"{column.name} is null", values.isna())
+        for words, bound, breaks in (
+            ("not above", column.gt, lambda v, b: ~(v > b)),
+            ("below", column.ge, lambda v, b: v < b),
+            ("above", column.le, lambda v, b: v > b),
+        ):
+            if bound is not None:
+                note(f"{column.name} is {words} {bound:g}", values.notna() & breaks(values, bound))
+    note(f"the key ({', '.join(table.primary_key)}) repeats", rows.duplicated(list(table.primary_key)))
+    for words, rule in _ROW_RULES.get(table.name, ()):
+        note(words, rule(rows))
+    return found
+
+
+def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> pd.DataFrame:
+    if table is PRICE_HISTORY:
+        return warehouse.read(table, tickers=list(context.partition_keys))
+    days = days_by_ticker(context.partition_keys)
+    first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
+    return rows_of_keys(warehouse.read(table, tickers=list(days), start=first.date(), end=last.date()), days)
+
+
+def _build(table: Table, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=table.name,
+        name="obeys_its_declaration",
+        description="The rows just stored have no null where none may be, keep their bounds, and repeat no key.",
+        blocking=True,
+        partitions_def=partitions,
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> dg.AssetCheckResult:
+        rows = _stored_rows(context, warehouse, table)
+        found = faults(table, rows)
+        return dg.AssetCheckResult(
+            passed=not found,
+            description="; ".join(found) if found else f"{len(rows)} rows checked.",
+            metadata={"rows": len(rows)},
+        )
+
+    return check
+
+
+def build_checks(
+    daily: dg.MultiPartitionsDefinition, monthly: dg.MultiPartitionsDefinition
+) -> list[dg.AssetChecksDefinition]:
+    """One blocking check per asset, made from its table's declaration."""
+    partitions = {PRICE_HISTORY.name: ticker_partitions, TRAINED_MODEL.name: monthly}
+    return [_build(table, partitions.get(table.name, daily)) for table in ALL_TABLES]

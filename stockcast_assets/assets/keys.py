@@ -1,0 +1,72 @@
+"""The (ticker, day) keys a run was asked for, grouped the way the pure core wants them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.partitions import DATE_DIMENSION, TICKER_DIMENSION, partition_key
+
+IDENTITY = dg.IdentityPartitionMapping()
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+
+
+def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
+    """`2024-05-31|AAPL`, … → {"AAPL": [2024-05-31, …]}, tickers and days sorted.
+
+    Raises:
+        StockcastError: if a key's ticker is malformed.
+    """
+    grouped: dict[str, list[pd.Timestamp]] = defaultdict(list)
+    for key in keys:
+        day, ticker = key.split("|", 1)
+        grouped[validate_ticker(ticker)].append(pd.Timestamp(day))
+    return {ticker: sorted(grouped[ticker]) for ticker in sorted(grouped)}
+
+
+def rows_of_keys(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) -> pd.DataFrame:
+    """The rows whose (ticker, date) was asked for, in a fresh index."""
+    asked = pd.MultiIndex.from_tuples([(ticker, day) for ticker in days for day in days[ticker]])
+    present = pd.MultiIndex.from_frame(frame[["ticker", "date"]])
+    return frame[present.isin(asked)].reset_index(drop=True)
+
+
+def missing_days(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) -> dict[str, list[pd.Timestamp]]:
+    """The days asked for that have no row, per ticker; tickers with none missing are left out."""
+    present = {ticker: set(part["date"]) for ticker, part in frame.groupby("ticker")}
+    missing = {ticker: [day for day in days[ticker] if day not in present.get(ticker, set())] for ticker in days}
+    return {ticker: gaps for ticker, gaps in missing.items() if gaps}
+
+
+def empty_keys(reasons: Mapping[tuple[str, pd.Timestamp], str]) -> dict[str, str]:
+    """{(ticker, day): reason} → {partition key: reason}, as `KeyedFrame` wants it."""
+    return {partition_key(ticker, day): reason for (ticker, day), reason in reasons.items()}
+
+
+def shown_days(days: list[pd.Timestamp], most: int = 5) -> str:
+    """A list of days for an error sentence, cut after `most`."""
+    names = ", ".join(day.date().isoformat() for day in days[:most])
+    return names if len(days) <= most else f"{names} and {len(days) - most} more"
+
+
+def same_ticker(date_mapping: dg.PartitionMapping) -> dg.MultiPartitionMapping:
+    """Lineage between two ticker × time assets: the same ticker, and `date_mapping` along time."""
+    return dg.MultiPartitionMapping(
+        {
+            TICKER_DIMENSION: dg.DimensionPartitionMapping(TICKER_DIMENSION, IDENTITY),
+            DATE_DIMENSION: dg.DimensionPartitionMapping(DATE_DIMENSION, date_mapping),  # type: ignore[arg-type]
+        }
+    )
+
+
+def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Lineage from a ticker × time asset to one partitioned by ticker alone."""
+    return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
+
+
+def kinds(*extra: str) -> Mapping[str, Any]:
+    """Keyword arguments every asset shares: the owner is the platform, the kinds show in the graph."""
+    return {"kinds": {"python", *extra}}

@@ -1,0 +1,144 @@
+"""The `stockcast` command."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from stockcast_assets.errors import StockcastError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+app = typer.Typer(
+    name="stockcast",
+    help="Trustworthy daily stock forecasts as Dagster assets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+tickers_app = typer.Typer(help="The tickers that are forecast.", no_args_is_help=True)
+app.add_typer(tickers_app, name="tickers")
+
+_options = {"debug": False}
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show Dagster's log, and tracebacks.")] = False,
+) -> None:
+    _options["debug"] = debug
+
+
+# The commands import what they do when they run: `stockcast --help` should not wait for Dagster.
+
+
+@app.command()
+def demo(
+    sessions: Annotated[int, typer.Option(min=1, max=250, help="How many of the last sessions to forecast.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Run the whole graph on the bundled history of AAPL, GOOG, IBM and MSFT; no network."""
+    from stockcast_assets.cli import demo as command
+
+    command.run(sessions, as_json, _options["debug"])
+
+
+@app.command()
+def forecast(
+    ticker: Annotated[str, typer.Argument(help="Ticker, for example MSFT.")],
+    day: Annotated[str | None, typer.Argument(metavar="DATE", help="As-of session, YYYY-MM-DD; default the newest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a ticker up to a date and print the forecast of its next 10 sessions."""
+    from stockcast_assets.cli import forecast as command
+
+    command.run(ticker, day, as_json, _options["debug"])
+
+
+@app.command()
+def backfill(
+    tickers: Annotated[str, typer.Option(help="Comma-separated tickers.")],
+    first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD; default the first daily key.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD; default the newest session.")] = None,
+    assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Materialise assets again for tickers and a range of days, exactly."""
+    from stockcast_assets.cli import backfill as command
+
+    command.run(tickers, first, last, assets, as_json, _options["debug"])
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What is stored: tables, tickers, their newest bars and forecasts."""
+    from stockcast_assets.cli import status as command
+
+    command.run(as_json, _options["debug"])
+
+
+@tickers_app.command("add")
+def tickers_add(
+    tickers: Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.")], as_json: Json = False
+) -> None:
+    """Add tickers; schedules forecast them from then on."""
+    from stockcast_assets.cli import tickers as command
+
+    command.add(tickers, as_json, _options["debug"])
+
+
+@tickers_app.command("remove")
+def tickers_remove(tickers: Annotated[list[str], typer.Argument(help="Tickers.")], as_json: Json = False) -> None:
+    """Stop forecasting tickers. Their stored rows stay."""
+    from stockcast_assets.cli import tickers as command
+
+    command.remove(tickers, as_json, _options["debug"])
+
+
+@tickers_app.command("list")
+def tickers_list(as_json: Json = False) -> None:
+    """The tickers, with their exchange calendars."""
+    from stockcast_assets.cli import tickers as command
+
+    command.show(as_json, _options["debug"])
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI, with daemon, on the same data."""
+    from stockcast_assets.cli import servers as command
+
+    command.ui(host, port)
+
+
+@app.command()
+def dashboard(
+    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the dashboard on the same data."""
+    from stockcast_assets.cli import servers as command
+
+    command.dashboard(host, port)
+
+
+def _told(run: Callable[[], None]) -> int:
+    try:
+        run()
+    except StockcastError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Entry point: one sentence and exit status 1 for a StockcastError, a traceback only with `--debug`."""
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    sys.exit(_told(app))

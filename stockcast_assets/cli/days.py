@@ -1,0 +1,99 @@
+"""From what a person typed to a session of a ticker, or one sentence why not."""
+
+from datetime import date
+
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources import Source
+from stockcast_assets.market.sources.base import finished_sessions, utc_now
+from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.settings import Settings
+
+
+def parse_day(text: str) -> date:
+    """A date written YYYY-MM-DD.
+
+    Raises:
+        StockcastError: if it is not one.
+    """
+    try:
+        # fromisoformat alone would also take 20130215 and 2013-W07-5.
+        if len(text) != 10:
+            raise ValueError(text)
+        return date.fromisoformat(text)
+    except ValueError:
+        raise StockcastError(f"{text!r} is not a date: write it as YYYY-MM-DD, for example 2013-02-15.") from None
+
+
+def check_ticker(settings: Settings, ticker: str) -> str:
+    """The ticker, if it is well-formed and its exchange calendar is enabled.
+
+    Raises:
+        StockcastError: otherwise.
+    """
+    validate_ticker(ticker)
+    calendar = calendars.calendar_for(ticker)
+    if calendar not in settings.calendars:
+        enabled = ",".join(settings.calendars)
+        raise StockcastError(
+            f"{ticker} trades on the calendar {calendar}, which is not enabled: set "
+            f"STOCKCAST_CALENDARS={enabled},{calendar}."
+        )
+    return ticker
+
+
+def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timestamp:
+    """The newest session that can be forecast from: finished, a daily key by now, and in the source.
+
+    Raises:
+        StockcastError: if there is none.
+    """
+    yesterday = (utc_now() - pd.Timedelta(days=1)).date()
+    end = min(yesterday, settings.end_date or yesterday)
+    done = finished_sessions(ticker, settings.start_date, end, utc_now())
+    if done.empty:
+        raise StockcastError(
+            f"{ticker} has no finished session between STOCKCAST_START_DATE={settings.start_date} and {end}."
+        )
+    if source.tickers():
+        # A closed world ends where its data ends, not today.
+        return source.bars(ticker, None, end)["date"].iloc[-1]
+    return done[-1]
+
+
+def session_of(settings: Settings, source: Source, ticker: str, text: str | None) -> pd.Timestamp:
+    """The session a command is about: the one asked for, or the newest.
+
+    Raises:
+        StockcastError: if the date is malformed, in the future, before the daily keys or the ticker's first
+            bar, or a day the market was closed.
+    """
+    if text is None:
+        return latest_session(settings, source, ticker)
+    day = parse_day(text)
+    if day < settings.start_date:
+        raise StockcastError(
+            f"{day} is before the first daily key: set STOCKCAST_START_DATE (now {settings.start_date}) to an "
+            "earlier day, or ask for a later one."
+        )
+    today = utc_now().date()
+    if day >= today:
+        raise StockcastError(f"{day} is not over yet (today is {today}, UTC): ask for an earlier day.")
+    if settings.end_date is not None and day > settings.end_date:
+        raise StockcastError(
+            f"{day} is after the last daily key: STOCKCAST_END_DATE is {settings.end_date}"
+            + (" for the sample history." if settings.source == "sample" else ".")
+        )
+    calendar = calendars.calendar_for(ticker)
+    if not calendars.is_session(calendar, day):
+        before = calendars.previous_session(calendar, day).date()
+        raise StockcastError(
+            f"{calendar}, where {ticker} trades, was closed on {day} ({day:%A}): the session before is {before}."
+        )
+    first = source.first_session(ticker)
+    if first is not None and day < first:
+        raise StockcastError(f"The history of {ticker} begins on {first}: ask for a day from then on, not {day}.")
+    source.bars(ticker, day, day)
+    return pd.Timestamp(day)

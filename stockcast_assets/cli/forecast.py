@@ -1,0 +1,57 @@
+"""`stockcast forecast`: one ticker, one as-of date."""
+
+from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.cli.days import check_ticker, session_of
+from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.partitions import month_of
+from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+
+
+def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
+    """Bring `ticker` up to the day and print its forecast."""
+    with open_session(debug) as session:
+        check_ticker(session.settings, ticker)
+        day = session_of(session.settings, session.sources.get(), ticker, day_text)
+        add_tickers(session.instance, [ticker])
+        session.runner.bring_up({ticker: [day]})
+        document = describe(session, ticker, day.date())
+        if as_json:
+            print_json(document)
+            return
+        print_table(
+            f"{ticker}: close of the next 10 sessions, as of {day.date()} (last close {document['last_close']:,.2f})",
+            ["session", "date", "5 %", "10 %", "25 %", "median", "75 %", "90 %", "95 %", "random walk"],
+            [
+                [
+                    row["horizon"],
+                    row["target_date"],
+                    *(row[f"close_p{q}"] for q in ("05", "10", "25", "50", "75", "90", "95")),
+                    row["naive_close"],
+                ]
+                for row in document["forecasts"]
+            ],
+        )
+        out.print(f"Method: [bold]{document['method']}[/]. {document['reason']}", highlight=False)
+        out.print("A forecast is a range of what may happen, not advice.", style="dim")
+
+
+def describe(session: Session, ticker: str, day: object) -> Row:
+    """The stored forecast of (ticker, day) and the model behind it, as one document."""
+    rows = session.warehouse.read(FORECASTS, tickers=[ticker], start=day, end=day)
+    month = month_of(day)
+    model = session.warehouse.read(TRAINED_MODEL, tickers=[ticker], start=month, end=month).iloc[0]
+    first = rows.iloc[0]
+    per_horizon = rows.drop(columns=["ticker", "date", "last_close", "model_version", "method"])
+    return {
+        "ticker": ticker,
+        "as_of": plain(first["date"]),
+        "last_close": plain(first["last_close"]),
+        "method": first["method"],
+        "model_version": first["model_version"],
+        "rmse_ratio_rw": plain(model["rmse_ratio_rw"]),
+        "reason": model["reason"],
+        "forecasts": [
+            {name: plain(value) for name, value in row.items()} for row in per_horizon.to_dict("records")
+        ],
+    }

@@ -1,0 +1,101 @@
+"""What every command needs: settings, definitions, the instance, and a way to show progress."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import cast
+
+import dagster as dg
+from rich.console import Console
+
+from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.automation.runs import Runner, Step
+from stockcast_assets.definitions import build_definitions, sources_from, warehouse_from
+from stockcast_assets.instance import open_instance
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.settings import Settings, load_settings
+from stockcast_assets.tables import RAW_PRICES
+from stockcast_assets.warehouse import Warehouse
+
+# Tables and JSON go to stdout, everything about how it is going to stderr.
+out = Console()
+err = Console(stderr=True)
+
+
+@dataclass
+class Session:
+    """One command's view of stockcast."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    debug: bool
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_definitions(self.settings, sources=self.sources, warehouse=self.warehouse)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        return warehouse_from(self.settings)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return sources_from(self.settings)
+
+    def daily_keys(self, first: date, last: date) -> list[date]:
+        """The days from first to last that are keys: days on which no enabled calendar trades are none."""
+        definition = self.definitions.resolve_assets_def(RAW_PRICES.name).partitions_def
+        keys = cast(dg.MultiPartitionsDefinition, definition).time_window_dimension.partitions_def.get_partition_keys()
+        return [day for key in keys if first <= (day := date.fromisoformat(key)) <= last]
+
+    @cached_property
+    def runner(self) -> Runner:
+        return Runner(
+            self.definitions,
+            self.instance,
+            self.settings.start_date,
+            observe=_progress,
+            log_level="INFO" if self.debug else "CRITICAL",
+        )
+
+
+@contextmanager
+def _progress(step: Step) -> Iterator[None]:
+    with err.status(f"{step} …"):
+        yield
+    err.print(f"[green]✓[/] {step}", highlight=False)
+
+
+def quiet() -> None:
+    """Keep the libraries' chatter out of the terminal; the Dagster log has it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+
+
+@contextmanager
+def open_session(debug: bool) -> Iterator[Session]:
+    """Settings read and checked, the instance open, the tickers of STOCKCAST_TICKERS present.
+
+    Raises:
+        StockcastError: if a setting is wrong.
+    """
+    if not debug:
+        quiet()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        settings = load_settings()
+    for warning in caught:
+        err.print(f"[yellow]warning:[/] {warning.message}", highlight=False)
+    with open_instance(settings) as instance:
+        session = Session(settings, instance, debug)
+        session.definitions  # noqa: B018  a wrong ticker or calendar stops here
+        add_tickers(instance, settings.tickers)
+        yield session

@@ -1,0 +1,52 @@
+"""`stockcast status`: what is stored."""
+
+from stockcast_assets.automation.ranges import known_tickers
+from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.market import calendars
+from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
+
+
+def run(as_json: bool, debug: bool) -> None:
+    """Print tickers and tables."""
+    with open_session(debug) as session:
+        settings = session.settings
+        tickers = [_ticker(session, ticker) for ticker in known_tickers(session.instance)]
+        tables = [
+            {"table": table.name, "rows": rows, "sha256": digest}
+            for table in ALL_TABLES
+            for rows, digest in [session.warehouse.content_hash(table)]
+        ]
+        place = str(settings.database) if settings.warehouse == "duckdb" else f"{settings.gcp_project}.{settings.bq_dataset}"
+        if as_json:
+            print_json({"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables})
+            return
+        print_table(
+            "Tickers",
+            ["ticker", "calendar", "first bar", "last bar", "bars", "last forecast", "method", "drift"],
+            [list(row.values()) for row in tickers],
+        )
+        print_table(f"Tables in {place}", ["table", "rows"], [[row["table"], row["rows"]] for row in tables])
+        out.print(f"Source: {settings.source}; daily keys from {settings.start_date}.", style="dim", highlight=False)
+
+
+def _ticker(session: Session, ticker: str) -> Row:
+    read = session.warehouse.read
+    dates = [
+        date
+        for table in (PRICE_HISTORY, RAW_PRICES)
+        for date in read(table, tickers=[ticker], columns=["date"])["date"]
+    ]
+    made = read(FORECASTS, tickers=[ticker], columns=["date", "method"])
+    drift = read(DRIFT_REPORT, tickers=[ticker], columns=["date", "drifted"])
+    newest = made.iloc[-1] if len(made) else None
+    return {
+        "ticker": ticker,
+        "calendar": calendars.calendar_for(ticker),
+        "first_bar": plain(min(dates)) if dates else None,
+        "last_bar": plain(max(dates)) if dates else None,
+        "bars": len(set(dates)),
+        "last_forecast": None if newest is None else plain(newest["date"]),
+        "method": None if newest is None else newest["method"],
+        "drift": bool(drift[drift["date"] == drift["date"].max()]["drifted"].any()) if len(drift) else None,
+    }

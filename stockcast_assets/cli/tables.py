@@ -1,0 +1,55 @@
+"""Printing: a rich table for people, one JSON document with `--json`."""
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from stockcast_assets.cli.session import out
+
+Row = dict[str, Any]
+
+
+def plain(value: object) -> object:
+    """A value as JSON knows it: dates as ISO text, missing numbers as null."""
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item"):
+        return plain(value.item())
+    return None if value is pd.NaT or value is pd.NA else value
+
+
+def print_json(document: object) -> None:
+    """The document on stdout, and nothing else there."""
+    print(json.dumps(document, indent=2, default=plain, allow_nan=False))  # noqa: T201
+
+
+def cell(value: object) -> str:
+    """A value as a person reads it."""
+    value = plain(value)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return str(value)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A titled table; numbers to the right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, heading in enumerate(headings):
+        numeric = any(isinstance(plain(row[index]), int | float) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    out.print(table)

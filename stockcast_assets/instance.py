@@ -1,0 +1,38 @@
+"""The Dagster home that goes with the settings."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from stockcast_assets.settings import Settings
+
+
+def _instance_config() -> Path:
+    """`dagster.yaml`: beside the package in a wheel's install, one folder up in a checkout."""
+    packaged = Path(__file__).with_name("dagster.yaml")
+    return packaged if packaged.exists() else Path(__file__).parent.parent / "dagster.yaml"
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The Dagster home, made on first use: DAGSTER_HOME if that is set, else the one in STOCKCAST_HOME.
+
+    An existing `dagster.yaml` is left as it is, so that a user may change it.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(_instance_config(), home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The real instance of these settings: its runs are the ones the Dagster UI shows."""
+    dagster_home(settings)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
