@@ -42,7 +42,11 @@ _WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class _DuckDBDialect(slices.Dialect):
-    keywords: ClassVar[dict[str, str]] = {"DATE": "DATE", "TIMESTAMP": "TIMESTAMPTZ", "DATETIME": "TIMESTAMP"}
+    keywords: ClassVar[Mapping[str, str]] = {
+        "DATE": "DATE",
+        "TIMESTAMP": "TIMESTAMPTZ",
+        "DATETIME": "TIMESTAMP",
+    }
 
     def quote(self, name: str) -> str:
         return _quote(name)

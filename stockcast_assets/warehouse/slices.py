@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dagster import (
     MultiPartitionKey,
@@ -172,7 +172,7 @@ class Dialect(ABC):
     One instance renders one statement: `parameters` collects what to pass with it.
     """
 
-    keywords: Mapping[str, str]
+    keywords: ClassVar[Mapping[str, str]]
 
     def __init__(self) -> None:
         self.parameters: list[Any] = []

@@ -1,0 +1,516 @@
+"""BigQuery as a warehouse: one load into a stage, one MERGE per slice, whatever the number of keys.
+
+A MERGE is atomic, counts against no daily limit, and queues where transactions would cancel each other.
+Every request has a deadline; every job has an id made from the run and its data, so that a lost answer is
+looked up instead of guessed. `BIGQUERY_EMULATOR_HOST` sends everything to an emulator, without credentials.
+"""
+
+import hashlib
+import io
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.tables import Column, Table
+from stockcast_assets.warehouse import frames, slices
+from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.io_manager import WarehouseIOManager
+from stockcast_assets.warehouse.slices import Slice
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+_STORED: Mapping[str, str] = {
+    **{type_: type_ for type_ in frames.ARROW},
+    "INTEGER": "INT64",
+    "FLOAT": "FLOAT64",
+    "BOOLEAN": "BOOL",
+}
+_TRANSIENT_REASONS = {
+    "backendError",
+    "internalError",
+    "rateLimitExceeded",
+    "jobBackendError",
+    "jobInternalError",
+    "jobRateLimitExceeded",
+    "tableUnavailable",
+}
+_STAGE_PREFIX = "_stockcast_stage_"
+_STAGE_LIFETIME = timedelta(hours=6)
+_REQUEST_TIMEOUT = 60.0
+# The client's own retries know neither our deadline nor our job ids; its annotations know no None.
+_NO_RETRY: Any = None
+
+
+class _BigQueryDialect(slices.Dialect):
+    keywords: ClassVar[Mapping[str, str]] = {"DATE": "DATE", "TIMESTAMP": "TIMESTAMP", "DATETIME": "DATETIME"}
+
+    def quote(self, name: str) -> str:
+        return _quote(name)
+
+    def among(self, expr: str, values: Sequence[Any], type_: str) -> str:
+        from google.cloud import bigquery
+
+        name = f"keys_{len(self.parameters)}"
+        if len(values) == 1:
+            self.parameters.append(bigquery.ScalarQueryParameter(name, type_, values[0]))
+            return f"{expr} = @{name}"
+        self.parameters.append(bigquery.ArrayQueryParameter(name, type_, list(values)))
+        return f"{expr} IN UNNEST(@{name})"
+
+
+class BigQueryWarehouse(Warehouse):
+    """Slices in BigQuery tables, partitioned by month on `date` and clustered by `ticker` if they have them.
+
+    `deadline` bounds each operation in seconds, retries included; `maximum_bytes_billed` bounds each query.
+    Credentials are Application Default Credentials, or `gcp_credentials`: a service account key in base64.
+    """
+
+    kind = "bigquery"
+
+    def __init__(
+        self,
+        project: str,
+        dataset: str = "stockcast",
+        location: str | None = None,
+        gcp_credentials: str | None = None,
+        *,
+        deadline: float = 300.0,
+        maximum_bytes_billed: int | None = None,
+    ) -> None:
+        self.project = project
+        self.schema = dataset
+        self.location = location
+        self.gcp_credentials = gcp_credentials
+        self.deadline = deadline
+        self.maximum_bytes_billed = maximum_bytes_billed
+
+    def full_name(self, ref: TableRef) -> str:
+        return f"{self.project}.{ref}"
+
+    def contract(self, ref: TableRef) -> Table | None:
+        with self._session(f"read table {self.full_name(ref)}") as session:
+            table = session.get_table(self.full_name(ref))
+            return None if table is None else _stored_table(table, ref)
+
+    def replace(
+        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
+    ) -> None:
+        dialect = _BigQueryDialect()
+        condition = slices.where(part, contract, dialect)
+        name, parameters = self.full_name(ref), dialect.parameters
+        content = _parquet(data)
+        job = _job_name(ref, attempt, condition, parameters, content)
+        with self._session(f"write table {name}") as session:
+            session.ensure_table(ref, contract, self.location)
+            if data.num_rows == 0:
+                session.query(f"DELETE FROM {_quote(name)} WHERE {condition}", parameters, job)  # noqa: S608
+                return
+            with session.stage(ref, contract, content, data.num_rows) as stage:
+                if not set(part.exprs) <= set(contract.column_names):
+                    session.check_inside(stage, part, contract, condition, parameters)
+                session.query(_merge(name, stage, condition, contract), parameters, job)
+
+    def select(
+        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+    ) -> pa.Table | None:
+        from google.api_core.exceptions import NotFound
+
+        dialect = _BigQueryDialect()
+        condition = slices.where(part, contract, dialect)
+        query = (
+            f"SELECT {', '.join(map(_quote, columns))} FROM {_quote(self.full_name(ref))} WHERE {condition}"  # noqa: S608
+        )
+        if order_by:
+            query += f" ORDER BY {', '.join(map(_quote, order_by))}"
+        with self._session(f"read table {self.full_name(ref)}") as session:
+            try:
+                return session.query_arrow(query, dialect.parameters)
+            except NotFound:
+                if session.get_table(self.full_name(ref)) is None:
+                    return None
+                raise
+
+    def drop_orphans(self, older_than: timedelta = _STAGE_LIFETIME) -> list[str]:
+        """Drop stages that dead runs left behind and return their names; BigQuery expires them as well."""
+        with self._session(f"sweep dataset {self.schema}") as session:
+            return session.drop_stages(f"{self.project}.{self.schema}", datetime.now(UTC) - older_than)
+
+    @contextmanager
+    def _session(self, doing: str) -> Iterator["_Session"]:
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        try:
+            with self._client() as client:
+                yield _Session(client, self.deadline, self.maximum_bytes_billed)
+        except GoogleAuthError as error:
+            raise StockcastError(
+                f"BigQuery could not {doing} for want of valid Google credentials ({_text(error)}): run "
+                "'gcloud auth application-default login' or set GOOGLE_APPLICATION_CREDENTIALS."
+            ) from error
+        except (RequestException, RetryError, ConnectionError, TimeoutError) as error:
+            raise StockcastError(
+                f"BigQuery could not {doing} within {self.deadline:g} s ({_text(error)}): check the network "
+                "and "
+                "run again, which is safe."
+            ) from error
+        except GoogleAPICallError as error:
+            raise StockcastError(f"BigQuery could not {doing}: {_text(error)} {_advice(error)}") from error
+
+    @contextmanager
+    def _client(self) -> Iterator["bigquery.Client"]:
+        emulator = os.environ.get("BIGQUERY_EMULATOR_HOST")
+        if emulator:
+            from google.api_core.client_options import ClientOptions
+            from google.auth.credentials import AnonymousCredentials
+            from google.cloud import bigquery
+
+            endpoint = emulator if "://" in emulator else f"http://{emulator}"
+            client = bigquery.Client(
+                project=self.project,
+                location=self.location,
+                credentials=AnonymousCredentials(),
+                client_options=ClientOptions(api_endpoint=endpoint),
+            )
+            try:
+                yield client
+            finally:
+                client.close()
+            return
+        from dagster_gcp import BigQueryResource
+
+        resource = BigQueryResource(
+            project=self.project, location=self.location, gcp_credentials=self.gcp_credentials
+        )
+        with resource.get_client() as client:
+            yield client
+
+
+class _Session:
+    """A client for one operation: its deadline, its retries and its jobs."""
+
+    def __init__(self, client: "bigquery.Client", deadline: float, maximum_bytes_billed: int | None) -> None:
+        self._client = client
+        self._ends = time.monotonic() + deadline
+        self._maximum_bytes_billed = maximum_bytes_billed
+
+    def get_table(self, name: str) -> "bigquery.Table | None":
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self._call(self._client.get_table, name)
+        except NotFound:
+            return None
+
+    def ensure_table(self, ref: TableRef, contract: Table, location: str | None) -> None:
+        """Make the dataset and table, or add the columns that are new in the contract."""
+        from google.cloud import bigquery
+
+        name = f"{self._client.project}.{ref}"
+        stored = self.get_table(name)
+        if stored is None:
+            dataset = bigquery.Dataset(f"{self._client.project}.{ref.schema}")
+            if location:
+                dataset.location = location
+            self._call(self._client.create_dataset, dataset, exists_ok=True)
+            self._call(self._client.create_table, _new_table(name, contract), exists_ok=True)
+            return
+        types = {type_: type_ for type_ in frames.ARROW}
+        added = frames.new_columns(_stored_table(stored, ref), contract, name, types)
+        if added:
+            # Rows already stored have no value for it, so an added column is never REQUIRED.
+            stored.schema = [*stored.schema, *(_field(column, required=False) for column in added)]
+            self._call(self._client.update_table, stored, ["schema"])
+
+    @contextmanager
+    def stage(self, ref: TableRef, contract: Table, content: bytes, rows: int) -> Iterator[str]:
+        """A table of its own that holds the new rows, dropped at the end; it expires if this process dies."""
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.cloud import bigquery
+        from requests.exceptions import RequestException
+
+        short = f"{_STAGE_PREFIX}{ref.name[:64]}_{uuid.uuid4().hex}"
+        name = f"{self._client.project}.{ref.schema}.{short}"
+        table = bigquery.Table(name, schema=[_field(column) for column in contract.columns])
+        table.expires = datetime.now(UTC) + _STAGE_LIFETIME
+        table.labels = _labels(ref.name)
+        self._call(self._client.create_table, table, exists_ok=True)
+        try:
+            loaded = self._run(
+                f"stockcast-load-{short}",
+                lambda job_id: self._client.load_table_from_file(
+                    io.BytesIO(content),
+                    name,
+                    size=len(content),
+                    num_retries=0,
+                    job_id=job_id,
+                    job_config=bigquery.LoadJobConfig(
+                        source_format="PARQUET",
+                        write_disposition="WRITE_TRUNCATE",
+                        schema=table.schema,
+                        labels=_labels(ref.name),
+                    ),
+                    timeout=self._timeout(),
+                ),
+            )
+            if loaded.output_rows not in (None, rows):
+                raise StockcastError(
+                    f"BigQuery loaded {loaded.output_rows} of {rows} rows for table {ref}: run again, "
+                    "nothing was changed."
+                )
+            yield name
+        finally:
+            with suppress(GoogleAPICallError, RequestException, ConnectionError, TimeoutError):
+                self._client.delete_table(name, not_found_ok=True, retry=_NO_RETRY, timeout=_REQUEST_TIMEOUT)
+
+    def check_inside(
+        self, stage: str, part: Slice, contract: Table, condition: str, parameters: Sequence[Any]
+    ) -> None:
+        """Rows against a `partition_expr` that is SQL: only BigQuery can tell where they belong."""
+        outside = self.query_arrow(
+            f"SELECT * FROM {_quote(stage)} WHERE ({condition}) IS NOT TRUE LIMIT 1",  # noqa: S608
+            parameters,
+        )
+        if outside.num_rows:
+            raise StockcastError(frames.outside_message(contract.name, part, outside.to_pylist()[0]))
+
+    def query(self, sql: str, parameters: Sequence[Any], job: str | None = None) -> "bigquery.QueryJob":
+        """Run one statement, once, under its job name."""
+        from google.cloud import bigquery
+
+        def begin(job_id: str) -> bigquery.QueryJob:
+            config = bigquery.QueryJobConfig(
+                query_parameters=list(parameters), labels={"app": "stockcast"}, use_query_cache=False
+            )
+            if self._maximum_bytes_billed is not None:
+                config.maximum_bytes_billed = self._maximum_bytes_billed
+            # So that a job nobody waits for any more cannot overwrite what a later run writes.
+            config.job_timeout_ms = int(1000 * self._left())
+            return self._client.query(
+                sql,
+                job_config=config,
+                job_id=job_id,
+                job_retry=None,
+                retry=_NO_RETRY,
+                timeout=self._timeout(),
+            )
+
+        return self._run(job or f"stockcast-{uuid.uuid4().hex}", begin)
+
+    def query_arrow(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
+        from google.api_core.exceptions import Forbidden, ServiceUnavailable
+
+        rows = self.query(sql, parameters).result(retry=_NO_RETRY, timeout=self._left())
+        if os.environ.get("BIGQUERY_EMULATOR_HOST"):
+            return rows.to_arrow(create_bqstorage_client=False)
+        try:
+            return rows.to_arrow()
+        except (Forbidden, ServiceUnavailable):
+            # The Storage Read API is faster but may be out of reach; the plain API always is there.
+            return self.query(sql, parameters).result().to_arrow(create_bqstorage_client=False)
+
+    def drop_stages(self, dataset: str, created_before: datetime) -> list[str]:
+        dropped = []
+        for item in list(self._call(self._client.list_tables, dataset)):
+            if not item.table_id.startswith(_STAGE_PREFIX):
+                continue
+            table = self.get_table(f"{dataset}.{item.table_id}")
+            if table is not None and table.created < created_before:
+                self._call(self._client.delete_table, table, not_found_ok=True)
+                dropped.append(item.table_id)
+        return dropped
+
+    def _run(self, name: str, begin: Callable[[str], Any]) -> Any:
+        """Begin a job and wait for it.
+
+        A request whose answer was lost is repeated under the same id: BigQuery then says 409, and the job it
+        already has is looked up. A job that failed for a passing reason is begun again under the next id.
+        """
+        from google.api_core.exceptions import Conflict, GoogleAPICallError, NotFound, ServiceUnavailable
+
+        failed = 0
+
+        def once() -> Any:
+            nonlocal failed
+            job_id = f"{name}-{failed}"
+            try:
+                job = begin(job_id)
+            except Conflict:
+                try:
+                    job = self._client.get_job(job_id, retry=_NO_RETRY, timeout=self._timeout())
+                except NotFound as error:
+                    raise ServiceUnavailable(f"job {job_id} is said to exist but is not found") from error
+            try:
+                job.result(retry=_NO_RETRY, timeout=self._left())
+            except GoogleAPICallError:
+                failed += job.error_result is not None
+                raise
+            return job
+
+        return self._retrying()(once)
+
+    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._retrying()(lambda: function(*args, retry=_NO_RETRY, timeout=self._timeout(), **kwargs))
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(_is_transient),
+            stop=stop_after_delay(self._left()),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
+            reraise=True,
+        )
+
+    def _left(self) -> float:
+        return max(0.1, self._ends - time.monotonic())
+
+    def _timeout(self) -> float:
+        return min(_REQUEST_TIMEOUT, self._left())
+
+
+class BigQueryWarehouseIOManager(WarehouseIOManager):
+    """Stores assets in BigQuery, slice by slice, all or nothing.
+
+    A table's dataset is the asset's metadata `schema`, else `dataset` here, else the asset key's prefix, else
+    "public". Datasets and tables are made on first use.
+    """
+
+    project: str = Field(description="Google Cloud project.")
+    dataset: str | None = Field(default=None, description="Dataset of the tables.")
+    location: str | None = Field(default=None, description="Location of jobs and new datasets.")
+    gcp_credentials: str | None = Field(default=None, description="Base64-encoded service account key.")
+    deadline: float = Field(default=300.0, description="Seconds that one read or write may take.")
+    maximum_bytes_billed: int | None = Field(default=None, description="Bytes that one query may bill.")
+
+    def warehouse(self) -> BigQueryWarehouse:
+        return BigQueryWarehouse(
+            self.project,
+            self.dataset or "public",
+            self.location,
+            self.gcp_credentials,
+            deadline=self.deadline,
+            maximum_bytes_billed=self.maximum_bytes_billed,
+        )
+
+    def default_schema(self) -> str | None:
+        return self.dataset
+
+
+def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
+    columns = ", ".join(map(_quote, contract.column_names))
+    return (
+        f"MERGE {_quote(target)} USING {_quote(stage)} ON FALSE "  # noqa: S608
+        f"WHEN NOT MATCHED BY SOURCE AND {condition} THEN DELETE "
+        f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
+    )
+
+
+def _parquet(data: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(data, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _job_name(
+    ref: TableRef, attempt: str | None, condition: str, parameters: Sequence[Any], content: bytes
+) -> str:
+    # The data is part of the name: a step that resumes with other data must not find its predecessor's job.
+    digest = hashlib.sha256(content)
+    keys = [parameter.to_api_repr() for parameter in parameters]
+    digest.update(repr((attempt or uuid.uuid4().hex, str(ref), condition, keys)).encode())
+    return f"stockcast-merge-{re.sub(r'[^A-Za-z0-9_-]', '_', ref.name)[:64]}-{digest.hexdigest()}"
+
+
+def _new_table(name: str, contract: Table) -> "bigquery.Table":
+    from google.cloud import bigquery
+
+    types = {column.name: column.type for column in contract.columns}
+    table = bigquery.Table(name, schema=[_field(column) for column in contract.columns])
+    table.description = contract.description or None
+    table.labels = {"app": "stockcast"}
+    if types.get("date") == "DATE":
+        table.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="date")
+    if types.get("ticker") == "STRING":
+        table.clustering_fields = ["ticker"]
+    return table
+
+
+def _field(column: Column, *, required: bool | None = None) -> "bigquery.SchemaField":
+    from google.cloud import bigquery
+
+    mode = "REQUIRED" if (column.required if required is None else required) else "NULLABLE"
+    described: dict[str, Any] = {"description": column.description} if column.description else {}
+    return bigquery.SchemaField(column.name, column.type, mode, **described)
+
+
+def _stored_table(table: "bigquery.Table", ref: TableRef) -> Table:
+    columns = []
+    for field in table.schema:
+        if field.field_type not in _STORED or field.mode == "REPEATED":
+            raise StockcastError(
+                f"Column {field.name!r} of table {ref} is {field.mode} {field.field_type}, which stockcast "
+                "does not "
+                f"read or write: cast it to one of {', '.join(frames.ARROW)}."
+            )
+        columns.append(
+            frames.stored_column(field.name, _STORED[field.field_type], required=field.mode == "REQUIRED")
+        )
+    return Table(ref.name, "", tuple(columns), ())
+
+
+def _labels(table: str) -> dict[str, str]:
+    return {"app": "stockcast", "table": re.sub(r"[^a-z0-9_-]", "_", table.lower())[:63]}
+
+
+def _quote(name: str) -> str:
+    if re.search(r"[`\\\n]", name):
+        raise StockcastError(f"BigQuery cannot have the name {name!r}: leave out backticks and backslashes.")
+    return f"`{name}`"
+
+
+def _is_transient(error: BaseException) -> bool:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import TransportError
+    from requests.exceptions import ChunkedEncodingError, SSLError, Timeout
+    from requests.exceptions import ConnectionError as RequestsConnectionError
+
+    if isinstance(error, GoogleAPICallError):
+        reasons = {item.get("reason") for item in error.errors if isinstance(item, Mapping)}
+        if "quotaExceeded" in reasons:
+            return False
+        serialization = "could not serialize access" in str(error).lower()
+        return error.code in (429, 500, 502, 503, 504) or bool(reasons & _TRANSIENT_REASONS) or serialization
+    if isinstance(error, SSLError):
+        return False
+    passing = (RequestsConnectionError, ChunkedEncodingError, Timeout, TransportError, ConnectionError)
+    return isinstance(error, passing)
+
+
+def _text(error: BaseException) -> str:
+    text = str(getattr(error, "message", None) or error).strip().splitlines()
+    line = re.sub(r"^[A-Z]+ https?://\S+: ", "", text[0]) if text else type(error).__name__
+    line = line if len(line) <= 300 else line[:300] + "…"
+    return line if line.endswith((".", "!", "…")) else f"{line}."
+
+
+def _advice(error: Any) -> str:
+    reasons = {item.get("reason") for item in error.errors if isinstance(item, Mapping)}
+    if "quotaExceeded" in reasons:
+        return "The project's quota is used up: wait for it to refill or ask for more, then run again."
+    if error.code in (401, 403):
+        return "Give the account the roles BigQuery Data Editor and BigQuery Job User on the project."
+    if error.code == 404:
+        return "Check the project, the dataset and its location."
+    return "Nothing was changed unless BigQuery did it after answering; running again is safe."
