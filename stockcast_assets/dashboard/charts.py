@@ -1,0 +1,323 @@
+"""The figures of the pages: frame in, plotly figure out, in a light and a dark palette."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one theme. `rgb` is the forecast's colour for bands of different opacity."""
+
+    ink: str
+    muted: str
+    grid: str
+    close: str
+    forecast: str
+    rgb: str
+    happened: str
+    averages: tuple[str, str]
+    lines: tuple[str, ...]
+
+
+LIGHT = Palette(
+    ink="#1b2733",
+    muted="#5c6b7a",
+    grid="#e6eaee",
+    close="#26415e",
+    forecast="#0f766e",
+    rgb="15,118,110",
+    happened="#c2410c",
+    averages=("#b45309", "#7c3aed"),
+    lines=("#0f766e", "#b45309", "#7c3aed", "#0369a1", "#be185d"),
+)
+DARK = Palette(
+    ink="#e6edf3",
+    muted="#9aa9b8",
+    grid="#26323e",
+    close="#a9c7e8",
+    forecast="#2dd4bf",
+    rgb="45,212,191",
+    happened="#fb923c",
+    averages=("#fbbf24", "#c4b5fd"),
+    lines=("#2dd4bf", "#fbbf24", "#c4b5fd", "#38bdf8", "#f472b6"),
+)
+BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
+HEIGHT = 400
+
+
+def _finish(figure: go.Figure, palette: Palette, height: int = HEIGHT, legend: bool = True) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": palette.muted, "size": 12},
+        hovermode="x unified",
+        hoverlabel={"font": {"size": 12}},
+        showlegend=legend,
+        legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top", "font": {"size": 12}},
+        dragmode=False,
+    )
+    figure.update_xaxes(gridcolor=palette.grid, showgrid=False, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=palette.grid, zeroline=False, automargin=True)
+    return figure
+
+
+def _skip_weekends(figure: go.Figure, dates: pd.Series) -> None:
+    if not (pd.DatetimeIndex(dates).dayofweek >= 5).any():
+        figure.update_xaxes(rangebreaks=[{"bounds": ["sat", "mon"]}])
+
+
+def _line(frame: pd.DataFrame, column: str, name: str, color: str, **options: Any) -> go.Scatter:
+    line = {"color": color, "width": options.pop("width", 1.6), "dash": options.pop("dash", None)}
+    return go.Scatter(x=frame["date"], y=frame[column], name=name, mode="lines", line=line, **options)
+
+
+def price_and_fan(
+    studied: pd.DataFrame,
+    forecast: pd.DataFrame,
+    happened: pd.DataFrame,
+    palette: Palette,
+    candles: bool = False,
+) -> go.Figure:
+    """Close with SMA 5 and 15 (or candlesticks with volume) and the fan of the next sessions.
+
+    Args:
+        studied: bars with `sma_5` and `sma_15` up to the as-of date.
+        forecast: `forecasts` rows of that date; may be empty.
+        happened: `date` and `close` after the as-of date, for comparison; may be empty.
+        candles: candlesticks and volume instead of the line and averages.
+    """
+    figure = make_subplots(
+        rows=2 if candles else 1, cols=1, shared_xaxes=True, vertical_spacing=0.04,
+        row_heights=[0.78, 0.22] if candles else [1],
+    )  # fmt: skip
+    if candles:
+        figure.add_trace(
+            go.Candlestick(
+                x=studied["date"], open=studied["open"], high=studied["high"], low=studied["low"],
+                close=studied["close"], name="Price", increasing_line_color=palette.forecast,
+                decreasing_line_color=palette.happened,
+            ),
+            row=1, col=1,
+        )  # fmt: skip
+        volume = go.Bar(
+            x=studied["date"], y=studied["volume"], name="Volume", marker_color=palette.muted, opacity=0.6
+        )
+        figure.add_trace(volume, row=2, col=1)
+        figure.update_xaxes(rangeslider_visible=False)
+    else:
+        figure.add_trace(_line(studied, "close", "Close", palette.close, width=2))
+        for column, name, color in zip(
+            ("sma_5", "sma_15"), ("SMA 5", "SMA 15"), palette.averages, strict=True
+        ):
+            figure.add_trace(_line(studied, column, name, color, width=1.2))
+    if len(forecast):
+        _add_fan(figure, forecast.sort_values("horizon"), palette)
+    if len(happened):
+        start = studied.tail(1)[["date", "close"]]
+        since = pd.concat([start, happened[["date", "close"]]])
+        figure.add_trace(_line(since, "close", "What happened", palette.happened, width=2, dash="dot"))
+    _skip_weekends(figure, studied["date"])
+    return _finish(figure, palette, 500 if candles else 430)
+
+
+def _add_fan(figure: go.Figure, rows: pd.DataFrame, palette: Palette) -> None:
+    last = float(rows["last_close"].iloc[0])
+    dates = [rows["date"].iloc[0], *rows["target_date"]]
+    for name, low, high, opacity in BANDS:
+        lower = [last, *rows[f"close_p{low:02d}"]]
+        upper = [last, *rows[f"close_p{high:02d}"]]
+        figure.add_trace(
+            go.Scatter(
+                x=dates + dates[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
+                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{name} interval", hoverinfo="skip",
+            )
+        )  # fmt: skip
+    quantiles = [f"close_p{q}" for q in ("05", "10", "25", "75", "90", "95")]
+    details = np.vstack([[last] * len(quantiles), rows[quantiles].to_numpy()])
+    figure.add_trace(
+        go.Scatter(
+            x=dates, y=[last, *rows["close_p50"]], name="Median forecast", mode="lines",
+            line={"color": palette.forecast, "width": 2}, customdata=details,
+            hovertemplate="%{y:.2f}<br>50 %: %{customdata[2]:.2f} – %{customdata[3]:.2f}"
+            "<br>80 %: %{customdata[1]:.2f} – %{customdata[4]:.2f}"
+            "<br>90 %: %{customdata[0]:.2f} – %{customdata[5]:.2f}",
+        )
+    )  # fmt: skip
+
+
+def forecasts_for_day(forecasts: pd.DataFrame, actual: float, palette: Palette) -> go.Figure:
+    """What was said about one session at each distance, against its close.
+
+    Args:
+        forecasts: `forecasts` rows with that target date, one per horizon.
+        actual: the session's close.
+    """
+    rows = forecasts.sort_values("horizon")
+    figure = go.Figure()
+    for name, low, high, width, opacity in (
+        ("80 % interval", 10, 90, 0.3, 0.4),
+        ("50 % interval", 25, 75, 0.6, 0.5),
+    ):
+        lower, upper = rows[f"close_p{low}"], rows[f"close_p{high}"]
+        figure.add_trace(
+            go.Bar(
+                x=rows["horizon"], y=upper - lower, base=lower, width=width, name=name, hoverinfo="skip",
+                marker_color=f"rgba({palette.rgb},{opacity})",
+            )
+        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=rows["horizon"], y=rows["close_p50"], mode="markers", name="Median",
+            marker={"color": palette.forecast, "size": 9, "line": {"color": palette.ink, "width": 1}},
+            customdata=rows[["close_p10", "close_p90"]],
+            hovertemplate="%{y:.2f} (80 %: %{customdata[0]:.2f} – %{customdata[1]:.2f})",
+        )
+    )  # fmt: skip
+    figure.add_hline(y=actual, line={"color": palette.happened, "width": 2, "dash": "dot"})
+    # A line shape has no legend entry of its own.
+    figure.add_trace(
+        go.Scatter(
+            x=[None], y=[None], mode="lines", name=f"Actual close {actual:,.2f}",
+            line={"color": palette.happened, "width": 2, "dash": "dot"},
+        )
+    )  # fmt: skip
+    figure.update_layout(barmode="overlay")
+    figure.update_xaxes(title="sessions ahead when the forecast was made", autorange="reversed", dtick=1)
+    spread = pd.concat([rows["close_p10"], rows["close_p90"], pd.Series([actual])])
+    margin = (spread.max() - spread.min()) * 0.12
+    figure.update_yaxes(range=[spread.min() - margin, spread.max() + margin])
+    return _finish(figure, palette, 340).update_layout(legend_y=-0.3)
+
+
+def close_histogram(closes: pd.Series, buckets: int, palette: Palette) -> go.Figure:
+    """Number of sessions per bucket of closes, the last close marked."""
+    counts, edges = np.histogram(closes, bins=buckets)
+    figure = go.Figure(
+        go.Bar(
+            x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges) * 0.94, marker_color=palette.close,
+            customdata=np.column_stack([edges[:-1], edges[1:]]), name="Sessions",
+            hovertemplate="%{customdata[0]:.2f} – %{customdata[1]:.2f}: %{y} sessions<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_vline(x=float(closes.iloc[-1]), line={"color": palette.happened, "width": 2, "dash": "dot"})
+    figure.update_xaxes(title="close")
+    figure.update_yaxes(title="sessions")
+    return _finish(figure, palette, 300, legend=False).update_layout(hovermode="closest")
+
+
+def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
+    """RSI 14 with its conventional 30 and 70, and MACD 12-26-9 with its signal and histogram."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    figure.add_trace(_line(studied, "rsi_14", "RSI 14", palette.forecast), row=1, col=1)
+    for level in (30, 70):
+        figure.add_hline(y=level, line={"color": palette.muted, "width": 1, "dash": "dot"}, row=1, col=1)
+    histogram = go.Bar(
+        x=studied["date"], y=studied["macd_hist"], name="Histogram", marker_color=palette.muted, opacity=0.55
+    )
+    figure.add_trace(histogram, row=2, col=1)
+    figure.add_trace(_line(studied, "macd", "MACD", palette.close), row=2, col=1)
+    figure.add_trace(_line(studied, "macd_signal", "Signal", palette.happened), row=2, col=1)
+    figure.update_yaxes(title="RSI", range=[0, 100], tickvals=[0, 30, 50, 70, 100], row=1, col=1)
+    figure.update_yaxes(title="MACD", row=2, col=1)
+    _skip_weekends(figure, studied["date"])
+    return _finish(figure, palette, 380)
+
+
+def proof(model: pd.Series, palette: Palette) -> go.Figure:
+    """The walk-forward ratios of one `trained_model` row; left of 1 the LSTM is better."""
+    names = {
+        "rmse_ratio_rw": "Point: random walk",
+        "rmse_ratio_drift": "Point: drift",
+        "pinball_ratio_constant_vol": "Interval: constant volatility",
+        "pinball_ratio_vol250": "Interval: 250-day volatility",
+        "pinball_ratio_vol60": "Interval: 60-day volatility",
+        "pinball_ratio_fhs": "Interval: filtered history",
+        "pinball_ratio_har": "Interval: linear HAR",
+    }
+    values = [float(model[name]) for name in names]
+    low, high = float(model["rmse_ratio_rw_low"]), float(model["rmse_ratio_rw_high"])
+    none = [0.0] * (len(names) - 1)
+    figure = go.Figure(
+        go.Scatter(
+            x=values, y=list(names.values()), mode="markers",
+            marker={
+                "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
+                "symbol": ["circle" if v <= 1 else "diamond" for v in values],
+            },
+            error_x={"array": [high - values[0], *none], "arrayminus": [values[0] - low, *none],
+                     "color": palette.muted, "thickness": 2},
+            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(autorange="reversed", showgrid=True)
+    figure.update_xaxes(title="error of the LSTM / error of the baseline", showgrid=True)
+    return _finish(figure, palette, 320, legend=False).update_layout(hovermode="closest")
+
+
+def coverage(over_time: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Share of closes inside the 80 % interval over time, with the 80 % it should be."""
+    figure = go.Figure(_line(over_time, "coverage", "Coverage", palette.forecast, width=2))
+    figure.add_hline(y=0.8, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
+    return _finish(figure, palette, 300, legend=False)
+
+
+def error_by_horizon(errors: pd.DataFrame, palette: Palette) -> go.Figure:
+    """RMSE per horizon in per cent of the close, published forecast beside the random walk."""
+    figure = go.Figure()
+    for column, name, color in (
+        ("naive_rmse", "Random walk", palette.muted),
+        ("rmse", "Published forecast", palette.forecast),
+    ):
+        figure.add_trace(
+            go.Bar(
+                x=errors["horizon"], y=errors[column], name=name, marker_color=color,
+                hovertemplate="%{y:.2f} %",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title="sessions ahead", dtick=1)
+    figure.update_yaxes(title="typical error, % of close")
+    return _finish(figure, palette, 300).update_layout(barmode="group", legend_y=-0.3)
+
+
+def drift_history(drift: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Each feature's score over its threshold by day; at 1 and above it counts as drifted."""
+    figure = go.Figure()
+    for (feature, rows), color in zip(drift.groupby("feature", sort=True), palette.lines, strict=False):
+        ratio = rows.assign(ratio=rows["score"] / rows["threshold"]).sort_values("date")
+        figure.add_trace(
+            _line(ratio, "ratio", str(feature), color, width=1.8, hovertemplate="%{y:.2f}").update(
+                mode="lines+markers" if len(ratio) < 40 else "lines", marker={"size": 5}
+            )
+        )
+    figure.add_hline(y=1, line={"color": palette.happened, "width": 1.5, "dash": "dot"})
+    figure.update_yaxes(title="score / threshold", rangemode="tozero")
+    return _finish(figure, palette, 340)
+
+
+def distributions(feature: dict[str, Any], palette: Palette) -> go.Figure:
+    """Reference and current window of one feature, as shares per bucket, from a stored drift record."""
+    edges = np.array(feature["edges"])
+    middle = (edges[:-1] + edges[1:]) / 2
+    figure = go.Figure()
+    for name, label, color, fill in (
+        ("reference", "Training window", palette.muted, "tozeroy"),
+        ("current", "Recent sessions", palette.forecast, None),
+    ):
+        share = np.array(feature[name]["histogram"]) / max(feature[name]["n"], 1)
+        figure.add_trace(
+            go.Scatter(
+                x=middle, y=share, name=label, mode="lines", fill=fill,
+                line={"color": color, "width": 2, "shape": "hvh"}, hovertemplate="%{y:.1%}",
+            )
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return _finish(figure, palette, 220).update_layout(legend_y=-0.2)

@@ -1,0 +1,69 @@
+"""Start the dashboard on this machine."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.settings import Settings
+
+DEFAULT_PORT = 8501
+HOST = "127.0.0.1"
+LIGHT = {
+    "primaryColor": "#0f766e", "backgroundColor": "#ffffff", "secondaryBackgroundColor": "#f3f6f8",
+    "textColor": "#1b2733",
+}  # fmt: skip
+DARK = {
+    "primaryColor": "#14b8a6", "backgroundColor": "#0f1720", "secondaryBackgroundColor": "#18242f",
+    "textColor": "#e6edf3",
+}  # fmt: skip
+
+
+def options(port: int) -> dict[str, Any]:
+    """Streamlit's options: loopback only, no telemetry, no developer's tools, both themes."""
+    return {
+        "server.address": HOST,
+        "server.port": port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        **{f"theme.light.{name}": value for name, value in LIGHT.items()},
+        **{f"theme.dark.{name}": value for name, value in DARK.items()},
+    }
+
+
+def serve(settings: Settings, port: int = DEFAULT_PORT) -> None:
+    """Serve the dashboard on 127.0.0.1 until interrupted.
+
+    Args:
+        settings: checked by the caller; the app reads the same environment.
+        port: TCP port.
+
+    Raises:
+        StockcastError: the port is taken.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise StockcastError(
+                f"Port {port} is taken ({error.strerror}): choose another with `stockcast dashboard --port`."
+            ) from error
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ["STOCKCAST_HOME"] = str(settings.home)
+
+    from streamlit.web import bootstrap
+
+    # Loaded before the server answers, so that the first visitor does not wait for them.
+    from stockcast_assets import definitions  # noqa: F401
+    from stockcast_assets.dashboard import charts, views  # noqa: F401
+
+    flags = options(port)
+    bootstrap.load_config_options(
+        flag_options={name.replace(".", "_"): value for name, value in flags.items()}
+    )
+    bootstrap.run(str(Path(__file__).with_name("app.py")), False, [], {})

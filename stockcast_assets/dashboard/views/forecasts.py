@@ -1,0 +1,155 @@
+"""Forecasts: one ticker as of one session."""
+
+import pandas as pd
+import streamlit as st
+
+from stockcast_assets.dashboard import charts, data, summaries
+from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+
+SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
+METHODS = {
+    "lstm": "the LSTM",
+    "naive_har": "the HAR volatility baseline",
+    "naive_fhs": "the filtered-history baseline",
+    "naive_constant_vol": "the constant-volatility baseline",
+}
+
+
+def show() -> None:
+    """The page."""
+    st.title("Forecasts")
+    pickers = st.columns([2, 2, 3])
+    with pickers[0]:
+        ticker = ticker_picker()
+    if ticker is None:
+        return
+    studied = data.studied(ticker)
+    made = data.read(FORECASTS, tickers=[ticker])
+    if studied.empty:
+        state(
+            f"No prices of {ticker}",
+            "Bring it up to date, then reload this page:",
+            f"stockcast forecast {ticker}",
+        )
+        return
+    days = made["date"].drop_duplicates().sort_values(ascending=False)
+    if days.empty:
+        days = studied["date"].tail(1)
+        st.info(f"There is no forecast of {ticker} yet: run `stockcast forecast {ticker}`.")
+    with pickers[1]:
+        chosen = st.selectbox(
+            "As of",
+            [f"{day:%Y-%m-%d}" for day in days],
+            key="date",
+            bind="query-params",
+            persist_state="session",
+        )
+    with pickers[2]:
+        span = st.segmented_control(
+            "Window", list(SPANS), default="6 months", required=True, key="window", bind="query-params"
+        )
+    as_of = pd.Timestamp(chosen)
+    known = studied[studied["date"] <= as_of]
+    window = known[known["date"] > as_of - pd.Timedelta(days=SPANS[span or "6 months"])]
+    forecast = made[made["date"] == as_of]
+    later = studied[studied["date"] > as_of].head(10)
+
+    _numbers(window, known, forecast)
+    if len(forecast):
+        fine_print(_published(ticker, forecast))
+    candles = st.toggle("Candlesticks and volume", key="candles", bind="query-params")
+    figure(
+        charts.price_and_fan(window, forecast, later, palette(), candles),
+        f"Close of {ticker} with moving averages and the forecast intervals of the next 10 sessions",
+    )
+    left, right = st.columns(2)
+    with left:
+        _what_was_forecast(made, as_of, float(known["close"].iloc[-1]))
+    with right:
+        st.subheader("Closes in the window")
+        buckets = st.slider("Buckets", 5, 60, 24, key="buckets")
+        figure(
+            charts.close_histogram(window["close"], buckets, palette()),
+            "Histogram of the closes in the window",
+        )
+    st.subheader("RSI and MACD")
+    figure(charts.rsi_and_macd(window, palette()), f"RSI 14 and MACD 12-26-9 of {ticker}")
+    _downloads(ticker, chosen, window, forecast)
+
+
+def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) -> None:
+    last = known.iloc[-1]
+    closes = window["close"]
+    lowest, highest = (window["date"].iloc[int(at)] for at in (closes.argmin(), closes.argmax()))
+    every_day = bool((window["date"].dt.dayofweek >= 5).any())
+    items = [Card("Last close", price(last["close"]), f"{per_cent(last['pct_return'], 2, True)} on the day")]
+    end = forecast[forecast["horizon"] == 10]
+    if len(end):
+        row = end.iloc[0]
+        items.append(
+            Card(
+                "In 10 sessions",
+                price(row["close_p50"]),
+                f"80 %: {price(row['close_p10'])} – {price(row['close_p90'])}",
+            )
+        )
+    items += [
+        Card(
+            "RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"])
+        ),
+        Card(
+            "MACD",
+            f"{last['macd']:.2f}" if pd.notna(last["macd"]) else "–",
+            f"histogram {last['macd_hist']:+.2f}",
+        ),
+        Card(
+            "Volatility", per_cent(summaries.annual_volatility(closes, every_day), 0), "a year, this window"
+        ),
+        Card("Mean", price(closes.mean()), f"{len(closes)} sessions"),
+        Card("Lowest", price(closes.min()), f"{lowest:%d %b %Y}"),
+        Card("Highest", price(closes.max()), f"{highest:%d %b %Y}"),
+    ]
+    cards(items)
+
+
+def _rsi_word(value: float) -> str:
+    if pd.isna(value):
+        return "warming up"
+    return "above 70" if value > 70 else "below 30" if value < 30 else "between 30 and 70"
+
+
+def _published(ticker: str, forecast: pd.DataFrame) -> str:
+    row = forecast.iloc[0]
+    month = row["date"].replace(day=1)
+    models = data.read(TRAINED_MODEL, tickers=[ticker], start=month.date(), end=month.date())
+    reason = f" {models.iloc[0]['reason']}" if len(models) else ""
+    method = METHODS.get(row["method"], row["method"])
+    return f"Published by {method}, model version {row['model_version']}.{reason}"
+
+
+def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -> None:
+    st.subheader("What was forecast for this day")
+    due = made[made["target_date"] == as_of]
+    if due.empty:
+        state(
+            "No earlier forecast", "Forecasts made up to ten sessions before this day would be compared here."
+        )
+        return
+    hits = int(((due["close_p10"] <= actual) & (actual <= due["close_p90"])).sum())
+    fine_print(f"{hits} of {len(due)} intervals of 80 % held the close of {price(actual)}.")
+    figure(
+        charts.forecasts_for_day(due, actual, palette()), "Earlier forecasts for this day against its close"
+    )
+
+
+def _downloads(ticker: str, day: str, window: pd.DataFrame, forecast: pd.DataFrame) -> None:
+    with st.container(horizontal=True):
+        for label, kind, frame in (
+            ("Forecast as CSV", "forecast", forecast),
+            ("Prices and indicators as CSV", "prices", window),
+        ):
+            st.download_button(
+                label, summaries.csv(frame), f"{ticker}-{day}-{kind}.csv", "text/csv", disabled=frame.empty
+            )

@@ -1,0 +1,145 @@
+"""Trust: whether the forecasts deserve any."""
+
+from datetime import timedelta
+
+import pandas as pd
+import streamlit as st
+
+from stockcast_assets.dashboard import charts, data, summaries
+from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.summaries import per_cent
+from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS, TRAINED_MODEL
+
+SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]
+
+
+def show() -> None:
+    """The page."""
+    st.title("Trust")
+    pickers = st.columns([2, 2, 3])
+    with pickers[0]:
+        ticker = ticker_picker()
+    if ticker is None:
+        return
+    with pickers[1]:
+        scope = st.segmented_control(
+            "Outcomes of", ["This ticker", "All tickers"], default="This ticker", required=True, key="scope",
+            bind="query-params",
+        )  # fmt: skip
+    models = data.read(TRAINED_MODEL, tickers=[ticker]).sort_values(
+        "date", ascending=False, ignore_index=True
+    )
+    _proof(ticker, models)
+    _outcomes(ticker if scope == "This ticker" else None)
+    _history(models)
+    _freshness(ticker)
+
+
+def _proof(ticker: str, models: pd.DataFrame) -> None:
+    st.subheader("Before publication: the walk-forward proof")
+    if models.empty:
+        state(f"No model of {ticker}", "Train and forecast in one go:", f"stockcast forecast {ticker}")
+        return
+    model = models.iloc[0]
+    low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
+    verdict = "The LSTM is published" if model["promoted"] else f"The baseline {model['method']} is published"
+    st.markdown(f"**{verdict}** for {model['date']:%B %Y}. {model['reason']}")
+    cards(
+        [
+            Card("RMSE / random walk", f"{model['rmse_ratio_rw']:.3f}",
+                 f"95 %: {low:.3f} – {high:.3f}"),
+            Card("Pinball / constant vol.", f"{model['pinball_ratio_constant_vol']:.3f}", "below 1 is better"),
+            Card("Pinball / filtered history", f"{model['pinball_ratio_fhs']:.3f}", "below 1 is better"),
+            Card("80 % interval held", per_cent(model["coverage_80"]), "should be 80 %"),
+            Card("Judged on", f"{model['n_cases']:,}", "as-of dates × 10 horizons"),
+        ]
+    )  # fmt: skip
+    figure(
+        charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better"
+    )
+
+
+def _outcomes(ticker: str | None) -> None:
+    st.subheader("After publication: what happened")
+    if ticker:
+        scored = data.read(FORECAST_ACCURACY, tickers=[ticker], columns=SCORED)
+    else:
+        scored = data.recent(FORECAST_ACCURACY, columns=SCORED, days=366)
+    result = summaries.skill(scored)
+    if result is None:
+        state(
+            "No outcome yet",
+            "A forecast is scored on the day its target session closes: materialise forecast_accuracy for "
+            "days after the first forecasts.",
+        )
+        return
+    interval = (
+        f"95 %: {per_cent(result.low, 1, True)} to {per_cent(result.high, 1, True)}"
+        if result.low is not None
+        else f"{result.sessions} sessions: too few for an interval"
+    )
+    cards(
+        [
+            Card("Skill over random walk", per_cent(result.value, 1, True), interval),
+            Card("80 % interval held", per_cent(result.coverage), "should be 80 %"),
+            Card("Scored forecasts", f"{result.forecasts:,}", f"{result.sessions} sessions"),
+        ]
+    )
+    left, right = st.columns(2)
+    with left:
+        fine_print("Share of closes inside the 80 % interval, last 20 sessions")
+        over_time = summaries.coverage_over_time(scored)
+        figure(charts.coverage(over_time, palette()), "Coverage of the 80 % interval over time")
+    with right:
+        fine_print("Typical error by distance")
+        errors = summaries.error_by_horizon(scored)
+        figure(
+            charts.error_by_horizon(errors, palette()), "Error by horizon, published forecast and random walk"
+        )
+
+
+def _history(models: pd.DataFrame) -> None:
+    if models.empty:
+        return
+    st.subheader("Models, month by month")
+    ratios = ["rmse_ratio_rw", "pinball_ratio_constant_vol", "coverage_80"]
+    shown = models[["date", "model_version", "promoted", "method", *ratios, "reason"]]
+    st.dataframe(
+        shown,
+        hide_index=True,
+        column_config={
+            "date": st.column_config.DateColumn("Month", format="MMM YYYY"),
+            "model_version": "Version",
+            "promoted": st.column_config.CheckboxColumn("LSTM published"),
+            "method": "Method",
+            "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
+            "pinball_ratio_constant_vol": st.column_config.NumberColumn(
+                "Pinball / constant vol.", format="%.3f"
+            ),
+            "coverage_80": st.column_config.NumberColumn("80 % held", format="percent"),
+            "reason": st.column_config.TextColumn("Why", width="large"),
+        },
+    )
+
+
+def _freshness(ticker: str) -> None:
+    st.subheader("Freshness")
+    prices = data.bars(ticker)
+    items = []
+    if len(prices):
+        last = prices.iloc[-1]
+        items.append(Card("Last bar", f"{last['date']:%d %b %Y}", f"source {last['source']}"))
+        items.append(Card("Stored", f"{prices['ingested_at'].max():%d %b %Y}", "newest write, UTC"))
+        items.append(Card("Bars", f"{len(prices):,}", f"since {prices['date'].iloc[0]:%b %Y}"))
+        since = (last["date"] - timedelta(days=60)).date()
+        for name, table in (("Last forecast", FORECASTS), ("Last drift report", DRIFT_REPORT)):
+            days = data.read(table, tickers=[ticker], start=since, columns=["ticker", "date"])["date"]
+            behind = int((prices["date"] > days.max()).sum()) if len(days) else 0
+            note = "up to date" if behind == 0 else f"{behind} sessions behind"
+            items.append(
+                Card(name, f"{days.max():%d %b %Y}" if len(days) else "–", note if len(days) else "none")
+            )
+    if items:
+        cards(items)
+    else:
+        state(f"No prices of {ticker}", "Bring it up to date:", f"stockcast forecast {ticker}")

@@ -1,0 +1,55 @@
+"""Universe: every ticker in one table."""
+
+import streamlit as st
+
+from stockcast_assets.dashboard import data, summaries
+from stockcast_assets.dashboard.layout import fine_print, state
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, INDICATORS
+
+
+def show() -> None:
+    """The page."""
+    st.title("Universe")
+    rows = summaries.universe(
+        data.recent(INDICATORS, ["ticker", "date", "close", "pct_return", "rsi_14", "volatility_20"]),
+        data.recent(
+            FORECASTS,
+            ["ticker", "date", "horizon", "last_close", "close_p10", "close_p50", "close_p90", "method"],
+        ),
+        data.recent(DRIFT_REPORT, ["ticker", "date", "feature", "drifted"]),
+    )
+    if rows.empty:
+        state(
+            "Nothing here yet",
+            "The warehouse holds no ticker. Fill it with the bundled history:",
+            "stockcast demo",
+        )
+        return
+    silent = sorted({*data.tickers()} - {*rows["ticker"]})
+    fine_print(
+        f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page."
+    )
+    if silent:
+        st.warning(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}")
+    links = rows.assign(ticker="/forecasts?ticker=" + rows["ticker"].str.replace("^", "%5E", regex=False))
+    st.dataframe(
+        links,
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 720),
+        column_config={
+            "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
+            "as_of": st.column_config.DateColumn("As of"),
+            "close": st.column_config.NumberColumn("Close", format="%.2f"),
+            "change": st.column_config.NumberColumn("Day", format="percent"),
+            "outlook": st.column_config.NumberColumn("Median, 10 sessions", format="percent"),
+            "low": st.column_config.NumberColumn("80 % low", format="%.2f"),
+            "high": st.column_config.NumberColumn("80 % high", format="%.2f"),
+            "width": st.column_config.NumberColumn("Interval width", format="percent"),
+            "method": "Method",
+            "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
+            "volatility": st.column_config.NumberColumn("Volatility a year", format="percent"),
+            "drifted": st.column_config.CheckboxColumn("Drift"),
+            "closes": st.column_config.LineChartColumn("Closes"),
+        },
+    )
+    st.download_button("Table as CSV", summaries.csv(rows.drop(columns="closes")), "universe.csv", "text/csv")
