@@ -24,8 +24,12 @@ class Settings(BaseSettings):
     """The settings. Field `x` is the environment variable `STOCKCAST_X`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
-        env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     home: Path = Field(Path(".stockcast"), description="Folder for everything stockcast stores on this machine")
@@ -77,9 +81,7 @@ class Settings(BaseSettings):
         if self.warehouse == "bigquery" and not self.gcp_project:
             raise ValueError("STOCKCAST_GCP_PROJECT is not set, and STOCKCAST_WAREHOUSE=bigquery needs it")
         if self.end_date is not None and self.end_date < self.start_date:
-            raise ValueError(
-                f"STOCKCAST_END_DATE={self.end_date} is before STOCKCAST_START_DATE={self.start_date}"
-            )
+            raise ValueError(f"STOCKCAST_END_DATE={self.end_date} is before STOCKCAST_START_DATE={self.start_date}")
         return self
 
     @property
@@ -129,4 +131,6 @@ def load_settings() -> Settings:
         if not first["loc"]:
             raise StockcastError(f"{message}.") from error
         variable = f"{PREFIX}{first['loc'][0]}".upper()
-        raise StockcastError(f"{variable}={first['input']!r} is not usable: {message[0].lower()}{message[1:]}.") from error
+        raise StockcastError(
+            f"{variable}={first['input']!r} is not usable: {message[0].lower()}{message[1:]}."
+        ) from error

@@ -92,10 +92,7 @@ INDICATORS = Table(
         _price("close", "Close of the session"),
         _indicator("log_return", "log(close / previous close)"),
         _indicator("pct_return", "close / previous close - 1"),
-        *(
-            _indicator(f"sma_{n}", f"Simple moving average of {n} closes", gt=0)
-            for n in (5, 15, 50, 100)
-        ),
+        *(_indicator(f"sma_{n}", f"Simple moving average of {n} closes", gt=0) for n in (5, 15, 50, 100)),
         *(
             _indicator(f"ema_{n}", f"Exponential moving average, span {n}, seeded with the SMA", gt=0)
             for n in (12, 26, 50, 100)
@@ -108,6 +105,7 @@ INDICATORS = Table(
     ),
     ("ticker", "date"),
 )
+
 
 def _metric(name: str, description: str, **bounds: float) -> Column:
     return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, **bounds)
@@ -154,10 +152,7 @@ FORECASTS = Table(
         Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
         Column("target_date", "DATE", "Session the forecast is for", required=True),
         _price("last_close", "Close of the as-of date"),
-        *(
-            _price(f"close_p{round(q * 100):02d}", f"{q:.0%} quantile of the target session's close")
-            for q in QUANTILES
-        ),
+        *(_price(f"close_p{round(q * 100):02d}", f"{q:.0%} quantile of the target session's close") for q in QUANTILES),
         _price("naive_close", "Random walk forecast: the last close"),
         Column("model_version", "STRING", "MLflow version of the month's model", required=True),
         Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),

@@ -24,9 +24,7 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
         ("quantiles cross", lambda rows: (np.diff(rows[_QUANTILE_COLUMNS].to_numpy(), axis=1) < 0).any(axis=1)),
         ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
     ),
-    TRAINED_MODEL.name: (
-        ("the training knew the month of use", lambda rows: rows["trained_to"] >= rows["date"]),
-    ),
+    TRAINED_MODEL.name: (("the training knew the month of use", lambda rows: rows["trained_to"] >= rows["date"]),),
 }
 
 
@@ -76,9 +74,7 @@ def _build(table: Table, partitions: dg.PartitionsDefinition) -> dg.AssetChecksD
         blocking=True,
         partitions_def=partitions,
     )
-    def check(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         rows = _stored_rows(context, warehouse, table)
         found = faults(table, rows)
         return dg.AssetCheckResult(

@@ -105,9 +105,7 @@ class Runner:
             StockcastError: if a run fails.
         """
         self.ingest({ticker: days[-1] for ticker, days in wanted.items()})
-        months = {
-            ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()
-        }
+        months = {ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()}
         for tickers, first, last in _rectangles(self.missing(TRAINED_MODEL.name, months), _month_stretches):
             self.run(Step((TRAINED_MODEL.name,), tickers, first, last))
         derived = tuple(asset for asset in DAILY_ASSETS if asset != RAW_PRICES.name)

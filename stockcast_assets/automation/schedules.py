@@ -1,13 +1,12 @@
 """The schedules: every finished day is forecast, every month gets its models."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
 from stockcast_assets.automation.jobs import Jobs
 from stockcast_assets.automation.ranges import known_tickers, range_tags
 from stockcast_assets.partitions import month_of
-
 
 
 def build_schedules(

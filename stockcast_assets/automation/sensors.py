@@ -1,19 +1,15 @@
-"""The sensors: configured tickers become partitions, uploaded files become bars."""
+"""The sensor that keeps the configured tickers there."""
 
 from collections.abc import Sequence
-from datetime import date
 
 import dagster as dg
 
-from stockcast_assets.automation.jobs import Jobs
 from stockcast_assets.automation.ranges import known_tickers
 from stockcast_assets.partitions import ticker_partitions
 
 
-def build_sensors(
-    jobs: Jobs, tickers: Sequence[str], first_daily_key: date, last_daily_key: date | None
-) -> list[dg.SensorDefinition]:
-    """`configured_tickers` and `csv_inbox`."""
+def build_configured_tickers(tickers: Sequence[str]) -> dg.SensorDefinition:
+    """Makes the tickers of STOCKCAST_TICKERS partitions, so that no command has to be typed in a container."""
 
     @dg.sensor(
         name="configured_tickers",
@@ -27,4 +23,4 @@ def build_sensors(
             return dg.SkipReason("Every ticker of STOCKCAST_TICKERS is there.")
         return dg.SensorResult(dynamic_partitions_requests=[ticker_partitions.build_add_request(new)])
 
-    return [configured_tickers]
+    return configured_tickers

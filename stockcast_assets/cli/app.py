@@ -48,7 +48,9 @@ def demo(
 @app.command()
 def forecast(
     ticker: Annotated[str, typer.Argument(help="Ticker, for example MSFT.")],
-    day: Annotated[str | None, typer.Argument(metavar="DATE", help="As-of session, YYYY-MM-DD; default the newest.")] = None,
+    day: Annotated[
+        str | None, typer.Argument(metavar="DATE", help="As-of session, YYYY-MM-DD; default the newest.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a ticker up to a date and print the forecast of its next 10 sessions."""
@@ -60,7 +62,9 @@ def forecast(
 @app.command()
 def backfill(
     tickers: Annotated[str, typer.Option(help="Comma-separated tickers.")],
-    first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD; default the first daily key.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="First day, YYYY-MM-DD; default the first daily key.")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD; default the newest session.")] = None,
     assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
     as_json: Json = False,
@@ -81,7 +85,8 @@ def status(as_json: Json = False) -> None:
 
 @tickers_app.command("add")
 def tickers_add(
-    tickers: Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.")], as_json: Json = False
+    tickers: Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.")],
+    as_json: Json = False,
 ) -> None:
     """Add tickers; schedules forecast them from then on."""
     from stockcast_assets.cli import tickers as command

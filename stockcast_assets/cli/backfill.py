@@ -68,9 +68,7 @@ def _bounds(session: Session, tickers: list[str], first_text: str | None, last_t
     return first, last
 
 
-def _plan(
-    session: Session, tickers: tuple[str, ...], names: tuple[str, ...], first: date, last: date
-) -> list[Step]:
+def _plan(session: Session, tickers: tuple[str, ...], names: tuple[str, ...], first: date, last: date) -> list[Step]:
     """The runs in the order of the graph. Days on which no enabled calendar trades have no key."""
     steps = []
     if PRICE_HISTORY.name in names:

@@ -38,8 +38,8 @@ def run(count: int, as_json: bool, debug: bool) -> None:
             print_json({"forecasts": rows, "tables": tables, "runs": runs, "seconds": round(seconds, 1)})
             return
         print_table(
-            "Close forecast (10 % – median – 90 %)",
-            ["ticker", "as of", "last close", "1 session", "5 sessions", "10 sessions", "method", "skill vs RW", "drift"],
+            "Close forecast: median (10 % – 90 %)",
+            ["ticker", "as of", "close", "1 session", "5 sessions", "10 sessions", "method", "LSTM skill", "drift"],
             [
                 [
                     row["ticker"],
@@ -53,16 +53,22 @@ def run(count: int, as_json: bool, debug: bool) -> None:
                 for row in rows
             ],
         )
-        print_table("Tables", ["table", "rows", "SHA-256 of the contents"], [[n, c, h[:16]] for n, (c, h) in hashes.items()])
+        print_table(
+            "Tables", ["table", "rows", "SHA-256 of the contents"], [[n, c, h[:16]] for n, (c, h) in hashes.items()]
+        )
         out.print(
-            "Skill is 1 - RMSE / RMSE of the random walk on the walk-forward test of each model: about 0 means "
+            "LSTM skill is 1 - RMSE / RMSE of the random walk on the walk-forward test of each model: about 0 means "
             "no better than the last close. A forecast is a range of what may happen, not advice.",
             style="dim",
         )
         err.print(
-            f"{runs} runs in {seconds:.0f} s, nothing left to do." if runs else f"Everything was there already ({seconds:.1f} s)."
+            f"{runs} runs in {seconds:.0f} s, nothing left to do."
+            if runs
+            else f"Everything was there already ({seconds:.1f} s)."
         )
-        err.print("Next: [bold]make ui[/] (Dagster, http://127.0.0.1:3000) · [bold]make dashboard[/] (http://127.0.0.1:8501)")
+        err.print(
+            "Next: [bold]make ui[/] (Dagster, http://127.0.0.1:3000) · [bold]make dashboard[/] (http://127.0.0.1:8501)"
+        )
 
 
 def _last_sessions(session: Session, ticker: str, count: int) -> list[pd.Timestamp]:
@@ -81,9 +87,7 @@ def _summary(session: Session, ticker: str) -> Row:
         "ticker": ticker,
         "as_of": document["as_of"],
         "last_close": document["last_close"],
-        **{
-            f"session_{h}": {name: horizons[h][f"close_{name}"] for name in ("p10", "p50", "p90")} for h in (1, 5, 10)
-        },
+        **{f"session_{h}": {name: horizons[h][f"close_{name}"] for name in ("p10", "p50", "p90")} for h in (1, 5, 10)},
         "method": document["method"],
         "skill_vs_random_walk": None if ratio is None else 1 - ratio,
         "drift": bool(drift["drifted"].any()),
@@ -92,7 +96,7 @@ def _summary(session: Session, ticker: str) -> Row:
 
 
 def _interval(quantiles: dict[str, float]) -> str:
-    return " – ".join(f"{quantiles[name]:,.2f}" for name in ("p10", "p50", "p90"))
+    return "{p50:,.2f}\n({p10:,.2f} – {p90:,.2f})".format(**quantiles)
 
 
 def _skill(skill: float | None) -> str:

@@ -51,7 +51,5 @@ def describe(session: Session, ticker: str, day: object) -> Row:
         "model_version": first["model_version"],
         "rmse_ratio_rw": plain(model["rmse_ratio_rw"]),
         "reason": model["reason"],
-        "forecasts": [
-            {name: plain(value) for name, value in row.items()} for row in per_horizon.to_dict("records")
-        ],
+        "forecasts": [{name: plain(value) for name, value in row.items()} for row in per_horizon.to_dict("records")],
     }

@@ -12,7 +12,18 @@ def ui(host: str, port: int) -> None:
     """Become `dagster dev` (webserver and daemon) on the home of the settings."""
     with open_session(debug=False) as session:
         home = dagster_home(session.settings)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "stockcast_assets.definitions", "-h", host, "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "stockcast_assets.definitions",
+        "-h",
+        host,
+        "-p",
+        str(port),
+    ]
     os.execve(sys.executable, command, {**os.environ, "DAGSTER_HOME": str(home)})
 
 

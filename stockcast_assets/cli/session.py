@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.automation.runs import Runner, Step
-from stockcast_assets.definitions import build_definitions, sources_from, warehouse_from
+from stockcast_assets.wiring import build_definitions, sources_from, warehouse_from
 from stockcast_assets.instance import open_instance
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.settings import Settings, load_settings
@@ -23,7 +25,8 @@ from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
 # Tables and JSON go to stdout, everything about how it is going to stderr.
-out = Console()
+# A pipe has no width of its own, and a table cut to 80 columns helps nobody who reads it later.
+out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 
@@ -66,17 +69,16 @@ class Session:
 
 @contextmanager
 def _progress(step: Step) -> Iterator[None]:
+    started = time.monotonic()
     with err.status(f"{step} …"):
         yield
-    err.print(f"[green]✓[/] {step}", highlight=False)
+    err.print(f"[green]✓[/] {step} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
 
 
 def quiet() -> None:
     """Keep the libraries' chatter out of the terminal; the Dagster log has it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     logging.getLogger("dagster").setLevel(logging.ERROR)
 
 

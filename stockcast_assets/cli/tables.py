@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.table import Table
 
 from stockcast_assets.cli.session import out
@@ -46,7 +47,7 @@ def cell(value: object) -> str:
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A titled table; numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         numeric = any(isinstance(plain(row[index]), int | float) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)

@@ -1,8 +1,7 @@
 """The sources by name, made when first asked for."""
 
-from pathlib import Path
-
 from stockcast_assets.market.sources.base import Source
+from stockcast_assets.market.sources.uploads import Uploads
 
 
 class Sources:
@@ -11,7 +10,7 @@ class Sources:
     A ticker uploaded as CSV stays with the csv source even where the default is another.
     """
 
-    def __init__(self, default: str, uploads: Path | str) -> None:
+    def __init__(self, default: str, uploads: Uploads) -> None:
         self.default = default
         self._uploads = uploads
         self._made: dict[str, Source] = {}

@@ -1,0 +1,57 @@
+# Every target works on a fresh clone with Python 3.11 and pip; nothing is installed outside .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup demo ui dashboard mlflow test lint format bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "error: stockcast needs Python 3.11 or 3.12; name one with PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+setup: $(VENV)/.installed  ## Make .venv with everything, from the lock file
+
+demo ui dashboard mlflow: export STOCKCAST_SOURCE ?= sample
+
+demo: setup  ## Run the whole graph on the bundled history and print the forecasts
+	@$(BIN)/stockcast demo
+
+ui: setup  ## The Dagster UI on the same data, http://127.0.0.1:3000
+	@$(BIN)/stockcast ui
+
+dashboard: setup  ## The dashboard on the same data, http://127.0.0.1:8501
+	@$(BIN)/stockcast dashboard
+
+test: setup lint  ## Every test, after lint and type checks
+	$(BIN)/pytest
+
+lint: setup  ## ruff, mypy and the import contract
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Let ruff rewrite what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup  ## Every benchmark
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lock: setup  ## Resolve the dependencies again
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --upgrade --group dev --output-file requirements.lock pyproject.toml
+
+clean:  ## Remove .venv and caches; stored data stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,136 @@
+"""Settings, resources, assets and automation, wired together here and nowhere else."""
+
+import warnings
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.assets.accuracy import build_forecast_accuracy
+from stockcast_assets.assets.checks import build_checks
+from stockcast_assets.assets.drift import build_drift_report
+from stockcast_assets.assets.forecasts import build_forecasts
+from stockcast_assets.assets.indicators import build_indicators
+from stockcast_assets.assets.model import build_trained_model
+from stockcast_assets.assets.prices import build_price_history, build_raw_prices
+from stockcast_assets.automation.inbox import Inbox, build_csv_inbox
+from stockcast_assets.automation.jobs import build_jobs
+from stockcast_assets.automation.schedules import build_schedules
+from stockcast_assets.automation.sensors import build_configured_tickers
+from stockcast_assets.forecasting.registry import ModelRegistry
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.market.sources.uploads import Uploads, open_uploads
+from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.settings import Settings
+from stockcast_assets.warehouse import (
+    BigQueryWarehouse,
+    BigQueryWarehouseIOManager,
+    DuckDBWarehouse,
+    DuckDBWarehouseIOManager,
+    Warehouse,
+)
+
+
+def warehouse_from(settings: Settings) -> Warehouse:
+    """The warehouse the settings name. Opening it touches nothing until it is read or written."""
+    if settings.warehouse == "bigquery":
+        return BigQueryWarehouse(
+            project=str(settings.gcp_project),
+            dataset=settings.bq_dataset,
+            location=settings.bq_location,
+            gcp_credentials=settings.gcp_credentials,
+        )
+    return DuckDBWarehouse(database=str(settings.database), schema="stockcast")
+
+
+def io_manager_from(settings: Settings) -> dg.ConfigurableIOManager:
+    """The IO manager that writes to the warehouse the settings name."""
+    if settings.warehouse == "bigquery":
+        return BigQueryWarehouseIOManager(
+            project=str(settings.gcp_project),
+            dataset=settings.bq_dataset,
+            location=settings.bq_location,
+            gcp_credentials=settings.gcp_credentials,
+        )
+    return DuckDBWarehouseIOManager(database=str(settings.database), schema="stockcast")
+
+
+def registry_from(settings: Settings) -> ModelRegistry:
+    """The model registry: MLflow at STOCKCAST_MLFLOW_URI, or in the home."""
+    # A server keeps artifacts where it was told to.
+    return ModelRegistry(settings.mlflow_tracking_uri, None if settings.mlflow_uri else settings.artifacts)
+
+
+def sources_from(settings: Settings) -> Sources:
+    """Every source of bars, with STOCKCAST_SOURCE as the default."""
+    return Sources(settings.source, uploads_from(settings))
+
+
+def uploads_from(settings: Settings) -> Uploads:
+    """The place where CSV files are uploaded."""
+    return open_uploads(settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
+
+
+def prepare(settings: Settings) -> None:
+    """Check what only the whole can check, and lay the user's calendar table over the packaged one.
+
+    Raises:
+        StockcastError: if a ticker, a calendar code or the user's calendar table is wrong.
+    """
+    calendars.extend_rules(settings.home / "calendars.toml")
+    calendars.validate_calendars(settings.calendars)
+    for ticker in settings.tickers:
+        validate_ticker(ticker)
+
+
+def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
+    """Everything Dagster needs to know, for the given settings.
+
+    Args:
+        settings: the settings.
+        resources: replacements by resource name (`warehouse`, `io_manager`, `sources`, `registry`, `reports`),
+            for tests.
+
+    Raises:
+        StockcastError: if a setting is wrong.
+    """
+    # The lock file pins the Dagster whose betas are used here; a page of warnings at every start helps nobody.
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.filterwarnings("ignore", category=category)
+    prepare(settings)
+    start = settings.start_date
+    # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
+    reach = settings.end_date or pd.Timestamp.now("UTC").date() + timedelta(days=365)
+    daily = daily_partitions(start, settings.end_date, calendars.closed_days(settings.calendars, start, reach))
+    monthly = monthly_partitions(start, settings.end_date)
+    jobs = build_jobs()
+    return dg.Definitions(
+        assets=[
+            build_price_history(start),
+            build_raw_prices(daily),
+            build_indicators(daily, start),
+            build_trained_model(monthly, start, settings.train_workers),
+            build_forecasts(daily, start),
+            build_drift_report(daily, start),
+            build_forecast_accuracy(daily, start),
+        ],
+        asset_checks=build_checks(daily, monthly),
+        jobs=jobs.all(),
+        schedules=build_schedules(jobs, daily, monthly),
+        sensors=[
+            build_configured_tickers(settings.tickers),
+            build_csv_inbox(jobs, Inbox(uploads_from(settings), start, settings.end_date, settings.calendars)),
+        ],
+        resources={
+            "warehouse": warehouse_from(settings),
+            "io_manager": io_manager_from(settings),
+            "sources": sources_from(settings),
+            "registry": registry_from(settings),
+            "reports": ReportStore(settings.reports),
+            **resources,
+        },
+    )
