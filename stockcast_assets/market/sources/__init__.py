@@ -14,12 +14,16 @@ __all__ = ["SOURCES", "Source", "source_from", "validate_bars"]
 SOURCES = ("yahoo", "csv", "sample")
 
 
-def source_from(name: str, uploads: Path | str) -> Source:
+def source_from(
+    name: str, uploads: Path | str, gcp_project: str | None = None, gcp_credentials: str | None = None
+) -> Source:
     """Make the source called `name`.
 
     Args:
         name: yahoo, csv or sample.
         uploads: folder or `gs://bucket/prefix` that the csv source reads.
+        gcp_project: Google Cloud project to read a bucket for; the credentials' own if None.
+        gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
 
     Raises:
         StockcastError: if there is no such source.
@@ -30,6 +34,11 @@ def source_from(name: str, uploads: Path | str) -> Source:
         return SampleSource()
     if name == "csv":
         from stockcast_assets.market.sources.csvfile import CsvSource
+        from stockcast_assets.market.sources.uploads import open_uploads
 
-        return CsvSource(uploads)
+        return CsvSource(open_uploads(uploads, gcp_project, gcp_credentials))
+    if name == "yahoo":
+        from stockcast_assets.market.sources.yahoo import YahooSource
+
+        return YahooSource()
     raise StockcastError(f"There is no source {name!r}: set STOCKCAST_SOURCE to one of {', '.join(SOURCES)}.")

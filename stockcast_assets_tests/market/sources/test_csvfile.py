@@ -308,9 +308,7 @@ class TestSource:
 
     def test_the_newer_file_wins_per_day(self, inbox, source):
         self.put(inbox, "NEW.csv", HEADER + ROWS, age=100)
-        newer = (
-            "Ticker," + HEADER + "NEW,2024-01-03,20,21,19,20.5,20.5,7\nNEW,2024-01-05,20,21,19,20.5,20.5,7\n"
-        )
+        newer = "Ticker," + HEADER + "NEW,2024-01-03,20,21,19,20.5,20.5,7\nNEW,2024-01-05,20,21,19,20.5,20.5,7\n"
         self.put(inbox, "correction.csv", newer)
         bars = source.bars("NEW", date(2024, 1, 2), date(2024, 1, 31))
         assert list(bars["close"]) == [11.0, 20.5, 11.5, 20.5]

@@ -25,9 +25,7 @@ def source() -> SampleSource:
 @pytest.fixture(scope="module")
 def as_traded() -> pd.DataFrame:
     package = Path(find_spec("bokeh_sampledata").origin).parent
-    return pd.read_csv(package / "_data" / "stocks.csv.gz", parse_dates=["Date"]).set_index(
-        ["Ticker", "Date"]
-    )
+    return pd.read_csv(package / "_data" / "stocks.csv.gz", parse_dates=["Date"]).set_index(["Ticker", "Date"])
 
 
 @pytest.mark.parametrize("ticker", TICKERS)
@@ -135,9 +133,7 @@ def test_what_cannot_be_had_is_said(source, ticker, start, end, words):
 
 def test_a_session_that_goes_on_is_said(clock):
     source = SampleSource(now=clock("2024-02-01 15:00"))
-    with pytest.raises(
-        StockcastError, match=r"AAPL on 2024-02-01 is not over yet: .* after 2024-02-01 21:00 UTC"
-    ):
+    with pytest.raises(StockcastError, match=r"AAPL on 2024-02-01 is not over yet: .* after 2024-02-01 21:00 UTC"):
         source.bars("AAPL", date(2024, 2, 1), date(2024, 2, 1))
 
 

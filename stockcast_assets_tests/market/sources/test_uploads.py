@@ -154,9 +154,7 @@ def test_rejecting_keeps_every_file_and_its_reason(place, uploads):
         assert moved.endswith(["rejected/A.csv", "rejected/A.1.csv", "rejected/A.2.csv"][round_number])
         assert moved.startswith(place.location)
     assert place.names() == {
-        f"rejected/{name}{suffix}"
-        for name in ("A.csv", "A.1.csv", "A.2.csv")
-        for suffix in ("", ".reason.txt")
+        f"rejected/{name}{suffix}" for name in ("A.csv", "A.1.csv", "A.2.csv") for suffix in ("", ".reason.txt")
     }
     assert place.text("rejected/A.1.csv") == "bad 1"
     assert place.text("rejected/A.1.csv.reason.txt") == "reason 1\n"
@@ -174,9 +172,7 @@ def test_the_csv_source_serves_and_rejects(place, uploads):
     place.put("NEW.csv", GOOD)
     place.put("bad.csv", "Ticker," + GOOD.replace("2024", "new,2024").replace("9,10", "-9,10"))
     source = CsvSource(uploads)
-    with pytest.raises(
-        StockcastError, match=r"bad.csv, line 2: the bar has low -9.*is now .*rejected/bad.csv"
-    ):
+    with pytest.raises(StockcastError, match=r"bad.csv, line 2: the bar has low -9.*is now .*rejected/bad.csv"):
         source.bars("NEW", None, date(2024, 1, 31))
     assert len(source.bars("NEW", None, date(2024, 1, 31))) == 1
     assert source.tickers() == ["NEW"]
@@ -247,9 +243,7 @@ class TestBucket:
 
     @pytest.mark.parametrize("location", ["gs://", "gs:///inbox"])
     def test_a_location_without_a_bucket(self, location):
-        with pytest.raises(
-            StockcastError, match="names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix"
-        ):
+        with pytest.raises(StockcastError, match="names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix"):
             open_uploads(location)
 
     def test_credentials_that_are_none(self, storage_client):

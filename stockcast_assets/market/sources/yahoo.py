@@ -1,0 +1,285 @@
+"""Daily bars from Yahoo Finance, through yfinance.
+
+What yfinance leaves to its callers is done here. It is asked for raw and adjusted closes and for actions, and
+never for a session that is not over. Every request of the process passes one rate limit. An answer that says
+"later" is asked again after growing, random pauses. An answer that is empty, has holes or holds an impossible
+bar is an error, not data.
+
+Behind a proxy set HTTPS_PROXY, and CURL_CA_BUNDLE if it signs with a certificate of its own.
+"""
+
+import json
+import logging
+import threading
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyrate_limiter import Duration, Limiter, Rate
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.sources.base import (
+    Clock,
+    finished_sessions,
+    nothing_to_expect,
+    span,
+    utc_now,
+)
+from stockcast_assets.market.sources.validate import COLUMNS, PRICES, empty_bars, validate_bars
+from stockcast_assets.market.tickers import validate_ticker
+
+if TYPE_CHECKING:
+    from curl_cffi.requests import Session
+
+GRACE = pd.Timedelta(minutes=30)
+"""After its close a session's bar is still being settled; Yahoo's data of some exchanges is 20 minutes late."""
+
+RATES = (Rate(5, Duration.SECOND), Rate(100, Duration.MINUTE))
+"""Requests the process may send to Yahoo. Yahoo publishes no limit, but refuses several hundred a minute."""
+
+HOLES = 0.05
+"""Share of the sessions of a long range that Yahoo may lack, as it does of old or thinly traded tickers."""
+
+_TIMEOUT_S = 20.0
+_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime")
+_CHART = "/finance/chart/"
+_LATER = "try again later, or supply those bars as a CSV file"
+
+_limiter = Limiter(list(RATES))
+_one_at_a_time = threading.Lock()
+_log = logging.getLogger(__name__)
+
+
+class _UnknownTicker(Exception):
+    """Yahoo answered 404 for the symbol."""
+
+
+class _Unavailable(Exception):
+    """Yahoo answered that it cannot answer; the words complete "Yahoo Finance …"."""
+
+
+class YahooSource:
+    """Bars of any ticker of Yahoo Finance.
+
+    Args:
+        now: the clock that says which sessions are over.
+        attempts: how often a request that Yahoo refuses or fails is sent in all; one that finds no way to
+            Yahoo is sent three times at most.
+        pause_s: upper bound of the random pause before the second attempt; it doubles for each further one,
+            up to a minute.
+    """
+
+    name = "yahoo"
+
+    def __init__(self, now: Clock = utc_now, attempts: int = 6, pause_s: float = 2.0) -> None:
+        self._now = now
+        self._attempts = attempts
+        self._pause_s = pause_s
+        self._first: dict[str, date] = {}
+
+    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+        """See `Source.bars`."""
+        validate_ticker(ticker)
+        now = self._now()
+        if nothing_to_expect(ticker, start, end, now, GRACE):
+            return empty_bars()
+        due = finished_sessions(ticker, start, end, now, GRACE)
+        answer, facts = self._ask(ticker, due[0].date(), due[-1].date())
+        first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
+        if first is not None:
+            self._first[ticker] = first.date()
+        bars = _bars(answer, ticker, due, now)
+        if bars.empty:
+            if first is not None and due[-1] < first:
+                return empty_bars()
+            known = "" if last is None else f"; its last trade there was on {last:%Y-%m-%d}"
+            raise StockcastError(
+                f"Yahoo Finance has no bar of {ticker} {span(start, end)}, although its market was open{known}: "
+                f"{_LATER}."
+            )
+        validate_bars(bars, "Yahoo Finance", _LATER)
+        begin = bars["date"].iloc[0] if start is None or first is None else first
+        until = due[-1] if last is None else max(last, bars["date"].iloc[-1])
+        expected = due[(due >= begin) & (due <= until)]
+        _refuse_holes(ticker, expected, bars["date"])
+        return bars
+
+    def first_session(self, ticker: str) -> date | None:
+        """The first day Yahoo has of a ticker whose bars were asked for before, else None; see `Source`."""
+        return self._first.get(ticker)
+
+    def tickers(self) -> list[str]:
+        """Empty: Yahoo's list is open."""
+        return []
+
+    def _ask(self, ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Yahoo's rows from `first` to `last`, and what it says about the ticker."""
+        from curl_cffi.requests.exceptions import HTTPError, RequestException
+        from yfinance.exceptions import YFException, YFRateLimitError
+
+        retrying = Retrying(
+            retry=retry_if_exception(_is_passing),
+            wait=wait_random_exponential(multiplier=self._pause_s, max=60),
+            stop=self._enough,
+            before_sleep=_log_pause,
+            reraise=True,
+        )
+        try:
+            return retrying(_history, ticker, first, last)
+        except _UnknownTicker as error:
+            raise StockcastError(
+                f"Yahoo Finance knows no ticker {ticker!r}: look its symbol up on finance.yahoo.com (London is "
+                "VOD.L, crypto is ETH-USD); a delisted ticker's bars can be supplied as a CSV file."
+            ) from error
+        except YFRateLimitError as error:
+            raise StockcastError(
+                f"Yahoo Finance refused the bars of {ticker} {self._attempts} times for too many requests: try "
+                "again in a quarter of an hour, with fewer tickers at once."
+            ) from error
+        except _Unavailable as error:
+            raise StockcastError(f"Yahoo Finance {error} when asked for {ticker}: try again later.") from error
+        except HTTPError as error:
+            raise StockcastError(f"Yahoo Finance refused the bars of {ticker} ({error}): {_LATER}.") from error
+        except RequestException as error:
+            raise StockcastError(
+                f"Yahoo Finance cannot be reached ({type(error).__name__}): check the network, and HTTPS_PROXY "
+                "and CURL_CA_BUNDLE if there is a proxy."
+            ) from error
+        except YFException as error:
+            raise StockcastError(f"Yahoo Finance gave no bars of {ticker} ({error}): {_LATER}.") from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise StockcastError(
+                f"yfinance cannot read Yahoo Finance's answer for {ticker} ({type(error).__name__}: {error}): try "
+                "again later, and upgrade yfinance if it stays so."
+            ) from error
+
+    def _enough(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        allowed = min(self._attempts, 3) if isinstance(error, OSError) else self._attempts
+        return state.attempt_number >= allowed
+
+
+def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import yfinance
+    from yfinance.data import YfData
+    from yfinance.exceptions import YFDataException, YFPricesMissingError
+
+    # The client keeps one session, one set of cookies and one cache of answers for the whole process.
+    with _one_at_a_time:
+        yfinance.config.debug.hide_exceptions = False
+        YfData.cache_get.cache_clear()
+        client = yfinance.Ticker(ticker, session=_session())
+        try:
+            rows = client.history(
+                start=first,
+                end=last + timedelta(days=1),
+                interval="1d",
+                auto_adjust=False,
+                actions=True,
+                keepna=True,
+                timeout=_TIMEOUT_S,
+            )
+        except YFPricesMissingError as error:
+            if error.yahoo_reason is not None and not error.yahoo_reason.startswith("Data doesn't exist"):
+                raise
+            rows = pd.DataFrame()
+        except (json.JSONDecodeError, YFDataException) as error:
+            raise _Unavailable("sent no data") from error
+        if "exchangeTimezoneName" not in client.history_metadata:
+            client.history(period="1d", auto_adjust=False, keepna=True, timeout=_TIMEOUT_S)
+        # Listing all of the metadata would make yfinance fetch more of it.
+        return rows, {name: client.history_metadata.get(name) for name in _FACTS}
+
+
+@lru_cache(maxsize=1)
+def _session() -> "Session":
+    """The HTTP session that yfinance uses: its usual one, within the rate limit and with statuses as errors.
+
+    yfinance takes a server error on its first request for a ticker for "no such ticker".
+    """
+    from curl_cffi import requests
+
+    class PoliteSession(requests.Session):
+        def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
+            _limiter.try_acquire("yahoo")
+            response = super().request(method, url, *args, **options)
+            if _CHART in url and response.status_code == 404:
+                raise _UnknownTicker
+            if _CHART in url and response.status_code >= 500:
+                raise _Unavailable(f"answered HTTP {response.status_code}")
+            return response
+
+    return PoliteSession(impersonate="chrome")
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether an error may be gone the next time."""
+    from curl_cffi.requests.exceptions import ConnectionError, ProxyError, SSLError, Timeout
+    from yfinance.exceptions import YFRateLimitError
+
+    if isinstance(error, SSLError | ProxyError):
+        return False
+    return isinstance(error, YFRateLimitError | _Unavailable | ConnectionError | Timeout)
+
+
+def _log_pause(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    pause = state.next_action.sleep if state.next_action else 0.0
+    _log.warning(
+        "Yahoo Finance, attempt %d for %s: %s; next in %.1f s",
+        state.attempt_number,
+        state.args[0],
+        str(error) or type(error).__name__,
+        pause,
+    )
+
+
+def _bars(rows: pd.DataFrame, ticker: str, due: pd.DatetimeIndex, now: pd.Timestamp) -> pd.DataFrame:
+    """The rows of due sessions as bars; rows of other days and rows without any price are left out."""
+    if rows.empty:
+        return empty_bars()
+    rows = rows.set_axis(pd.DatetimeIndex(rows.index).tz_localize(None).normalize().as_unit("ns"))
+    priced = rows[["Open", "High", "Low", "Close"]].notna().any(axis=1)
+    other = rows.index[priced & ~rows.index.isin(due)]
+    if len(other):
+        _log.warning(
+            "Yahoo Finance has %d bars of %s on days without a finished session (first: %s): left out",
+            len(other),
+            ticker,
+            f"{other[0]:%Y-%m-%d}",
+        )
+    rows = rows[priced & rows.index.isin(due)]
+    bars = pd.DataFrame({"ticker": ticker, "date": rows.index})
+    for name in PRICES:
+        bars[name] = rows[name.replace("_", " ").title()].to_numpy("float64")
+    bars["volume"] = rows["Volume"].to_numpy("int64")
+    bars["dividend"] = rows["Dividends"].to_numpy("float64")
+    splits = rows["Stock Splits"].to_numpy("float64")
+    bars["split_ratio"] = np.where(splits == 0, 1.0, splits)
+    bars["source"] = "yahoo"
+    bars["ingested_at"] = pd.Series(now, bars.index, dtype="datetime64[ns, UTC]")
+    return bars[COLUMNS].sort_values("date", ignore_index=True)
+
+
+def _refuse_holes(ticker: str, expected: pd.DatetimeIndex, there: pd.Series) -> None:
+    missing = expected.difference(pd.DatetimeIndex(there))
+    if missing.empty:
+        return
+    words = f"{len(missing)} of {len(expected)} bars of {ticker}, the first one that of {missing[0]:%Y-%m-%d}"
+    at_an_end = missing[0] == expected[0] or missing[-1] == expected[-1]
+    if at_an_end or len(missing) > HOLES * len(expected):
+        raise StockcastError(f"Yahoo Finance did not send {words}: {_LATER}.")
+    _log.warning("Yahoo Finance did not send %s", words)
+
+
+def _day(facts: dict[str, Any], name: str) -> pd.Timestamp | None:
+    """A moment of Yahoo's metadata as the day in the exchange's time zone."""
+    moment, zone = facts.get(name), facts.get("exchangeTimezoneName")
+    if moment is None or zone is None:
+        return None
+    if not isinstance(moment, pd.Timestamp):
+        moment = pd.Timestamp(moment, unit="s", tz="UTC")
+    return moment.tz_convert(zone).tz_localize(None).normalize().as_unit("ns")
