@@ -6,7 +6,7 @@ future changes nothing before it.
 """
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ HAR_WINDOWS = (1, 5, 22, 66)
 EWMA_DECAY = 0.94
 """RiskMetrics' daily decay (J.P. Morgan, 1996)."""
 
+_SEED_SESSIONS = 20
+"""Returns that the first volatility of a series takes."""
+
 _MIN_DAILY_VARIANCE = 1e-8
 """One basis point a day, squared: keeps logarithms finite where a price did not move at all."""
 
@@ -50,9 +53,6 @@ class History:
             log EWMA variance, downside return in EWMA standard deviations.
         variance: [n] daily variance from gap and range.
         ewma: [n] exponentially weighted standard deviation of log returns, per session.
-        std_60, std_250: [n] sample standard deviations of the last 60 and 250 log returns; shorter windows
-            stand in until there are that many.
-        targets: [n, HORIZON] log(close[t + h] / close[t]), NaN where the future is not known.
     """
 
     ticker: str
@@ -63,9 +63,6 @@ class History:
     har: Floats
     variance: Floats
     ewma: Floats
-    std_60: Floats
-    std_250: Floats
-    targets: Floats
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -75,6 +72,24 @@ class History:
         """First row with every feature and volatility measure; len(self) if there is none."""
         ready = np.isfinite(self.features).all(axis=1) & np.isfinite(self.har).all(axis=1)
         return int(ready.argmax()) if ready.any() else len(self)
+
+    @cached_property
+    def std_60(self) -> Floats:
+        """[n] standard deviation of the last 60 log returns, of all so far while there are fewer."""
+        return _widening_std(np.diff(self.log_close, prepend=np.nan), 60)
+
+    @cached_property
+    def std_250(self) -> Floats:
+        """[n] standard deviation of the last 250 log returns, of all so far while there are fewer."""
+        return _widening_std(np.diff(self.log_close, prepend=np.nan), 250)
+
+    @cached_property
+    def targets(self) -> Floats:
+        """[n, HORIZON] log(close[t + h] / close[t]), NaN where the future is not known."""
+        out = np.full((len(self), HORIZON), np.nan)
+        for h in range(1, min(HORIZON, len(self) - 1) + 1):
+            out[:-h, h - 1] = self.log_close[h:] - self.log_close[:-h]
+        return out
 
     def windows(self, rows: np.ndarray, length: int) -> Floats:
         """Features of the `length` sessions ending at each of `rows`, [len(rows), length, features]."""
@@ -89,32 +104,27 @@ def _rolling_mean(values: Floats, window: int) -> Floats:
     return out
 
 
-def _widening_std(returns: Floats, window: int, smallest: int = 20) -> Floats:
+def _widening_std(returns: Floats, window: int) -> Floats:
+    """Standard deviation of the last `window` returns, of all so far (20 at least) while there are fewer."""
     out = indicators.rolling_std(returns, window)
-    for t in range(smallest, min(window, len(returns))):
-        out[t] = returns[1 : t + 1].std(ddof=1)
+    early = np.arange(_SEED_SESSIONS, min(window, len(returns)))
+    sums, squares = np.cumsum(returns[1:]), np.cumsum(returns[1:] ** 2)
+    out[early] = np.sqrt((squares[early - 1] - sums[early - 1] ** 2 / early) / (early - 1))
     return out
 
 
-def _ewma_std(returns: Floats, seed_sessions: int = 20) -> Floats:
+def _ewma_std(returns: Floats) -> Floats:
     """Exponentially weighted standard deviation around zero, seeded with the first returns."""
     out = np.full(len(returns), np.nan)
-    if len(returns) <= seed_sessions:
+    if len(returns) <= _SEED_SESSIONS:
         return out
     squares = (returns * returns).tolist()
-    state = sum(squares[1 : seed_sessions + 1]) / seed_sessions
+    state = sum(squares[1 : _SEED_SESSIONS + 1]) / _SEED_SESSIONS
     variances = [state]
-    for square in squares[seed_sessions + 1 :]:
+    for square in squares[_SEED_SESSIONS + 1 :]:
         state = EWMA_DECAY * state + (1 - EWMA_DECAY) * square
         variances.append(state)
-    out[seed_sessions:] = np.sqrt(np.maximum(variances, _MIN_DAILY_VARIANCE))
-    return out
-
-
-def _targets(log_close: Floats) -> Floats:
-    out = np.full((len(log_close), HORIZON), np.nan)
-    for h in range(1, HORIZON + 1):
-        out[:-h, h - 1] = log_close[h:] - log_close[:-h]
+    out[_SEED_SESSIONS:] = np.sqrt(np.maximum(variances, _MIN_DAILY_VARIANCE))
     return out
 
 
@@ -201,9 +211,6 @@ def prepare(bars: pd.DataFrame) -> History:
         har=har,
         variance=variance,
         ewma=ewma,
-        std_60=_widening_std(returns, 60),
-        std_250=_widening_std(returns, 250),
-        targets=_targets(log_close),
     )
 
 

@@ -1,0 +1,61 @@
+"""Real history for the forecasting tests, and two small models trained once for all of them."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.config import ModelConfig
+from stockcast_assets.forecasting.training import train_many
+from stockcast_assets.market.sources.sample import SampleSource
+
+TRAINED_TO = date(2013, 1, 31)
+SMALL = ModelConfig(units=8, window=5, epochs=3, folds=2, test_sessions=300, validation_sessions=60)
+
+
+def known(bars: pd.DataFrame, last: date) -> pd.DataFrame:
+    return bars[bars["date"] <= pd.Timestamp(last)].reset_index(drop=True)
+
+
+def made_up_bars(sessions: int, seed: int = 0, ticker: str = "FAKE") -> pd.DataFrame:
+    """A random walk with clustered volatility that ends on 2013-03-01."""
+    rng = np.random.default_rng(seed)
+    sigma = 0.01 * np.exp(0.3 * np.convolve(rng.normal(size=sessions + 29), np.ones(30) / np.sqrt(30), "valid"))
+    close = 50 * np.exp(np.cumsum(rng.normal(size=sessions) * sigma))
+    opens = close * np.exp(rng.normal(size=sessions) * 0.003)
+    return pd.DataFrame(
+        {
+            "ticker": ticker,
+            "date": pd.bdate_range(end="2013-03-01", periods=sessions),
+            "open": opens,
+            "high": np.maximum(opens, close) * np.exp(np.abs(rng.normal(size=sessions)) * 0.004),
+            "low": np.minimum(opens, close) * np.exp(-np.abs(rng.normal(size=sessions)) * 0.004),
+            "close": close,
+            "adj_close": close * np.linspace(0.8, 1, sessions),
+            "volume": rng.integers(1_000, 100_000, sessions),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def sample() -> dict[str, pd.DataFrame]:
+    source = SampleSource()
+    return {ticker: source.bars(ticker, None, date(2013, 3, 1)) for ticker in source.tickers()}
+
+
+@pytest.fixture(scope="session")
+def jobs(sample: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The last sessions of two tickers up to the end of January 2013."""
+    return {ticker: known(sample[ticker], TRAINED_TO).tail(1200).reset_index(drop=True) for ticker in ("AAPL", "MSFT")}
+
+
+@pytest.fixture(scope="session")
+def progress() -> list[tuple[str, int, int]]:
+    return []
+
+
+@pytest.fixture(scope="session")
+def trained(jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]]) -> dict[str, TrainedModel]:
+    return train_many(jobs, SMALL, workers=2, progress=lambda *step: progress.append(step))

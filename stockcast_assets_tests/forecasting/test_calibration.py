@@ -1,0 +1,55 @@
+"""Adaptive intervals learn in the right direction, late enough, and reach their coverage."""
+
+import numpy as np
+
+from stockcast_assets.forecasting.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
+
+NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
+
+
+def raw(days: int, width: float = 1.0) -> np.ndarray:
+    return np.broadcast_to(width * NORMAL, (days, HORIZON, len(QUANTILES))).copy()
+
+
+def test_no_surprise_no_step_leaves_quantiles_alone() -> None:
+    assert np.array_equal(Calibration.start(0.02).apply(raw(1)), raw(1))
+    out, _ = calibrate(raw(50), np.full((50, HORIZON), 9.0), Calibration.start(0.0))
+    assert np.array_equal(out, raw(50))
+
+
+def test_misses_widen_hits_narrow_and_the_median_stays() -> None:
+    start = Calibration.start(0.02)
+    missed = start.learn(raw(1)[0], np.full(HORIZON, 5.0)).apply(raw(1))[0]
+    hit = start.learn(raw(1)[0], np.zeros(HORIZON)).apply(raw(1))[0]
+    assert (missed[:, -1] > NORMAL[-1]).all()
+    assert (hit[:, -1] < NORMAL[-1]).all()
+    assert (missed[:, MEDIAN] == 0).all()
+
+
+def test_a_day_knows_only_outcomes_ten_sessions_old() -> None:
+    outcomes = np.zeros((40, HORIZON))
+    changed = outcomes.copy()
+    changed[20:] = 99.0
+    ours, _ = calibrate(raw(40), outcomes, Calibration.start(0.02))
+    theirs, _ = calibrate(raw(40), changed, Calibration.start(0.02))
+    first_that_may_differ = 20 + HORIZON
+    assert np.array_equal(ours[:first_that_may_differ], theirs[:first_that_may_differ])
+    assert not np.array_equal(ours[first_that_may_differ], theirs[first_that_may_differ])
+
+
+def test_intervals_half_as_wide_as_they_should_be_reach_their_coverage() -> None:
+    outcomes = np.random.default_rng(1).normal(size=(3000, HORIZON))
+    too_narrow = raw(3000, width=0.5)
+    out, _ = calibrate(too_narrow, outcomes, Calibration.start(0.02))
+
+    def coverage(q: np.ndarray) -> float:
+        return float(((outcomes > q[:, :, 1]) & (outcomes < q[:, :, 5]))[500:].mean())
+
+    assert coverage(too_narrow) < 0.5
+    assert 0.78 < coverage(out) < 0.82
+
+
+def test_quantiles_never_cross() -> None:
+    factors = np.tile([-3.0, 0.0, 3.0], (HORIZON, 1))
+    assert (np.diff(Calibration(factors, 0.02).apply(raw(3)), axis=-1) >= 0).all()

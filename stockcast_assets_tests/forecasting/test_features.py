@@ -1,0 +1,113 @@
+"""Features are exact, scale-free, and know nothing of the future."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.features import EWMA_DECAY, FEATURE_NAMES, features, prepare
+from stockcast_assets_tests.forecasting.conftest import made_up_bars
+
+BARS = made_up_bars(420)
+KNOWN_AT_THE_TIME = ("features", "har", "variance", "ewma", "std_60", "std_250", "close", "log_close")
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cut=st.integers(1, len(BARS)),
+    spoil=st.sampled_from(["truncated", "shuffled", "absurd"]),
+    seed=st.integers(0, 2**31),
+)
+def test_the_future_changes_no_bit(cut: int, spoil: str, seed: int) -> None:
+    changed = BARS.copy()
+    prices = ["open", "high", "low", "close", "adj_close", "volume"]
+    rng = np.random.default_rng(seed)
+    if spoil == "truncated":
+        changed = changed.iloc[:cut]
+    elif spoil == "shuffled":
+        order = cut + rng.permutation(len(BARS) - cut)
+        changed.loc[changed.index[cut:], prices] = BARS.loc[order, prices].to_numpy()
+    else:
+        changed.loc[changed.index[cut:], prices] = (BARS.loc[BARS.index[cut:], prices] * 10**9).astype("int64") + 1
+    ours, theirs = prepare(BARS), prepare(changed)
+    for name in KNOWN_AT_THE_TIME:
+        assert same_bits(getattr(ours, name)[:cut], getattr(theirs, name)[:cut]), name
+    known_targets = max(0, cut - HORIZON)
+    assert same_bits(ours.targets[:known_targets], theirs.targets[:known_targets])
+
+
+def test_prices_in_another_currency_give_the_same_features() -> None:
+    scaled = BARS.copy()
+    scaled[["open", "high", "low", "close", "adj_close"]] *= 1024.0
+    np.testing.assert_allclose(prepare(scaled).features, prepare(BARS).features, rtol=1e-9, atol=1e-9)
+
+
+def test_a_split_in_adj_close_only_changes_nothing_but_its_own_factor() -> None:
+    """Bars that are not split-adjusted but whose adj_close is give the features of adjusted bars."""
+    raw = BARS.copy()
+    raw.loc[:200, ["open", "high", "low", "close"]] *= 7
+    np.testing.assert_allclose(prepare(raw).features, prepare(BARS).features, rtol=1e-9, atol=1e-9)
+
+
+def test_values_by_hand() -> None:
+    history = prepare(BARS)
+    frame = features(BARS)
+    adjusted = BARS["adj_close"]
+    factor = adjusted / BARS["close"]
+    returns = np.log(adjusted).diff()
+    np.testing.assert_allclose(frame["log_return"], returns, equal_nan=True, atol=1e-12)
+    np.testing.assert_allclose(frame["gap"], np.log(BARS["open"] * factor / adjusted.shift()), atol=1e-12)
+    np.testing.assert_allclose(
+        frame["relative_volume"],
+        np.log((BARS["volume"] / BARS["volume"].rolling(20).mean()).clip(lower=0.05)),
+        atol=1e-9,
+    )
+    np.testing.assert_allclose(frame["sma_20_distance"], np.log(adjusted / adjusted.rolling(20).mean()), atol=1e-9)
+    np.testing.assert_allclose(history.std_60[60:], returns.rolling(60).std()[60:], rtol=1e-9)
+    np.testing.assert_allclose(history.std_250[20:250], returns.expanding(20).std()[20:250], rtol=1e-6)
+    np.testing.assert_allclose(history.std_250[250:], returns.rolling(250).std()[250:], rtol=1e-9)
+    seed = (returns[1:21] ** 2).mean()
+    expected = EWMA_DECAY * seed + (1 - EWMA_DECAY) * returns[21] ** 2
+    assert history.ewma[21] == pytest.approx(np.sqrt(expected), rel=1e-12)
+    assert np.isnan(history.ewma[:20]).all()
+    assert history.targets[100, 4] == pytest.approx(np.log(adjusted[105] / adjusted[100]))
+    assert np.isnan(history.targets[-HORIZON:, -1]).all()
+    assert list(frame.columns) == list(FEATURE_NAMES)
+
+
+def test_first_row_is_the_first_complete_one() -> None:
+    history = prepare(BARS)
+    complete = np.isfinite(np.hstack([history.features, history.har])).all(axis=1)
+    assert not complete[: history.first_row].any()
+    assert complete[history.first_row :].all()
+    assert prepare(BARS.iloc[:10]).first_row == 10
+
+
+def test_prices_that_never_move_stay_finite() -> None:
+    flat = BARS.assign(open=5.0, high=5.0, low=5.0, close=5.0, adj_close=5.0, volume=0)
+    history = prepare(flat)
+    assert history.first_row < 100
+    assert np.isfinite(history.features[history.first_row :]).all()
+
+
+@pytest.mark.parametrize(
+    ("bars", "message"),
+    [
+        (BARS.iloc[:0], "no bars"),
+        (BARS.iloc[::-1], "sort them"),
+        (pd.concat([BARS, BARS.tail(1)]), "sort them"),
+        (pd.concat([BARS, BARS.assign(ticker="OTHER")]), "1 other tickers"),
+        (BARS.assign(low=BARS["low"].where(BARS.index != 7, -1.0)), str(BARS["date"][7].date())),
+        (BARS.assign(close=BARS["close"].where(BARS.index != 7)), str(BARS["date"][7].date())),
+    ],
+)
+def test_malformed_bars_are_refused_in_one_sentence(bars: pd.DataFrame, message: str) -> None:
+    with pytest.raises(StockcastError, match=message):
+        prepare(bars)
