@@ -1,17 +1,29 @@
 """The script Streamlit runs: four pages and the way between them."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from stockcast_assets.dashboard.layout import page
 from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe
 
+# A file of our own: Streamlit's named icons are fetched from the internet.
+ICON = Path(__file__).with_name("icon.svg")
+
 
 def main() -> None:
     """Set the page up and show the one that the address names."""
-    st.set_page_config(page_title="stockcast", page_icon=":material/monitoring:", layout="wide")
+    st.set_page_config(page_title="stockcast", page_icon=str(ICON), layout="wide")
+    first = st.Page(page(forecasts.show), title="Forecasts", url_path="forecasts")
+
+    def home() -> None:
+        # Streamlit serves its default page at / only; every page here has an address of its own.
+        st.switch_page(first, query_params=st.query_params.to_dict())
+
     chosen = st.navigation(
         [
-            st.Page(page(forecasts.show), title="Forecasts", url_path="forecasts", default=True),
+            st.Page(home, title="stockcast", default=True, visibility="hidden"),
+            first,
             st.Page(page(trust.show), title="Trust", url_path="trust"),
             st.Page(page(monitoring.show), title="Monitoring", url_path="monitoring"),
             st.Page(page(universe.show), title="Universe", url_path="universe"),

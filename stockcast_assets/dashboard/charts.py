@@ -258,7 +258,7 @@ def proof(model: pd.Series, palette: Palette) -> go.Figure:
     )  # fmt: skip
     figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
     figure.update_yaxes(autorange="reversed", showgrid=True)
-    figure.update_xaxes(title="error of the LSTM / error of the baseline", showgrid=True)
+    figure.update_xaxes(title="error of the LSTM / error of the baseline", showgrid=True, tickformat=".2f")
     return _finish(figure, palette, 320, legend=False).update_layout(hovermode="closest")
 
 

@@ -19,8 +19,9 @@ NOT_ADVICE = (
 # Translucent shades of the text colour fit the light and the dark theme alike.
 STYLE = """
 <style>
-.block-container, [data-testid="stMainBlockContainer"] {padding-top: 4.5rem; max-width: 1280px}
-.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(138px, 1fr)); gap: .6rem;
+.block-container, [data-testid="stMainBlockContainer"] {padding: 4.2rem clamp(1rem, 3vw, 2.5rem) 2rem;
+  max-width: 1320px}
+.cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .6rem;
   margin: .2rem 0 .6rem}
 .card {border: 1px solid color-mix(in srgb, currentColor 16%, transparent); border-radius: .6rem;
   padding: .6rem .8rem; min-width: 0}

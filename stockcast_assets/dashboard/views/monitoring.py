@@ -7,6 +7,7 @@ import streamlit as st
 
 from stockcast_assets.dashboard import charts, data, summaries
 from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.tables import DRIFT_REPORT
 
 FEATURES = {
@@ -64,7 +65,7 @@ def _numbers(days: pd.DataFrame, day: pd.Timestamp) -> None:
             Card(
                 "Days with drift",
                 f"{int(days['drifted'].sum())} of {len(days)}",
-                f"{days['drifted'].mean():.0%}",
+                per_cent(days["drifted"].mean(), 0),
             ),
         ]
     )
@@ -87,8 +88,10 @@ def _distributions(ticker: str, day: date) -> None:
     for index, feature in enumerate(record["features"]):
         with columns[index % 2]:
             name = FEATURES.get(feature["feature"], feature["feature"])
-            mark = " · drifted" if feature["drifted"] else ""
-            st.markdown(f"**{name}** {feature['score']:.2f} of {feature['threshold']:.2f}{mark}")
+            mark = " · **drifted**" if feature["drifted"] else ""
+            st.markdown(
+                f"**{name}**  \ndistance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
+            )
             figure(charts.distributions(feature, palette()), f"Distribution of {name} in both windows")
 
 
