@@ -39,9 +39,7 @@ class Warehouse(ABC):
         """The columns the table has now, or None if it does not exist."""
 
     @abstractmethod
-    def replace(
-        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
-    ) -> None:
+    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
         """Make `data` (which obeys `contract`) the rows of `part`: all of it or, on any error, nothing.
 
         The schema and table are made on first use; a column that is new in `contract` is added. `attempt`
@@ -59,9 +57,7 @@ class Warehouse(ABC):
     def full_name(self, ref: TableRef) -> str:
         """The table's name as a person would type it in a query."""
 
-    def load(
-        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+    def load(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The slice's rows, sorted by the contract's primary key; empty if the table does not exist."""
         wanted = frames.wanted_columns(contract, columns)
         data = self.select(ref, part, contract, wanted.column_names, contract.primary_key)

@@ -7,6 +7,7 @@ looked up instead of guessed. `BIGQUERY_EMULATOR_HOST` sends everything to an em
 
 import hashlib
 import io
+import json
 import os
 import re
 import time
@@ -49,6 +50,7 @@ _TRANSIENT_REASONS = {
 _STAGE_PREFIX = "_stockcast_stage_"
 _STAGE_LIFETIME = timedelta(hours=6)
 _REQUEST_TIMEOUT = 60.0
+_DROP_TIMEOUT = 10.0
 # The client's own retries know neither our deadline nor our job ids; its annotations know no None.
 _NO_RETRY: Any = None
 
@@ -104,9 +106,7 @@ class BigQueryWarehouse(Warehouse):
             table = session.get_table(self.full_name(ref))
             return None if table is None else _stored_table(table, ref)
 
-    def replace(
-        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
-    ) -> None:
+    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
         dialect = _BigQueryDialect()
         condition = slices.where(part, contract, dialect)
         name, parameters = self.full_name(ref), dialect.parameters
@@ -129,9 +129,7 @@ class BigQueryWarehouse(Warehouse):
 
         dialect = _BigQueryDialect()
         condition = slices.where(part, contract, dialect)
-        query = (
-            f"SELECT {', '.join(map(_quote, columns))} FROM {_quote(self.full_name(ref))} WHERE {condition}"  # noqa: S608
-        )
+        query = f"SELECT {', '.join(map(_quote, columns))} FROM {_quote(self.full_name(ref))} WHERE {condition}"  # noqa: S608
         if order_by:
             query += f" ORDER BY {', '.join(map(_quote, order_by))}"
         with self._session(f"read table {self.full_name(ref)}") as session:
@@ -192,9 +190,7 @@ class BigQueryWarehouse(Warehouse):
             return
         from dagster_gcp import BigQueryResource
 
-        resource = BigQueryResource(
-            project=self.project, location=self.location, gcp_credentials=self.gcp_credentials
-        )
+        resource = BigQueryResource(project=self.project, location=self.location, gcp_credentials=self.gcp_credentials)
         with resource.get_client() as client:
             yield client
 
@@ -230,10 +226,13 @@ class _Session:
             return
         types = {type_: type_ for type_ in frames.ARROW}
         added = frames.new_columns(_stored_table(stored, ref), contract, name, types)
-        if added:
+        for column in added:
             # Rows already stored have no value for it, so an added column is never REQUIRED.
-            stored.schema = [*stored.schema, *(_field(column, required=False) for column in added)]
-            self._call(self._client.update_table, stored, ["schema"])
+            described = f" OPTIONS (description = {json.dumps(column.description)})" if column.description else ""
+            self.query(
+                f"ALTER TABLE {_quote(name)} ADD COLUMN IF NOT EXISTS {_quote(column.name)} {column.type}{described}",
+                [],
+            )
 
     @contextmanager
     def stage(self, ref: TableRef, contract: Table, content: bytes, rows: int) -> Iterator[str]:
@@ -274,11 +273,9 @@ class _Session:
             yield name
         finally:
             with suppress(GoogleAPICallError, RequestException, ConnectionError, TimeoutError):
-                self._client.delete_table(name, not_found_ok=True, retry=_NO_RETRY, timeout=_REQUEST_TIMEOUT)
+                self._client.delete_table(name, not_found_ok=True, retry=_NO_RETRY, timeout=_DROP_TIMEOUT)
 
-    def check_inside(
-        self, stage: str, part: Slice, contract: Table, condition: str, parameters: Sequence[Any]
-    ) -> None:
+    def check_inside(self, stage: str, part: Slice, contract: Table, condition: str, parameters: Sequence[Any]) -> None:
         """Rows against a `partition_expr` that is SQL: only BigQuery can tell where they belong."""
         outside = self.query_arrow(
             f"SELECT * FROM {_quote(stage)} WHERE ({condition}) IS NOT TRUE LIMIT 1",  # noqa: S608
@@ -423,9 +420,7 @@ def _parquet(data: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _job_name(
-    ref: TableRef, attempt: str | None, condition: str, parameters: Sequence[Any], content: bytes
-) -> str:
+def _job_name(ref: TableRef, attempt: str | None, condition: str, parameters: Sequence[Any], content: bytes) -> str:
     # The data is part of the name: a step that resumes with other data must not find its predecessor's job.
     digest = hashlib.sha256(content)
     keys = [parameter.to_api_repr() for parameter in parameters]
@@ -447,10 +442,10 @@ def _new_table(name: str, contract: Table) -> "bigquery.Table":
     return table
 
 
-def _field(column: Column, *, required: bool | None = None) -> "bigquery.SchemaField":
+def _field(column: Column) -> "bigquery.SchemaField":
     from google.cloud import bigquery
 
-    mode = "REQUIRED" if (column.required if required is None else required) else "NULLABLE"
+    mode = "REQUIRED" if column.required else "NULLABLE"
     described: dict[str, Any] = {"description": column.description} if column.description else {}
     return bigquery.SchemaField(column.name, column.type, mode, **described)
 
@@ -464,9 +459,7 @@ def _stored_table(table: "bigquery.Table", ref: TableRef) -> Table:
                 "does not "
                 f"read or write: cast it to one of {', '.join(frames.ARROW)}."
             )
-        columns.append(
-            frames.stored_column(field.name, _STORED[field.field_type], required=field.mode == "REQUIRED")
-        )
+        columns.append(frames.stored_column(field.name, _STORED[field.field_type], required=field.mode == "REQUIRED"))
     return Table(ref.name, "", tuple(columns), ())
 
 

@@ -89,9 +89,7 @@ class DuckDBWarehouse(Warehouse):
         with self._reader() as connection:
             return None if connection is None else _stored_table(connection, ref)
 
-    def replace(
-        self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None
-    ) -> None:
+    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
         dialect = _DuckDBDialect()
         condition = slices.where(part, contract, dialect)
         with self._writer(ref) as connection:
@@ -152,8 +150,7 @@ class DuckDBWarehouse(Warehouse):
                 connection.close()
         except (duckdb.Error, OSError) as error:
             raise StockcastError(
-                f"DuckDB could not write table {ref} in {self.database} and left it as it was: "
-                f"{_first_line(error)}"
+                f"DuckDB could not write table {ref} in {self.database} and left it as it was: {_first_line(error)}"
             ) from error
         finally:
             lock.release()
@@ -166,9 +163,7 @@ class DuckDBWarehouse(Warehouse):
             reraise=True,
         )
         try:
-            connection = retrying(
-                duckdb.connect, self.database, read_only=read_only, config=self.connection_config
-            )
+            connection = retrying(duckdb.connect, self.database, read_only=read_only, config=self.connection_config)
         except duckdb.Error as error:
             if _is_busy(error):
                 raise StockcastError(self._locked(_holder(error))) from None
@@ -187,11 +182,13 @@ class DuckDBWarehouse(Warehouse):
 
 
 def _is_busy(error: BaseException) -> bool:
-    text = str(error)
-    return (isinstance(error, duckdb.IOException) and "lock on file" in text) or (
-        # A reader and a writer of one process: DuckDB opens a file in one mode at a time.
-        isinstance(error, duckdb.ConnectionException) and "different configuration" in text
+    """Whether someone else has the file open: another process, or a connection of this one in another mode."""
+    busy = (
+        (duckdb.IOException, "lock on file"),
+        (duckdb.ConnectionException, "different configuration"),
+        (duckdb.BinderException, "Unique file handle conflict"),
     )
+    return any(isinstance(error, kind) and text in str(error) for kind, text in busy)
 
 
 def _holder(error: BaseException) -> str:
@@ -279,9 +276,7 @@ class DuckDBWarehouseIOManager(WarehouseIOManager):
 
     database: str = Field(description="Path of the DuckDB file; made on first use.")
     schema_: str | None = Field(default=None, alias="schema", description="Schema of the tables.")
-    lock_timeout: float = Field(
-        default=60.0, description="Seconds to wait while the file is in use elsewhere."
-    )
+    lock_timeout: float = Field(default=60.0, description="Seconds to wait while the file is in use elsewhere.")
     connection_config: dict[str, Any] = Field(default={}, description="DuckDB settings, e.g. memory_limit.")
 
     def warehouse(self) -> DuckDBWarehouse:

@@ -55,8 +55,7 @@ def to_arrow(frame: object, name: str, contract: Table | None) -> tuple[pa.Table
     """
     if not isinstance(frame, pd.DataFrame):
         raise StockcastError(
-            f"Table {name} takes a pandas DataFrame, not {type(frame).__name__}: return a DataFrame from the "
-            "asset."
+            f"Table {name} takes a pandas DataFrame, not {type(frame).__name__}: return a DataFrame from the asset."
         )
     if contract is None:
         contract = _inferred(frame, name)
@@ -128,8 +127,7 @@ def _check_columns(found: Sequence[str], name: str, contract: Table) -> None:
     lacking = [column for column in declared if column not in found]
     if lacking:
         raise StockcastError(
-            f"The frame for table {name} lacks column {lacking[0]!r}: return the columns "
-            f"{', '.join(declared)}."
+            f"The frame for table {name} lacks column {lacking[0]!r}: return the columns {', '.join(declared)}."
         )
     extra = [column for column in found if column not in declared]
     if extra:
@@ -188,10 +186,7 @@ def _cast(series: pd.Series, type_: str) -> pa.Array | None:
 
 def _schema(contract: Table) -> pa.Schema:
     return pa.schema(
-        [
-            pa.field(column.name, ARROW[column.type], nullable=not column.required)
-            for column in contract.columns
-        ]
+        [pa.field(column.name, ARROW[column.type], nullable=not column.required) for column in contract.columns]
     )
 
 
@@ -244,8 +239,7 @@ def _codes(values: pa.ChunkedArray, atoms: Sequence[Any], column: Column, name: 
     """For each row the position of its key among `atoms`, -1 for none."""
     if atoms and isinstance(atoms[0], Span):
         bounds = [
-            [_microseconds(time_bound(moment, column.type, column.name, name)) for moment in atom]
-            for atom in atoms
+            [_microseconds(time_bound(moment, column.type, column.name, name)) for moment in atom] for atom in atoms
         ]
         order = np.argsort([start for start, _ in bounds])
         starts, ends = np.array(bounds, dtype=np.int64)[order].T
@@ -257,8 +251,7 @@ def _codes(values: pa.ChunkedArray, atoms: Sequence[Any], column: Column, name: 
     typed = pa.array([typed_key(atom, column.type, name) for atom in atoms], ARROW[column.type])
     if len(typed.unique()) < len(typed):
         raise StockcastError(
-            f"Two partition keys of table {name} mean the same {column.type} in column {column.name!r}: keep "
-            "one."
+            f"Two partition keys of table {name} mean the same {column.type} in column {column.name!r}: keep one."
         )
     return pc.index_in(values, value_set=typed, skip_nulls=True).fill_null(-1).to_numpy().astype(np.int64)
 
@@ -280,8 +273,7 @@ def outside_message(name: str, part: Slice, values: Mapping[str, Any], row: int 
 
 def _describe(values: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{label}={value!r}" if isinstance(value, str) else f"{label}={value}"
-        for label, value in values.items()
+        f"{label}={value!r}" if isinstance(value, str) else f"{label}={value}" for label, value in values.items()
     )
 
 
@@ -339,9 +331,7 @@ def wanted_columns(contract: Table, columns: Sequence[str] | None) -> Table:
     by_name = {column.name: column for column in contract.columns}
     for column in columns:
         if column not in by_name:
-            raise StockcastError(
-                f"Table {contract.name} has no column {column!r}: choose among {', '.join(by_name)}."
-            )
+            raise StockcastError(f"Table {contract.name} has no column {column!r}: choose among {', '.join(by_name)}.")
     return replace(contract, columns=tuple(by_name[column] for column in columns))
 
 

@@ -97,9 +97,7 @@ def _multi_slice(
 ) -> Slice:
     dimensions = partitions_def.partitions_defs
     names = [dimension.name for dimension in dimensions]
-    if not isinstance(partition_expr, Mapping) or not all(
-        isinstance(partition_expr.get(name), str) for name in names
-    ):
+    if not isinstance(partition_expr, Mapping) or not all(isinstance(partition_expr.get(name), str) for name in names):
         raise StockcastError(
             f"Asset {asset} is partitioned by {' and '.join(names)} but its metadata 'partition_expr' is "
             f"{partition_expr!r}: give one column per dimension, e.g. "
@@ -205,9 +203,7 @@ def where(part: Slice, contract: Table, dialect: Dialect) -> str:
 def _hulls(part: Slice) -> Iterable[Windows]:
     """The bounds around all boxes, per time dimension: redundant, but it prunes where an OR might not."""
     for conditions in zip(*part.boxes, strict=True):
-        spans = [
-            span for condition in conditions if isinstance(condition, Windows) for span in condition.spans
-        ]
+        spans = [span for condition in conditions if isinstance(condition, Windows) for span in condition.spans]
         starts = [span.start for span in spans if span.start is not None]
         ends = [span.end for span in spans if span.end is not None]
         if spans and len(starts) == len(ends) == len(spans):

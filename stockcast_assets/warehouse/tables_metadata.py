@@ -61,9 +61,7 @@ def declared_table(name: str, metadata: Mapping[str, Any]) -> Table | None:
     if schema is None:
         return None
     if not isinstance(schema, TableSchema):
-        raise StockcastError(
-            f"The metadata {COLUMN_SCHEMA!r} of table {name} is no TableSchema: give it one."
-        )
+        raise StockcastError(f"The metadata {COLUMN_SCHEMA!r} of table {name} is no TableSchema: give it one.")
     for column in schema.columns:
         if column.type not in STORED_TYPES:
             raise StockcastError(

@@ -1,0 +1,157 @@
+"""What both warehouses promise, asked of them directly."""
+
+import datetime
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.tables import ALL_TABLES, Column, Table
+from stockcast_assets.warehouse import TableRef, frames
+from stockcast_assets.warehouse.slices import Slice
+from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
+from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write
+
+
+def test_a_table_that_does_not_exist_reads_as_empty_with_its_dtypes(store: Store) -> None:
+    for table in ALL_TABLES:
+        frame = store.warehouse.read(table, tickers=["AAPL"], start="2024-01-01")
+        assert list(frame.columns) == table.column_names
+        assert len(frame) == 0
+        for column in table.columns:
+            assert (
+                str(frame.dtypes[column.name])
+                == {
+                    "STRING": "object",
+                    "DATE": "datetime64[ns]",
+                    "TIMESTAMP": "datetime64[ns, UTC]",
+                    "FLOAT64": "float64",
+                    "INT64": "int64",
+                    "BOOL": "bool",
+                }[column.type]
+            )
+    assert store.warehouse.content_hash(PRICES)[0] == 0
+
+
+def test_read_narrows_by_ticker_date_and_column_and_sorts_by_key(store: Store) -> None:
+    rows = [(t, f"2024-01-{d:02}", float(d)) for d in (5, 3, 4) for t in ("MSFT", "AAPL", "' OR TRUE --")]
+    write(store.warehouse, prices(rows))
+    read = store.warehouse.read
+    everything = read(PRICES)
+    pd.testing.assert_frame_equal(everything, everything.sort_values(["ticker", "date"], ignore_index=True))
+    assert len(everything) == 9
+    narrowed = read(PRICES, tickers=["MSFT", "AAPL"], start="2024-01-03", end=datetime.date(2024, 1, 4))
+    assert narrowed["ticker"].tolist() == ["AAPL", "AAPL", "MSFT", "MSFT"]
+    assert narrowed["close"].tolist() == [3.0, 4.0, 3.0, 4.0]
+    assert read(PRICES, tickers=["' OR TRUE --"], columns=["close"])["close"].tolist() == [3.0, 4.0, 5.0]
+    assert len(read(PRICES, end="2024-01-03")) == 3
+    assert len(read(PRICES, start=pd.Timestamp("2024-01-05"))) == 3
+    assert len(read(PRICES, tickers=[])) == 0
+    with pytest.raises(StockcastError, match="no column 'open'"):
+        read(PRICES, columns=["open"])
+
+
+def test_the_hash_depends_on_the_rows_alone_not_on_their_order(store: Store) -> None:
+    rows = [(t, f"2024-01-{d:02}", float(d)) for d in (3, 4) for t in ("MSFT", "AAPL")]
+    write(store.warehouse, prices(rows))
+    count, digest = store.warehouse.content_hash(PRICES)
+    assert count == 4
+    write(store.warehouse, prices(reversed(rows)))
+    assert store.warehouse.content_hash(PRICES) == (count, digest)
+    write(store.warehouse, prices([*rows[:3], (*rows[3][:2], 9.0)]))
+    assert store.warehouse.content_hash(PRICES)[1] != digest
+    write(store.warehouse, prices(rows).assign(volume=pd.array([100, None, 100, 100], "Int64")))
+    assert store.warehouse.content_hash(PRICES)[1] != digest
+
+
+def test_both_warehouses_give_the_same_hash(bigquery: Store, tmp_path) -> None:
+    duckdb = duckdb_store(tmp_path)
+    frame = prices((t, f"2024-01-{d:02}", d / 3) for d in range(1, 20) for t in ["AAPL", *HOSTILE])
+    frame.loc[3, "volume"] = None
+    for store in (duckdb, bigquery):
+        write(store.warehouse, frame)
+    assert duckdb.warehouse.content_hash(PRICES) == bigquery.warehouse.content_hash(PRICES)
+    pd.testing.assert_frame_equal(duckdb.warehouse.read(PRICES), bigquery.warehouse.read(PRICES))
+
+
+def test_a_non_rectangular_set_of_keys_is_replaced_exactly(store: Store) -> None:
+    grid = [(t, f"2024-02-{d:02}") for t in ("AAPL", "MSFT", "' OR TRUE --") for d in range(1, 11)]
+    write(store.warehouse, prices((t, d, 1.0) for t, d in grid))
+    chosen = [("AAPL", f"2024-02-{d:02}") for d in (1, 2, 3)] + [("MSFT", f"2024-02-{d:02}") for d in (5, 9)]
+    write(
+        store.warehouse,
+        prices((t, d, 2.0) for t, d in chosen),
+        keys_slice(f"{d}|{t}" for t, d in chosen),
+    )
+    assert closes(store.warehouse) == {key: 2.0 if key in chosen else 1.0 for key in grid}
+
+
+def test_a_new_column_is_added_and_a_removed_or_retyped_one_stops(store: Store) -> None:
+    ref = TableRef(store.warehouse.schema, PRICES.name)
+    write(store.warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
+    wider = replace(PRICES, columns=(*PRICES.columns, Column("note", "STRING", "Remark", required=True)))
+    frame = prices([("MSFT", "2024-01-02", 2.0)]).assign(note="new")
+    data, _ = frames.to_arrow(frame, "prices", wider)
+    store.warehouse.replace(ref, data, keys_slice(["2024-01-02|MSFT"]), wider)
+    assert store.warehouse.read(wider)["note"].tolist() == [None, "new"]
+    before = store.warehouse.content_hash(wider)
+    with pytest.raises(StockcastError, match=r"column 'note', which is no longer declared.* DROP COLUMN note"):
+        write(store.warehouse, prices([("AAPL", "2024-01-02", 3.0)]))
+    columns = [replace(c, type="STRING") if c.name == "volume" else c for c in wider.columns]
+    retyped = replace(wider, columns=tuple(columns))
+    data, _ = frames.to_arrow(frame.assign(volume="many"), "prices", retyped)
+    with pytest.raises(StockcastError, match=r"'volume' .* INT64 but declared as STRING.*SET DATA TYPE"):
+        store.warehouse.replace(ref, data, Slice.whole(), retyped)
+    assert store.warehouse.content_hash(wider) == before
+
+
+def test_reading_a_column_that_is_not_stored_yet_is_one_sentence(store: Store) -> None:
+    write(store.warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
+    wider = replace(PRICES, columns=(*PRICES.columns, Column("note", "STRING", "Remark")))
+    with pytest.raises(StockcastError, match="note"):
+        store.warehouse.read(wider)
+
+
+def test_concurrent_writers_lose_and_mix_nothing(store: Store) -> None:
+    """Eight writers, two of them on each ticker's slice: every slice ends as one writer's whole value."""
+    tickers = ["AAPL", "GOOG", "IBM", "MSFT"]
+    days = [f"2024-01-{d:02}" for d in range(1, 21)]
+    write(store.warehouse, prices((t, d, 0.0) for t in tickers for d in days))
+
+    def work(number: int) -> None:
+        ticker = tickers[number % 4]
+        for _ in range(2):
+            frame = prices((ticker, d, float(number + 1)) for d in days)
+            write(store.warehouse, frame, keys_slice(f"{d}|{ticker}" for d in days))
+            assert len(store.warehouse.read(PRICES, tickers=[ticker])) == 20
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    frame = store.warehouse.read(PRICES)
+    assert len(frame) == 80
+    for number, ticker in enumerate(tickers):
+        values = set(frame.loc[frame["ticker"] == ticker, "close"])
+        assert len(values) == 1
+        assert values <= {number + 1.0, number + 5.0}
+
+
+def test_a_contract_without_ticker_or_date_is_stored_too(store: Store) -> None:
+    table = Table("plain", "", (Column("name", "STRING", ""), Column("at", "TIMESTAMP", "")), ("name",))
+    frame = pd.DataFrame({"name": ["b", "a"], "at": pd.to_datetime(["2024-01-01"] * 2, utc=True)})
+    data, _ = frames.to_arrow(frame, "plain", table)
+    store.warehouse.replace(TableRef(store.warehouse.schema, "plain"), data, Slice.whole(), table)
+    assert store.warehouse.read(table)["name"].tolist() == ["a", "b"]
+
+
+def test_every_table_of_stockcast_can_be_made_and_read(bigquery: Store, tmp_path) -> None:
+    for store in (duckdb_store(tmp_path), bigquery_store()):
+        for table in ALL_TABLES:
+            ref = TableRef(store.warehouse.schema, table.name)
+            store.warehouse.replace(ref, frames.conform(None, table), Slice.whole(), table)
+            stored = store.warehouse.contract(ref)
+            assert stored is not None
+            assert [(c.name, c.type, c.required) for c in stored.columns] == [
+                (c.name, c.type, c.required) for c in table.columns
+            ]
