@@ -76,8 +76,7 @@ def select(
     if pd.Timestamp(end) < first or nothing_to_expect(ticker, start, end, now):
         return empty_bars()
     raise StockcastError(
-        f"There is no bar of {ticker} {span(start, end)}: the bars there are run from {first:%Y-%m-%d} to "
-        f"{last:%Y-%m-%d}; {remedy}."
+        f"{ticker} has no bar {span(start, end)}, as its bars run from {first:%Y-%m-%d} to {last:%Y-%m-%d}: {remedy}."
     )
 
 
@@ -90,9 +89,7 @@ def nothing_to_expect(
         StockcastError: if it has, but not one of them is over yet.
     """
     if start is not None and start > now.date() + timedelta(days=1):
-        raise StockcastError(
-            f"{start} is in the future: no bar of {ticker} can be had {span(start, end)} yet."
-        )
+        raise StockcastError(f"{start} is in the future: no bar of {ticker} can be had {span(start, end)} yet.")
     calendar = calendar_for(ticker)
     due = sessions(calendar, FIRST_DAY if start is None else start, end)
     if len(due) and finished_sessions(ticker, start, end, now, grace).empty:

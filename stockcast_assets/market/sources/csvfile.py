@@ -162,9 +162,7 @@ class CsvSource:
 
     def tickers(self) -> list[str]:
         """See `Source.tickers`."""
-        return sorted(
-            {ticker for ticker in map(self._ticker_of, self._uploads.files()) if _is_ticker(ticker)}
-        )
+        return sorted({ticker for ticker in map(self._ticker_of, self._uploads.files()) if _is_ticker(ticker)})
 
     def _ticker_of(self, upload: Upload) -> str:
         key = (upload.name, upload.version)
@@ -246,9 +244,7 @@ def _parse(content: bytes, stem: str, now: pd.Timestamp) -> ParsedUpload:
     early = bars["date"] < FIRST_DAY
     going_on = ~finished & (bars["date"] == last) & (last.date() >= now.date())
     closed = ~finished & ~early & ~going_on
-    notes += _note(
-        f"{early.sum()} from before {FIRST_DAY:%Y-%m-%d}, where the calendars begin", bars["date"][early]
-    )
+    notes += _note(f"{early.sum()} from before {FIRST_DAY:%Y-%m-%d}, where the calendars begin", bars["date"][early])
     notes += _note(f"{closed.sum()} of days on which {calendar} is closed", bars["date"][closed])
     notes += _note(f"{going_on.sum()} of a session that is not over", bars["date"][going_on])
     if not finished.any():
@@ -294,9 +290,7 @@ def _table(records: list[tuple[int, list[str]]]) -> _Table:
     names = [_column(cell) for cell in header]
     missing = [name.title() for name in _REQUIRED if name not in names]
     if missing:
-        hint = (
-            "; separate the columns by commas" if len(header) == 1 and re.search("[;\t|]", header[0]) else ""
-        )
+        hint = "; separate the columns by commas" if len(header) == 1 and re.search("[;\t|]", header[0]) else ""
         raise _Fault(f"there is no column {missing[0]}: {_NEEDED}{hint}", line)
     for name in filter(None, names):
         if names.count(name) > 1 and len(set(tickers)) < 2:
@@ -331,9 +325,7 @@ def _bars(cells: pd.DataFrame, lines: np.ndarray, ticker: str, now: pd.Timestamp
     for name in PRICES:
         bars[name] = _numbers(cells, lines, name) if name in cells else bars["close"]
     volume = _numbers(cells, lines, "volume")
-    _check(
-        lines, cells["volume"], (volume % 1 != 0) | (volume.abs() >= 2**63), f"is no whole number; {_REMEDY}"
-    )
+    _check(lines, cells["volume"], (volume % 1 != 0) | (volume.abs() >= 2**63), f"is no whole number; {_REMEDY}")
     bars["volume"] = volume.astype("int64")
     bars["dividend"] = _numbers(cells, lines, "dividend", absent="0") if "dividend" in cells else 0.0
     split = _numbers(cells, lines, "split_ratio", absent="0") if "split_ratio" in cells else 1.0

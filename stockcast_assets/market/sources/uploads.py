@@ -78,9 +78,7 @@ class Uploads(Protocol):
         """
 
 
-def open_uploads(
-    location: Path | str, gcp_project: str | None = None, gcp_credentials: str | None = None
-) -> Uploads:
+def open_uploads(location: Path | str, gcp_project: str | None = None, gcp_credentials: str | None = None) -> Uploads:
     """The uploads at a folder or at `gs://bucket/prefix`.
 
     Args:
@@ -189,9 +187,7 @@ class BucketUploads:
         self.location = location
         name, _, prefix = location.removeprefix("gs://").partition("/")
         if not name:
-            raise StockcastError(
-                f"{location!r} names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix."
-            )
+            raise StockcastError(f"{location!r} names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix.")
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
         self._name = name
         self._project = project
@@ -331,9 +327,7 @@ def _wanted(upload: Upload, first_bytes: int | None) -> int:
 
 
 def _changed(upload: Upload) -> UploadChanged:
-    return UploadChanged(
-        f"{upload.label} changed while it was read: try again when it is completely written."
-    )
+    return UploadChanged(f"{upload.label} changed while it was read: try again when it is completely written.")
 
 
 def _service_account(encoded: str) -> Any:

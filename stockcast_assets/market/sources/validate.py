@@ -32,8 +32,7 @@ _DTYPES: dict[tables.ColumnType, object] = {
 def empty_bars() -> pd.DataFrame:
     """A bars frame with no row and the right dtypes."""
     dtypes = {
-        column.name: object if column.type == "STRING" else _DTYPES[column.type]
-        for column in tables.RAW_PRICES.columns
+        column.name: object if column.type == "STRING" else _DTYPES[column.type] for column in tables.RAW_PRICES.columns
     }
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})  # type: ignore[call-overload]
 

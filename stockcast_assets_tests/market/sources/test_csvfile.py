@@ -355,7 +355,7 @@ class TestSource:
                 "NEW",
                 date(2024, 1, 8),
                 date(2024, 1, 9),
-                "no bar of NEW from 2024-01-08 to 2024-01-09: .*upload",
+                "NEW has no bar from 2024-01-08 to 2024-01-09, as .*: upload a CSV",
             ),
             ("NEW", date(2024, 2, 1), date(2024, 2, 1), "not over yet"),
         ],

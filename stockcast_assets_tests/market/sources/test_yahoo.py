@@ -136,6 +136,17 @@ class TestGoodAnswers:
         bars = source.bars("ETH-USD", date(2024, 1, 5), date(2024, 1, 10))
         assert list(bars["date"].dt.day) == [5, 6, 7, 8, 9]
 
+    @pytest.mark.parametrize(("ticker", "zone"), [("^FTSE", "Europe/London"), ("EURUSD=X", "Europe/London")])
+    def test_indices_and_currencies(self, fake, source, ticker, zone):
+        days = ["2024-01-03", "2024-01-04", "2024-01-05"]
+        fake.listings[ticker] = Listing(
+            zone=zone, opens_at="00:00", bars=dict.fromkeys(days, (1.1, 1.2, 1.0, 1.15, 0)), first_trade="2003-12-01",
+            last_trade="2024-01-10", kind="INDEX",
+        )  # fmt: skip
+        bars = source.bars(ticker, date(2024, 1, 3), date(2024, 1, 5))
+        assert list(bars["date"].dt.strftime("%Y-%m-%d")) == days
+        assert set(bars["ticker"]) == {ticker}
+
     def test_what_the_ticker_was_listed_on_is_learnt(self, fake, source):
         days = [day for day in fake.listings["AAPL"].bars if day >= "2023-12-20"]
         fake.listings["AAPL"] = Listing(
@@ -273,8 +284,9 @@ class TestBadAnswers:
         [
             ((200, "[]"), "gave no bars of AAPL"),
             ((200, json.dumps({"chart": {"result": [{"meta": {}}], "error": None}})), "answer for AAPL"),
-            ((401, refusal("Unauthorized", "Invalid Crumb")), r"AAPL.*"),
-            ((422, refusal("Unprocessable", "Invalid input")), "Invalid input"),
+            ((401, refusal("Unauthorized", "Invalid Crumb")), "gave no bars of AAPL .*Invalid Crumb"),
+            ((422, refusal("Unprocessable", "Invalid input")), "gave no bars of AAPL .*Invalid input"),
+            ((403, "forbidden"), "sent no data when asked for AAPL: try again later"),
         ],
     )
     def test_nonsense(self, fake, source, answer, words):
@@ -324,6 +336,11 @@ class TestPatience:
         with pytest.raises(StockcastError, match=words):
             self.bars(source)
         assert len(fake.charts) == requests
+
+    def test_too_many_requests_for_a_new_ticker(self, fake, source):
+        fake.listings["NEWCOMER"] = fake.listings["AAPL"]
+        fake.answers.extend([TOO_MANY] * 4)
+        assert len(source.bars("NEWCOMER", date(2024, 1, 2), date(2024, 1, 8))) == 5
 
     def test_a_server_error_for_a_new_ticker_is_not_taken_for_an_unknown_one(self, fake, clock):
         fake.always = (503, "")
