@@ -23,8 +23,8 @@ from stockcast_assets.market.sources.base import Clock, finished_sessions, selec
 from stockcast_assets.market.sources.uploads import (
     FolderUploads,
     Upload,
-    UploadChanged,
     Uploads,
+    UploadUnavailable,
     open_uploads,
 )
 from stockcast_assets.market.sources.validate import COLUMNS, PRICES, first_fault
@@ -184,7 +184,7 @@ class CsvSource:
     def _parsed(self, upload: Upload, now: pd.Timestamp) -> ParsedUpload:
         try:
             parsed = parse_bytes(self._uploads.read(upload), upload.name, now)
-        except UploadChanged:
+        except UploadUnavailable:
             raise
         except StockcastError as error:
             place = self._uploads.reject(upload, str(error))

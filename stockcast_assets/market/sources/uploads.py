@@ -25,11 +25,16 @@ MAX_BYTES = 10 * 2**20
 """Size cap of one upload: 400 years of daily bars of one ticker."""
 
 REJECTED = "rejected"
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 30.0
+"""Deadline of one request to Cloud Storage, and of all attempts at it."""
 
 
-class UploadChanged(StockcastError):
-    """A file changed or went away while it was looked at: not its content's fault, so it is not rejected."""
+class UploadUnavailable(StockcastError):
+    """A file or the place cannot be read or written now: not the content's fault, so no reason to reject it."""
+
+
+class UploadChanged(UploadUnavailable):
+    """A file changed or went away while it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,14 @@ class Uploads(Protocol):
         """The CSV files there, oldest first; those in `rejected/` and hidden ones are none.
 
         Raises:
-            StockcastError: if the place cannot be read.
+            UploadUnavailable: if the place cannot be read.
         """
 
     def read(self, upload: Upload, first_bytes: int | None = None) -> bytes:
         """Content of a file, or its beginning.
 
         Raises:
-            UploadChanged: if it is no longer the version that was listed.
+            UploadUnavailable: if it cannot be read; UploadChanged if it is no longer the version listed.
             StockcastError: if it is larger than `MAX_BYTES`; such a file is never read whole.
         """
 
@@ -73,8 +78,8 @@ class Uploads(Protocol):
         An earlier rejected file is never overwritten: the new one is called `<name>.1.csv` and so on.
 
         Raises:
-            UploadChanged: if it is no longer the version that was listed; it stays where it is.
-            StockcastError: if it cannot be moved.
+            UploadUnavailable: if it cannot be moved; UploadChanged if it is no longer the version listed. It
+                stays where it is.
         """
 
 
@@ -142,7 +147,7 @@ class FolderUploads:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"The uploads folder {self._folder} cannot be read ({error.strerror}): check "
                 "STOCKCAST_UPLOADS and the folder's permissions."
             ) from error
@@ -158,7 +163,7 @@ class FolderUploads:
         except FileNotFoundError as error:
             raise _changed(upload) from error
         except OSError as error:
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"{upload.label} cannot be read ({error.strerror}): check the file's permissions."
             ) from error
         if after.version != upload.version:
@@ -175,7 +180,7 @@ class FolderUploads:
         except FileNotFoundError as error:
             raise _changed(upload) from error
         except OSError as error:
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"{upload.label} cannot be moved to {REJECTED}/ ({error.strerror}): remove it by hand."
             ) from error
 
@@ -197,7 +202,7 @@ class BucketUploads:
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
         with self._explained():
-            blobs = list(self._bucket().list_blobs(prefix=self._prefix, delimiter="/", timeout=_TIMEOUT_S))
+            blobs = list(self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **_patience()))
         found = [
             Upload(
                 name=blob.name.removeprefix(self._prefix),
@@ -217,7 +222,7 @@ class BucketUploads:
             return b""
         with self._explained(upload):
             return self._blob(upload).download_as_bytes(
-                end=wanted - 1, if_generation_match=int(upload.version), timeout=_TIMEOUT_S
+                end=wanted - 1, if_generation_match=int(upload.version), **_patience()
             )
 
     def reject(self, upload: Upload, reason: str) -> str:
@@ -229,11 +234,11 @@ class BucketUploads:
             for name in _free_names(upload.name):
                 target = f"{self._prefix}{REJECTED}/{name}"
                 note = bucket.blob(f"{target}.reason.txt")
-                if bucket.blob(target).exists(timeout=_TIMEOUT_S):
+                if bucket.blob(target).exists(**_patience()):
                     continue
                 try:
                     note.upload_from_string(
-                        f"{reason}\n", "text/plain; charset=utf-8", if_generation_match=0, timeout=_TIMEOUT_S
+                        f"{reason}\n", "text/plain; charset=utf-8", if_generation_match=0, **_patience()
                     )
                 except PreconditionFailed:
                     continue
@@ -245,12 +250,13 @@ class BucketUploads:
                         source_generation=generation,
                         if_generation_match=0,
                         if_source_generation_match=generation,
-                        timeout=_TIMEOUT_S,
+                        **_patience(),
                     )
-                    source.delete(if_generation_match=generation, timeout=_TIMEOUT_S)
                 except Exception:
-                    note.delete(timeout=_TIMEOUT_S)
+                    note.delete(**_patience())
                     raise
+                # If it was replaced meanwhile, the version that was bad is set aside and the new one stays.
+                source.delete(if_generation_match=generation, **_patience())
                 return f"gs://{self._name}/{target}"
         raise AssertionError("names never run out")
 
@@ -277,19 +283,25 @@ class BucketUploads:
         except (NotFound, PreconditionFailed) as error:
             if upload is not None:
                 raise _changed(upload) from error
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"There is no bucket {self._name!r}: create it or correct STOCKCAST_UPLOADS={self.location}."
             ) from error
         except GoogleAuthError as error:
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"There are no credentials for {self.location}: run `gcloud auth application-default login` "
                 "or set STOCKCAST_GCP_CREDENTIALS."
             ) from error
         except (GoogleAPIError, OSError) as error:
-            raise StockcastError(
+            raise UploadUnavailable(
                 f"{self.location} cannot be used ({type(error).__name__}: {_first_line(error)}): check "
                 "STOCKCAST_UPLOADS and what the credentials may do there."
             ) from error
+
+
+def _patience() -> dict[str, Any]:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return {"timeout": _TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(_TIMEOUT_S)}
 
 
 def _is_csv(name: str) -> bool:

@@ -16,7 +16,7 @@ from google.cloud import storage
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources import uploads as uploads_module
 from stockcast_assets.market.sources.csvfile import CsvSource
-from stockcast_assets.market.sources.uploads import UploadChanged, Uploads, open_uploads, reject
+from stockcast_assets.market.sources.uploads import UploadChanged, Uploads, UploadUnavailable, open_uploads, reject
 
 GOOD = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10,5\n"
 
@@ -235,6 +235,22 @@ class TestBucket:
         uploads = open_uploads("gs://no-such-bucket/inbox", gcp_project="test")
         with pytest.raises(StockcastError, match="no bucket 'no-such-bucket': create it or correct"):
             uploads.files()
+
+    def test_a_server_that_is_down_is_no_reason_to_reject(self, monkeypatch, storage_client):
+        storage_client.create_bucket("down").blob("NEW.csv").upload_from_string(GOOD)
+        uploads = open_uploads("gs://down", gcp_project="test")
+        source = CsvSource(uploads)
+        assert source.tickers() == ["NEW"]
+        listed = uploads.files()
+        monkeypatch.setattr(uploads_module, "_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(uploads, "_opened", None)
+        with monkeypatch.context() as patch:
+            patch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+            for attempt in (uploads.files, lambda: uploads.read(listed[0]), lambda: uploads.reject(listed[0], "no")):
+                with pytest.raises(UploadUnavailable, match=r"gs://down cannot be used .*check STOCKCAST_UPLOADS"):
+                    attempt()
+        monkeypatch.setattr(uploads, "_opened", None)
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 1
 
     def test_the_whole_bucket(self, storage_client):
         storage_client.create_bucket("whole").blob("A.csv").upload_from_string("bad")
