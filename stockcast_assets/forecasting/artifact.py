@@ -35,7 +35,7 @@ class TrainedModel:
         config: the hyperparameters.
         evaluation: the walk-forward scores against the baselines.
         decision: what is published, and why.
-        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR baseline.
+        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR interval.
         trained_from, trained_to: first session learnt from, last session known.
         n_samples: training samples of the final fit.
         code_version: the stockcast that made it.
@@ -60,9 +60,8 @@ class TrainedModel:
         lstm, evaluation = self.forecaster.lstm, self.evaluation
         arrays: dict[str, Any] = {
             # Trained in float32: storing them so loses nothing and halves the file.
-            **{
-                f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)
-            },
+            **{f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)},
+            "shape": lstm.shape,
             "scaler.mean": lstm.scaler.mean,
             "scaler.std": lstm.scaler.std,
             "har.coefficients": lstm.har.coefficients,
@@ -141,10 +140,15 @@ def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> Trained
         ticker=meta["ticker"],
         method=decision.method,
         trained_to=trained_to,
-        lstm=Lstm(weights, Scaler(arrays["scaler.mean"], arrays["scaler.std"]), har, config.window),
-        naive={
-            name: Naive(scale, arrays[f"naive.{name}"], har) for name, scale in meta["naive_scales"].items()
-        },
+        lstm=Lstm(
+            weights=weights,
+            scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
+            har=har,
+            shape=arrays["shape"],
+            window=config.window,
+            weight=config.lstm_weight,
+        ),
+        naive={name: Naive(scale, arrays[f"naive.{name}"], har) for name, scale in meta["naive_scales"].items()},
         calibration=Calibration(arrays["calibration.log_factors"], config.aci_step),
     )
     contenders = meta["contenders"]

@@ -63,9 +63,7 @@ def fit_har(history: History, rows: Rows) -> HarVolatility:
         coefficients[:, _EWMA_COLUMN] = 1.0
     else:
         cumulative = np.concatenate(([0.0], np.cumsum(history.variance)))
-        future = np.column_stack(
-            [(cumulative[rows + 1 + h] - cumulative[rows + 1]) / h for h in range(1, HORIZON + 1)]
-        )
+        future = np.column_stack([(cumulative[rows + 1 + h] - cumulative[rows + 1]) / h for h in range(1, HORIZON + 1)])
         coefficients[:] = np.linalg.lstsq(x, np.log(future), rcond=None)[0].T
     level = (history.targets[rows] / HarVolatility(coefficients).sigma(history, rows)) ** 2
     coefficients[:, 0] += np.log(np.maximum(level.mean(axis=0), 1e-6))

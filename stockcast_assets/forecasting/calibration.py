@@ -38,9 +38,7 @@ class Calibration:
     def learn(self, quantiles: Floats, outcome: Floats) -> "Calibration":
         """The calibration after a day whose raw `quantiles` [HORIZON, quantiles] met `outcome` [HORIZON]."""
         issued = self.apply(quantiles)
-        outside = np.column_stack(
-            [(outcome < issued[:, low]) | (outcome > issued[:, high]) for low, high in _PAIRS]
-        )
+        outside = np.column_stack([(outcome < issued[:, low]) | (outcome > issued[:, high]) for low, high in _PAIRS])
         return Calibration(self.log_factors + self.step * (outside - _MISSES), self.step)
 
 

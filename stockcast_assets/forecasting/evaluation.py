@@ -8,6 +8,7 @@ Harvey, Leybourne & Newbold (1997).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,27 @@ def plan(history: History, config: ModelConfig) -> tuple[list[Fold], Fold]:
         if stop > start
     ]
     return folds, fold_before(first, n, np.arange(0), config.validation_sessions)
+
+
+def yearly(history: History, start: date, end: date, config: ModelConfig) -> list[Fold]:
+    """One fold per calendar year of as-of days from `start` to `end`, retrained at each year's start.
+
+    Raises:
+        StockcastError: if a year has no as-of day with a known outcome, or too short a past to learn from.
+    """
+    first = history.first_row + config.window - 1
+    folds = []
+    for year in range(start.year, end.year + 1):
+        bounds = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
+        begin = int(history.dates.searchsorted(bounds[0]))
+        stop = min(int(history.dates.searchsorted(bounds[1], side="right")), len(history) - HORIZON)
+        if stop <= begin or begin - PURGE - first < MIN_SESSIONS // 2:
+            raise StockcastError(
+                f"{history.ticker} cannot be evaluated in {year}: its bars reach from {history.dates[0].date()} to "
+                f"{history.dates[-1].date()}; evaluate years inside, with a year before them."
+            )
+        folds.append(fold_before(first, begin, np.arange(begin, stop), config.validation_sessions))
+    return folds
 
 
 @dataclass(frozen=True)
@@ -241,9 +263,7 @@ def evaluate(cases: Sequence[Cases]) -> Evaluation:
         # Rounded as stored, so that an evaluation read back from an artifact gives the same numbers.
         return np.bincount(day, weights=values, minlength=len(dates)).astype(np.float32).astype(np.float64)
 
-    errors = {
-        name: np.concatenate([one.targets - one.forecasts[name].point for one in cases]) for name in names
-    }
+    errors = {name: np.concatenate([one.targets - one.forecasts[name].point for one in cases]) for name in names}
     losses = {name: np.concatenate([_pinball(one, name) for one in cases]) for name in names}
     scores = []
     for name in names:
@@ -272,15 +292,11 @@ def _scores(
     error, loss = errors[name], losses[name].mean(axis=2)
     calls = np.where(points != 0, np.sign(points) == np.sign(targets), np.nan)
     inside = {
-        f"coverage_{share}": ((targets >= quantiles[:, :, low]) & (targets <= quantiles[:, :, high])).mean(
-            axis=0
-        )
+        f"coverage_{share}": ((targets >= quantiles[:, :, low]) & (targets <= quantiles[:, :, high])).mean(axis=0)
         for share, low, high in _COVERAGES
     }
     days = np.concatenate([one.dates.to_numpy() for one in cases])
-    squared_tests = [
-        _test(days, error[:, h] ** 2, errors["random_walk"][:, h] ** 2, h + 1) for h in range(HORIZON)
-    ]
+    squared_tests = [_test(days, error[:, h] ** 2, errors["random_walk"][:, h] ** 2, h + 1) for h in range(HORIZON)]
     pinball_tests = [_test(days, loss[:, h], losses["har"][:, h].mean(axis=1), h + 1) for h in range(HORIZON)]
     return {
         "n": np.full(HORIZON, float(len(targets))),

@@ -10,11 +10,14 @@ from functools import cached_property, reduce
 
 import numpy as np
 import pandas as pd
+from scipy.signal import lfilter
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market import indicators
 from stockcast_assets.market.indicators import Floats
+
+HAR_WINDOWS = (1, 5, 22, 66)
 
 FEATURE_NAMES = (
     "log_return",
@@ -26,9 +29,10 @@ FEATURE_NAMES = (
     "sma_20_distance",
     "ema_50_distance",
     "volatility_ratio",
+    *(f"log_variance_{window}" for window in HAR_WINDOWS),
+    "log_ewma_variance",
+    "downside_return",
 )
-
-HAR_WINDOWS = (1, 5, 22, 66)
 EWMA_DECAY = 0.94
 """RiskMetrics' daily decay (J.P. Morgan, 1996)."""
 
@@ -118,14 +122,12 @@ def _ewma_std(returns: Floats) -> Floats:
     out = np.full(len(returns), np.nan)
     if len(returns) <= _SEED_SESSIONS:
         return out
-    squares = (returns * returns).tolist()
-    state = sum(squares[1 : _SEED_SESSIONS + 1]) / _SEED_SESSIONS
-    variances = [state]
-    for square in squares[_SEED_SESSIONS + 1 :]:
-        state = EWMA_DECAY * state + (1 - EWMA_DECAY) * square
-        variances.append(state)
-    out[_SEED_SESSIONS:] = np.sqrt(np.maximum(variances, _MIN_DAILY_VARIANCE))
-    return out
+    squares = returns * returns
+    seed = squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS
+    later, _ = lfilter([1 - EWMA_DECAY], [1, -EWMA_DECAY], squares[_SEED_SESSIONS + 1 :], zi=[EWMA_DECAY * seed])
+    out[_SEED_SESSIONS] = seed
+    out[_SEED_SESSIONS + 1 :] = later
+    return np.sqrt(np.maximum(out, _MIN_DAILY_VARIANCE))
 
 
 def prepare(bars: pd.DataFrame) -> History:
@@ -151,12 +153,7 @@ def prepare(bars: pd.DataFrame) -> History:
         raise StockcastError(f"The bars of {ticker} are not in order of session, one row each: sort them.")
     columns = ["open", "high", "low", "close", "adj_close"]
     opens, high, low, close, adjusted = np.ascontiguousarray(bars[columns].to_numpy(np.float64).T)
-    bad = ~(
-        np.isfinite([opens, high, low, close, adjusted]).all(axis=0)
-        & (low > 0)
-        & (opens > 0)
-        & (adjusted > 0)
-    )
+    bad = ~(np.isfinite([opens, high, low, close, adjusted]).all(axis=0) & (low > 0) & (opens > 0) & (adjusted > 0))
     if bad.any():
         raise StockcastError(
             f"The bar of {ticker} on {dates[bad][0].date()} holds a price that is not a positive number: "
@@ -171,9 +168,7 @@ def prepare(bars: pd.DataFrame) -> History:
     gap = np.log(opens) + log_factor - previous
     log_range = np.log(high / low)
     known_gap = np.nan_to_num(gap)
-    variance = np.maximum(
-        known_gap * known_gap + log_range * log_range / (4 * np.log(2)), _MIN_DAILY_VARIANCE
-    )
+    variance = np.maximum(known_gap * known_gap + log_range * log_range / (4 * np.log(2)), _MIN_DAILY_VARIANCE)
     ewma = _ewma_std(returns)
     means = {window: _rolling_mean(variance, window) for window in HAR_WINDOWS}
     mean_volume = _rolling_mean(volume, 20)
@@ -181,6 +176,14 @@ def prepare(bars: pd.DataFrame) -> History:
         relative_volume = np.where(mean_volume > 0, volume / mean_volume, 1.0) + 0 * mean_volume
     macd_hist = indicators.macd(adjusted)[2] / adjusted
 
+    har = np.column_stack(
+        [
+            np.ones(len(close)),
+            *(np.log(means[window]) for window in HAR_WINDOWS),
+            2 * np.log(ewma),
+            np.minimum(returns, 0) / ewma,
+        ]
+    )
     features = np.column_stack(
         [
             returns,
@@ -192,14 +195,7 @@ def prepare(bars: pd.DataFrame) -> History:
             log_close - np.log(indicators.sma(adjusted, 20)),
             log_close - np.log(indicators.ema(adjusted, 50)),
             0.5 * np.log(means[5] / means[66]),
-        ]
-    )
-    har = np.column_stack(
-        [
-            np.ones(len(close)),
-            *(np.log(means[window]) for window in HAR_WINDOWS),
-            2 * np.log(ewma),
-            np.minimum(returns, 0) / ewma,
+            har[:, 1:],
         ]
     )
     return History(

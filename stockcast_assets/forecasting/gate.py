@@ -29,13 +29,14 @@ class Decision:
     reason: str
 
 
-def decide(evaluation: Evaluation, champion: Evaluation | None = None) -> Decision:
+def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt: bool = True) -> Decision:
     """Promote the LSTM only if, on the walk-forward cases,
 
     - there are at least MIN_CASES of them,
     - its pinball loss is below that of every baseline,
     - its RMSE ratio to the random walk is at most 1 within its 95 % interval,
-    - its pinball loss is not above the champion's on the days both forecast, beyond its 95 % interval.
+    - its pinball loss is not above the champion's on the days both forecast, beyond its 95 % interval,
+    - the final fit `learnt` something: its validation loss got below the HAR interval's that it starts from.
 
     Otherwise the baseline with the lowest pinball loss is published under its own name.
     """
@@ -57,10 +58,10 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None) -> Decisi
     if champion is not None and (beaten := _worse_than(evaluation, champion)):
         objections.append(beaten)
 
+    if not learnt:
+        objections.append("its final fit improved nothing on the validation sessions")
     if objections:
-        return Decision(
-            False, NAIVE_PREFIX + best, f"The LSTM is not published because {' and '.join(objections)}."
-        )
+        return Decision(False, NAIVE_PREFIX + best, f"The LSTM is not published because {' and '.join(objections)}.")
     return Decision(
         True,
         LSTM,
@@ -79,9 +80,7 @@ def _worse_than(evaluation: Evaluation, champion: Evaluation) -> str | None:
     low, high = ratio_interval(both[:, 0], both[:, 1])
     if low <= 1:
         return None
-    return (
-        f"its pinball loss is {_figure(ratio, low, high)} times the champion's on the same {len(both)} days"
-    )
+    return f"its pinball loss is {_figure(ratio, low, high)} times the champion's on the same {len(both)} days"
 
 
 def _figure(ratio: float, low: float, high: float) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stockcast_assets.forecasting.baselines import Forecast, HarVolatility, Rows
-from stockcast_assets.forecasting.config import HORIZON, MEDIAN
+from stockcast_assets.forecasting.config import MEDIAN
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.market.indicators import Floats
 
@@ -36,8 +36,8 @@ def fit_scaler(history: History, rows: Rows) -> Scaler:
 class Weights:
     """Weights in Keras' layout (gates i, f, c, o).
 
-    `kernel` [features, 4 units], `recurrent` [units, 4 units], `bias` [4 units], `head` [units, 2 HORIZON],
-    `head_bias` [2 HORIZON], `shape` [HORIZON, quantiles].
+    `kernel` [features, 4 units], `recurrent` [units, 4 units], `bias` [4 units], `head` [units, HORIZON],
+    `head_bias` [HORIZON].
     """
 
     kernel: Floats
@@ -45,7 +45,6 @@ class Weights:
     bias: Floats
     head: Floats
     head_bias: Floats
-    shape: Floats
 
 
 def _sigmoid(x: Floats) -> Floats:
@@ -56,38 +55,49 @@ def _times(rows: Floats, matrix: Floats) -> Floats:
     return np.matmul(rows[:, None, :], matrix)[:, 0, :]
 
 
-def standardised_quantiles(weights: Weights, inputs: Floats) -> Floats:
-    """Quantiles in units of sigma, [n, HORIZON, quantiles], of standardised windows [n, steps, features].
+def log_scales(weights: Weights, inputs: Floats) -> Floats:
+    """Log of the interval's scale in units of sigma, [n, HORIZON], of standardised windows [n, steps, features].
 
-    quantile = location + exp(log scale) · shape, location and log scale linear in the last hidden state.
+    Linear in the last hidden state of a standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000).
     """
     units = len(weights.recurrent)
     hidden = np.zeros((len(inputs), units))
     cell = np.zeros_like(hidden)
     for step in range(inputs.shape[1]):
-        gates = _times(np.ascontiguousarray(inputs[:, step]), weights.kernel) + _times(
-            hidden, weights.recurrent
-        )
+        gates = _times(np.ascontiguousarray(inputs[:, step]), weights.kernel) + _times(hidden, weights.recurrent)
         gates += weights.bias
         i, f, c, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
         cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(c)
         hidden = _sigmoid(o) * np.tanh(cell)
-    outputs = _times(hidden, weights.head) + weights.head_bias
-    location, log_scale = outputs[:, :HORIZON, None], outputs[:, HORIZON:, None]
-    return location + np.exp(log_scale) * weights.shape
+    return _times(hidden, weights.head) + weights.head_bias
+
+
+def pooled_shape(shape: Floats) -> Floats:
+    """[HORIZON, quantiles] with each horizon's median and the spread around it averaged over the horizons.
+
+    Returns over sigma have nearly the same form at every horizon, so the average is less noisy than each.
+    """
+    median = shape[:, MEDIAN, None]
+    return median + (shape - median).mean(axis=0)
 
 
 @dataclass(frozen=True)
 class Lstm:
-    """A fitted LSTM: a contender like the baselines."""
+    """A fitted LSTM, a contender like the baselines: quantile = exp(weight · log scale) · sigma · shape.
+
+    `shape` [HORIZON, quantiles] in units of the HAR volatility's sigma; `weight` is the network's share in the
+    geometric mean of its scale and the HAR's.
+    """
 
     weights: Weights
     scaler: Scaler
     har: HarVolatility
+    shape: Floats
     window: int
+    weight: float
 
     def predict(self, history: History, rows: Rows) -> Forecast:
         inputs = self.scaler.apply(history.windows(rows, self.window))
-        standardised = standardised_quantiles(self.weights, inputs)
-        quantiles = np.sort(standardised * self.har.sigma(history, rows)[:, :, None], axis=2)
+        scale = np.exp(self.weight * log_scales(self.weights, inputs)) * self.har.sigma(history, rows)
+        quantiles = np.sort(scale[:, :, None] * self.shape, axis=2)
         return Forecast(quantiles, quantiles[:, :, MEDIAN])

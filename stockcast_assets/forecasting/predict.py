@@ -21,8 +21,7 @@ def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeInd
     rows = history.dates.get_indexer(days)
     if (rows < 0).any():
         raise StockcastError(
-            f"{model.ticker} has no bar on {days[rows < 0][0].date()}: "
-            "ingest that session before forecasting from it."
+            f"{model.ticker} has no bar on {days[rows < 0][0].date()}: ingest that session before forecasting from it."
         )
     returns = model.quantiles(history, rows)
     close = history.close[rows]
@@ -65,13 +64,10 @@ def forecast(
         for ticker, of_ticker in sorted(days.items()):
             if ticker not in models or ticker not in bars:
                 missing = "model" if ticker not in models else "bars"
-                raise StockcastError(
-                    f"There is no {missing} of {ticker} to forecast with: materialise it first."
-                )
+                raise StockcastError(f"There is no {missing} of {ticker} to forecast with: materialise it first.")
             if models[ticker].ticker != ticker:
                 raise StockcastError(
-                    f"The model given for {ticker} was trained on {models[ticker].ticker}: "
-                    "load the ticker's own model."
+                    f"The model given for {ticker} was trained on {models[ticker].ticker}: load the ticker's own model."
                 )
             if len(of_ticker):
                 asked = pd.DatetimeIndex(sorted({pd.Timestamp(day) for day in of_ticker}))

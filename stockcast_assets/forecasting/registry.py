@@ -231,9 +231,7 @@ class ModelRegistry:
         self._client.set_terminated(run_id, "FINISHED")
         return run_id
 
-    def _register(
-        self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel
-    ) -> ModelVersion:
+    def _register(self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel) -> ModelVersion:
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
@@ -276,18 +274,12 @@ def proof_figure(trained: TrainedModel, title: str) -> "Figure":
     epochs = [row["epoch"] for row in trained.history]
     for name in ("train", "validation"):
         loss.plot(epochs, [row[name] for row in trained.history], marker="o", label=name)
-    loss.set(xlabel="epoch (0: linear HAR)", ylabel="mean pinball loss, in sigmas", title="Final fit")
+    loss.set(xlabel="epoch (0: the HAR interval)", ylabel="mean pinball loss, in sigmas", title="Final fit")
     loss.legend()
-    table = (
-        trained.evaluation.table()
-        .query("horizon > 0")
-        .pivot_table("pinball", "horizon", "contender", sort=False)
-    )
+    table = trained.evaluation.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
     for name in table.columns.drop(LSTM):
         skill.plot(table.index, table[LSTM] / table[name], label=name)
     skill.axhline(1, color="black", linewidth=0.8)
-    skill.set(
-        xlabel="sessions ahead", ylabel="pinball, LSTM / baseline", title="Walk-forward: below 1 is better"
-    )
+    skill.set(xlabel="sessions ahead", ylabel="pinball, LSTM / baseline", title="Walk-forward: below 1 is better")
     skill.legend(ncols=2)
     return figure

@@ -48,9 +48,7 @@ def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     naive = fit_naive(history, fold.known)
     lstm, curve = fit_lstm(history, fold.train, fold.validation, naive["har"], config)
     contenders: dict[str, Contender] = {LSTM: lstm, **naive}
-    return Fitted(
-        lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()}
-    )
+    return Fitted(lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()})
 
 
 def _start_worker() -> None:
@@ -141,12 +139,11 @@ def _assemble(
     final = fits[-1]
     cases, calibration = walk_forward_cases(history, folds[:-1], fits[:-1], config)
     evaluation = evaluate([cases])
-    decision = decide(evaluation, champion)
+    losses = [epoch["validation"] for epoch in final.curve]
+    decision = decide(evaluation, champion, learnt=min(losses) < losses[0])
     trained_to = history.dates[-1].date()
     return TrainedModel(
-        forecaster=Forecaster(
-            history.ticker, decision.method, trained_to, final.lstm, final.naive, calibration
-        ),
+        forecaster=Forecaster(history.ticker, decision.method, trained_to, final.lstm, final.naive, calibration),
         config=config,
         evaluation=evaluation,
         decision=decision,
@@ -189,7 +186,4 @@ def train_many(
         return {}
     fits = fit_folds(folds, bars, config, workers=workers, progress=progress)
     with threadpool_limits(1):
-        return {
-            key: _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key))
-            for key in bars
-        }
+        return {key: _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key)) for key in bars}
