@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.calendars import FIRST_DAY, calendar_for
+from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, is_session
 from stockcast_assets.market.sources.base import Clock, finished_sessions, select, utc_now
 from stockcast_assets.market.sources.uploads import (
     FolderUploads,
@@ -242,7 +242,7 @@ def _parse(content: bytes, stem: str, now: pd.Timestamp) -> ParsedUpload:
     first, last = bars["date"].iloc[0], bars["date"].iloc[-1]
     finished = bars["date"].isin(finished_sessions(ticker, first, last, now))
     early = bars["date"] < FIRST_DAY
-    going_on = ~finished & (bars["date"] == last) & (last.date() >= now.date())
+    going_on = ~finished & (bars["date"] == last) & is_session(calendar, last)
     closed = ~finished & ~early & ~going_on
     notes += _note(f"{early.sum()} from before {FIRST_DAY:%Y-%m-%d}, where the calendars begin", bars["date"][early])
     notes += _note(f"{closed.sum()} of days on which {calendar} is closed", bars["date"][closed])

@@ -92,7 +92,8 @@ def validate_bars(
     if row is None:
         raise StockcastError(f"{where}: {words}.")
     bar = bars.iloc[row]
-    label = f"{bar['ticker']} on {bar['date']:%Y-%m-%d}"
+    day = "an unknown day" if pd.isna(bar["date"]) else f"{bar['date']:%Y-%m-%d}"
+    label = f"{bar['ticker']} on {day}"
     raise StockcastError(f"{where}: the bar of {label} has {words}; {remedy}.")
 
 

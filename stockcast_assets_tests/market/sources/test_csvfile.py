@@ -135,6 +135,12 @@ class TestGoodFiles:
         assert len(upload.bars) == 3
         assert upload.notes == ("left out 1 of a session that is not over (first: 2024-02-01)",)
 
+    def test_a_bar_of_today_on_a_closed_day(self):
+        row = ROWS.splitlines()[0].removeprefix("2024-01-02")
+        saturday = pd.Timestamp("2024-01-06 12:00", tz="UTC").as_unit("ns")
+        upload = parse_bytes(f"{PLAIN}2024-01-06{row}\n".encode(), "NEW.csv", saturday)
+        assert upload.notes == ("left out 1 of days on which XNYS is closed (first: 2024-01-06)",)
+
     def test_bars_older_than_the_calendars_are_left_out_and_noted(self):
         row = ROWS.splitlines()[0].removeprefix("2024-01-02")
         upload = parsed(PLAIN + f"1962-01-02{row}\n")

@@ -43,6 +43,12 @@ def test_an_impossible_bar_is_named(good_bars, row, column, value, words):
     assert str(caught.value) == f"NEW.csv: the bar of AAPL on {day:%Y-%m-%d} has {words}; mend it."
 
 
+def test_a_bar_without_a_day_is_named(good_bars):
+    good_bars.loc[1, "date"] = pd.NaT
+    with pytest.raises(StockcastError, match="the bar of AAPL on an unknown day has no date"):
+        validate_bars(good_bars, "here")
+
+
 def test_rounding_is_no_fault(good_bars):
     good_bars.loc[1, "close"] = good_bars.loc[1, "high"] * (1 + TOLERANCE / 2)
     validate_bars(good_bars, "here")
