@@ -202,6 +202,7 @@ def close_histogram(closes: pd.Series, buckets: int, palette: Palette) -> go.Fig
     figure = go.Figure(
         go.Bar(
             x=(edges[:-1] + edges[1:]) / 2, y=counts, width=np.diff(edges) * 0.94, marker_color=palette.close,
+            opacity=0.75,
             customdata=np.column_stack([edges[:-1], edges[1:]]), name="Sessions",
             hovertemplate="%{customdata[0]:.2f} – %{customdata[1]:.2f}: %{y} sessions<extra></extra>",
         )

@@ -28,7 +28,7 @@ def settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def _warehouse() -> Any:
-    from stockcast_assets.definitions import warehouse_from
+    from stockcast_assets.wiring import warehouse_from
 
     return warehouse_from(settings())
 

@@ -95,10 +95,13 @@ def ticker_picker() -> str | None:
             "stockcast demo\nstockcast forecast MSFT",
         )
         return None
+    # Streamlit forgets a widget on the way to another page, address and all.
+    kept = st.session_state.get("kept_ticker")
+    if kept and "ticker" not in st.session_state and "ticker" not in st.query_params:
+        st.session_state["ticker"] = kept
     # A new option may be typed: an address with a ticker that has no data must say so, not show another one.
-    chosen = st.selectbox(
-        "Ticker", known, key="ticker", bind="query-params", accept_new_options=True, persist_state="session"
-    )
+    chosen = st.selectbox("Ticker", known, key="ticker", bind="query-params", accept_new_options=True)
+    st.session_state["kept_ticker"] = chosen
     return str(chosen).upper()
 
 

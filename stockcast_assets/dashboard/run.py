@@ -20,10 +20,10 @@ DARK = {
 }  # fmt: skip
 
 
-def options(port: int) -> dict[str, Any]:
-    """Streamlit's options: loopback only, no telemetry, no developer's tools, both themes."""
+def options(host: str, port: int) -> dict[str, Any]:
+    """Streamlit's options: no telemetry, no developer's tools, both themes."""
     return {
-        "server.address": HOST,
+        "server.address": host,
         "server.port": port,
         "server.headless": True,
         "server.fileWatcherType": "none",
@@ -35,23 +35,25 @@ def options(port: int) -> dict[str, Any]:
     }
 
 
-def serve(settings: Settings, port: int = DEFAULT_PORT) -> None:
-    """Serve the dashboard on 127.0.0.1 until interrupted.
+def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> None:
+    """Serve the dashboard until interrupted.
 
     Args:
         settings: checked by the caller; the app reads the same environment.
         port: TCP port.
+        host: address to listen on; the default is reachable from this machine only.
 
     Raises:
-        StockcastError: the port is taken.
+        StockcastError: the address cannot be used.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise StockcastError(
-                f"Port {port} is taken ({error.strerror}): choose another with `stockcast dashboard --port`."
+                f"The dashboard cannot listen on {host}:{port} ({error.strerror}): choose another port with "
+                "`stockcast dashboard --port`."
             ) from error
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ["STOCKCAST_HOME"] = str(settings.home)
@@ -59,10 +61,10 @@ def serve(settings: Settings, port: int = DEFAULT_PORT) -> None:
     from streamlit.web import bootstrap
 
     # Loaded before the server answers, so that the first visitor does not wait for them.
-    from stockcast_assets import definitions  # noqa: F401
-    from stockcast_assets.dashboard import charts, views  # noqa: F401
+    from stockcast_assets import wiring  # noqa: F401
+    from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe  # noqa: F401
 
-    flags = options(port)
+    flags = options(host, port)
     bootstrap.load_config_options(
         flag_options={name.replace(".", "_"): value for name, value in flags.items()}
     )

@@ -1,6 +1,7 @@
 """The numbers on the pages: plain functions of frames, no Streamlit."""
 
 import math
+from csv import QUOTE_NONNUMERIC
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,4 +168,5 @@ def csv(frame: pd.DataFrame) -> bytes:
     texts = frame.select_dtypes("object")
     out = frame.assign(**{name: texts[name].map(safe) for name in texts.columns})
     out.columns = [str(safe(name)) for name in out.columns]
-    return out.to_csv(index=False).encode("utf-8")
+    # Quoted, because a bare carriage return in a text would end its row.
+    return out.to_csv(index=False, quoting=QUOTE_NONNUMERIC).encode("utf-8")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.indicators import Floats
 from stockcast_assets.tables import FORECAST_ACCURACY
 
 
@@ -32,52 +33,56 @@ def score(forecasts: pd.DataFrame, bars: pd.DataFrame, day: date) -> pd.DataFram
     Raises:
         StockcastError: the bar of the as-of or of the target session is missing.
     """
-    due = forecasts[forecasts["target_date"] == pd.Timestamp(day)]
-    known = bars[bars["date"] <= pd.Timestamp(day)]
+    target = pd.Timestamp(day)
+    due = forecasts[forecasts["target_date"] == target].sort_values(["ticker", "horizon"], ignore_index=True)
+    if due.empty:
+        return _empty()
+    known = bars[(bars["date"] <= target) & (bars["date"] >= due["date"].min())]
     parts = []
-    for (ticker, as_of), rows in due.groupby(["ticker", "date"], sort=False):
-        path = known[(known["ticker"] == ticker) & (known["date"] >= as_of)].sort_values("date")
-        for needed in (as_of, pd.Timestamp(day)):
-            if not (path["date"] == needed).any():
+    for ticker, rows in due.groupby("ticker", sort=False):
+        path = known[known["ticker"] == ticker].sort_values("date")
+        dates, close = path["date"].to_numpy(), path["close"].to_numpy(np.float64)
+        for needed in [*rows["date"], target]:
+            if needed.to_datetime64() not in dates:
                 raise StockcastError(
                     f"Forecasts of {ticker} for {day} cannot be scored: there is no bar for "
                     f"{needed:%Y-%m-%d}; materialise raw_prices for it first."
                 )
-        actual = float(path["close"].iloc[-1])
-        prices = rows[["close_p10", "close_p50", "close_p90", "naive_close"]].mul(
-            path["close"].iloc[0] / rows["last_close"] / _shares_gained(path), axis=0
+        made = np.searchsorted(dates, rows["date"].to_numpy())
+        shares = _shares(close, path["split_ratio"].to_numpy(np.float64))
+        scale = close[made] / rows["last_close"].to_numpy() / (shares[-1] / shares[made])
+        actual = close[-1]
+        low, median, high, naive = (
+            rows[name].to_numpy() * scale for name in ("close_p10", "close_p50", "close_p90", "naive_close")
         )
         parts.append(
             pd.DataFrame(
                 {
                     "ticker": ticker,
-                    "date": pd.Timestamp(day),
+                    "date": target,
                     "horizon": rows["horizon"].astype("int64"),
-                    "as_of_date": as_of,
-                    "target_date": pd.Timestamp(day),
+                    "as_of_date": rows["date"],
+                    "target_date": target,
                     "actual_close": actual,
-                    "error": prices["close_p50"] - actual,
-                    "naive_error": prices["naive_close"] - actual,
-                    "inside_80": prices["close_p10"].le(actual) & prices["close_p90"].ge(actual),
+                    "error": median - actual,
+                    "naive_error": naive - actual,
+                    "inside_80": (low <= actual) & (actual <= high),
                 }
             )
         )
-    if not parts:
-        return _empty()
-    scored = pd.concat(parts).sort_values(["ticker", "horizon"], ignore_index=True)
-    return scored[FORECAST_ACCURACY.column_names]
+    return pd.concat(parts, ignore_index=True)[FORECAST_ACCURACY.column_names]
 
 
-def _shares_gained(path: pd.DataFrame) -> float:
-    """Shares at the end of `path` for one at its start, by splits that its closes do not already contain.
+def _shares(close: Floats, split_ratio: Floats) -> Floats:
+    """Shares that one share of the first bar has become, by splits that the closes do not already contain.
 
     A close that steps by nearly 1 / ratio on the ex-date was stored in old shares before it; one that steps
     by nearly nothing was adjusted. The nearer of the two, in logarithms, decides.
     """
-    ratio = np.log(path["split_ratio"].to_numpy(np.float64)[1:])
-    step = np.diff(np.log(path["close"].to_numpy(np.float64)))
+    ratio = np.log(split_ratio[1:])
+    step = np.diff(np.log(close))
     unadjusted = np.abs(step + ratio) < np.abs(step)
-    return float(np.exp(ratio[unadjusted].sum()))
+    return np.exp(np.concatenate(([0.0], np.cumsum(np.where(unadjusted, ratio, 0.0)))))
 
 
 def _empty() -> pd.DataFrame:

@@ -28,7 +28,7 @@ def write(home: Path, table: Table, frame: pd.DataFrame) -> None:
 
 
 def fill(home: Path) -> None:
-    """Two tickers: bars and indicators of 13 years, forecasts and outcomes of 4 months, drift of 8 days."""
+    """Two tickers: bars and indicators of 13 years, forecasts and outcomes of 4 months, drift of 3 days."""
     source = SampleSource()
     bars = {ticker: source.bars(ticker, None, END) for ticker in TICKERS}
     every = pd.concat(bars.values(), ignore_index=True)
@@ -46,7 +46,7 @@ def fill(home: Path) -> None:
         features = drift_features(own)
         drift += [
             drift_report(ticker, day.date(), features, date(2000, 3, 1), date(2013, 1, 31))
-            for day in days[days > "2013-01-31"][-8:]
+            for day in days[days > "2013-01-31"][-3:]
         ]
     write(home, tables.FORECASTS, pd.concat(forecasts))
     write(home, tables.FORECAST_ACCURACY, pd.concat([rows for rows in accuracy if len(rows)]))

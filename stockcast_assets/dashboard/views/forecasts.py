@@ -48,7 +48,13 @@ def show() -> None:
         )
     with pickers[2]:
         span = st.segmented_control(
-            "Window", list(SPANS), default="6 months", required=True, key="window", bind="query-params"
+            "Window",
+            list(SPANS),
+            default="6 months",
+            required=True,
+            wrap=True,
+            key="window",
+            bind="query-params",
         )
     as_of = pd.Timestamp(chosen)
     known = studied[studied["date"] <= as_of]

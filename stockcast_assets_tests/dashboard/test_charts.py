@@ -1,0 +1,112 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockcast_assets.dashboard import charts
+from stockcast_assets.market import indicators
+from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets_tests.monitoring.conftest import fan
+
+
+@pytest.fixture(scope="module")
+def studied():
+    bars = SampleSource().bars("MSFT", None, pd.Timestamp("2013-03-01").date())
+    computed = indicators.compute(bars).drop(columns=["ticker", "date", "close"])
+    return pd.concat([bars, computed], axis=1).tail(200)
+
+
+@pytest.fixture(scope="module")
+def forecast(studied):
+    return fan(studied, "2013-02-15")
+
+
+def trace(figure, name):
+    return next(t for t in figure.data if t.name == name)
+
+
+@pytest.mark.parametrize("palette", [charts.LIGHT, charts.DARK])
+@pytest.mark.parametrize("candles", [False, True])
+def test_the_fan_shows_the_stored_quantiles(studied, forecast, palette, candles):
+    known = studied[studied["date"] <= "2013-02-15"]
+    later = studied[studied["date"] > "2013-02-15"]
+    figure = charts.price_and_fan(known, forecast, later, palette, candles)
+    last = forecast["last_close"].iloc[0]
+    for name, low, high in (
+        ("90 % interval", "05", "95"),
+        ("80 % interval", "10", "90"),
+        ("50 % interval", "25", "75"),
+    ):
+        band = list(trace(figure, name).y)
+        assert band[:11] == [last, *forecast[f"close_p{high}"]]
+        assert band[11:][::-1] == [last, *forecast[f"close_p{low}"]]
+    assert list(trace(figure, "Median forecast").y)[1:] == forecast["close_p50"].tolist()
+    assert list(trace(figure, "What happened").y) == [known["close"].iloc[-1], *later["close"]]
+    assert (("Volume" in [t.name for t in figure.data]), ("SMA 15" in [t.name for t in figure.data])) == (
+        candles,
+        not candles,
+    )
+    json.loads(figure.to_json())
+
+
+def test_weekends_are_left_out_unless_the_ticker_trades_then(studied, forecast):
+    breaks = charts.price_and_fan(studied, forecast, studied[:0], charts.LIGHT).layout.xaxis.rangebreaks
+    assert len(breaks) == 1
+    daily = studied.assign(date=pd.date_range("2012-01-01", periods=len(studied)))
+    assert not charts.price_and_fan(daily, forecast[:0], daily[:0], charts.LIGHT).layout.xaxis.rangebreaks
+
+
+def test_histogram_counts_every_session(studied):
+    bars = charts.close_histogram(studied["close"], 12, charts.LIGHT).data[0]
+    assert sum(bars.y) == len(studied)
+    assert len(bars.y) == 12
+
+
+def test_earlier_forecasts_stand_beside_the_close(forecast):
+    figure = charts.forecasts_for_day(forecast, 28.0, charts.LIGHT)
+    bar = trace(figure, "80 % interval")
+    assert np.allclose(np.array(bar.base) + np.array(bar.y), forecast["close_p90"])
+    assert figure.layout.shapes[0].y0 == 28.0
+
+
+def test_drift_history_has_one_line_a_feature_and_the_threshold_at_one():
+    drift = pd.DataFrame(
+        {
+            "date": pd.to_datetime(["2013-01-02", "2013-01-03"] * 2),
+            "feature": ["a", "a", "b", "b"],
+            "score": [1.0, 2.0, 3.0, 4.0],
+            "threshold": 2.0,
+        }
+    )
+    figure = charts.drift_history(drift, charts.DARK)
+    assert {t.name: list(t.y) for t in figure.data} == {"a": [0.5, 1.0], "b": [1.5, 2.0]}
+    assert figure.layout.shapes[0].y0 == 1
+
+
+def test_distributions_are_shares():
+    feature = {
+        "edges": [0, 1, 2, 3],
+        "reference": {"n": 10, "histogram": [5, 3, 2]},
+        "current": {"n": 4, "histogram": [0, 1, 3]},
+    }
+    figure = charts.distributions(feature, charts.LIGHT)
+    assert [sum(t.y) for t in figure.data] == pytest.approx([1, 1])
+    assert list(figure.data[0].x) == [0.5, 1.5, 2.5]
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("palette", "background"), [(charts.LIGHT, "#ffffff"), (charts.DARK, "#0f1720")])
+def test_colours_can_be_told_from_the_background(palette, background):
+    for color, least in (
+        (palette.ink, 7),
+        (palette.muted, 4.5),
+        *((line, 3) for line in (palette.close, palette.forecast, palette.happened, *palette.lines)),
+    ):
+        high, low = sorted((_luminance(color), _luminance(background)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= least, color

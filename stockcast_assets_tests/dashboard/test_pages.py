@@ -1,0 +1,132 @@
+"""Every page on a real warehouse, in every state, run by Streamlit's own test harness."""
+
+import re
+from datetime import date
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from stockcast_assets.dashboard import data
+from stockcast_assets.market import indicators
+from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.tables import INDICATORS
+from stockcast_assets_tests.dashboard.home import REASON
+
+PAGES = ("forecasts", "trust", "monitoring", "universe")
+
+
+def open_page(view: str, **query: str) -> AppTest:
+    script = (
+        "from stockcast_assets.dashboard.layout import page\n"
+        f"from stockcast_assets.dashboard.views import {view}\n"
+        f"page({view}.show)()\n"
+    )
+    app = AppTest.from_string(script, default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception, [e.message for e in app.exception]
+    return app
+
+
+def text(app: AppTest) -> str:
+    """Everything written on the page as HTML or markdown."""
+    return " ".join(str(block.proto.body) for block in app.get("html")) + " ".join(
+        m.value for m in app.markdown
+    )
+
+
+def _scored(shown: str) -> str:
+    """The number on the card "Scored forecasts"."""
+    return re.search(r'Scored forecasts</div><div class="value">([\d,]+)', shown).group(1)
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_every_page_shows_what_a_forecast_is(home, view):
+    app = open_page(view)
+    assert app.title[0].value == view.capitalize()
+    assert "It is not advice" in text(app)
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_an_empty_home_says_what_to_do(empty_home, view):
+    app = open_page(view)
+    assert "Nothing here yet" in text(app)
+    assert "stockcast demo" in text(app)
+
+
+@pytest.mark.parametrize("view", ["forecasts", "trust", "monitoring"])
+def test_a_ticker_without_data_says_so_instead_of_showing_another(home, view):
+    app = open_page(view, ticker="NOPE")
+    assert app.selectbox(key="ticker").value == "NOPE"
+    assert "of NOPE" in text(app)
+    assert "stockcast forecast NOPE" in text(app)
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
+    (empty_home / "warehouse.duckdb").write_bytes(b"this is no database" * 1000)
+    app = open_page(view)
+    assert "The data cannot be read right now" in text(app)
+    assert [button.label for button in app.button] == ["Try again"]
+
+
+def test_an_address_leads_to_the_ticker_and_day(home):
+    app = open_page("forecasts", ticker="MSFT", date="2012-12-12")
+    assert app.selectbox(key="ticker").value == "MSFT"
+    assert app.selectbox(key="date").value == "2012-12-12"
+    assert "27.24" in text(app), "the close of that day"
+    assert "10 of 10 intervals" in text(app)
+
+
+def test_forecasts_say_who_published_and_why(home):
+    assert REASON in text(open_page("forecasts", ticker="AAPL", date="2013-01-15"))
+
+
+def test_forecasts_offer_candles_windows_and_downloads(home):
+    app = open_page("forecasts", ticker="MSFT", candles="true", window="1+year")
+    assert app.toggle(key="candles").value
+    assert len(app.get("plotly_chart")) == 4
+    assert len(app.get("download_button")) == 2
+    app.slider(key="buckets").set_value(10).run()
+    assert not app.exception
+
+
+def test_trust_tells_proof_outcome_and_history(home):
+    shown = text(open_page("trust", ticker="MSFT"))
+    assert "The LSTM is published" in shown
+    assert "Skill over random walk" in shown
+    assert "up to date" in shown
+    everyone = text(open_page("trust", ticker="MSFT", scope="All tickers"))
+    assert tuple(_scored(page) for page in (shown, everyone)) == ("765", "1,530")
+
+
+def test_monitoring_draws_evidently_report_when_asked(home):
+    app = open_page("monitoring", ticker="MSFT", date="2013-02-28")
+    assert ReportStore(home / "reports").page("MSFT", date(2013, 2, 28)) is None, "drawn again, not read"
+    app.toggle(key="report").set_value(True).run()
+    assert not app.exception
+    assert app.get("download_button")
+
+
+def test_monitoring_without_the_report_files_keeps_its_numbers(home, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "report_store", lambda: ReportStore(tmp_path))
+    app = open_page("monitoring", ticker="MSFT")
+    assert "The report file is not here" in text(app)
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_universe_lists_every_ticker(home):
+    table = open_page("universe").dataframe[0].value
+    assert table["ticker"].tolist() == ["/forecasts?ticker=AAPL", "/forecasts?ticker=MSFT"]
+
+
+def test_indicators_on_the_page_are_those_of_the_table(home):
+    shown = data.studied("MSFT")
+    stored = data.read(INDICATORS, tickers=["MSFT"])
+    assert len(shown) == 3270
+    merged = stored.merge(shown, on=["ticker", "date"], suffixes=("", "_page"))
+    assert len(merged) == len(stored)
+    for name in ("sma_15", "rsi_14", "macd_hist", "ema_100"):
+        assert (merged[name] == merged[f"{name}_page"]).all()
+    assert indicators.compute(data.bars("MSFT"))["close"].tolist() == shown["close"].tolist()
