@@ -45,7 +45,7 @@ def monthly_partitions(start: date, end: date | None) -> dg.MultiPartitionsDefin
             DATE_DIMENSION: dg.MonthlyPartitionsDefinition(
                 start_date=first.isoformat(),
                 end_date=None if after_last is None else after_last.isoformat(),
-                end_offset=0 if after_last is not None else 1,
+                end_offset=1,
             ),
         }
     )

@@ -67,7 +67,7 @@ def registry_from(settings: Settings) -> ModelRegistry:
 
 def sources_from(settings: Settings) -> Sources:
     """Every source of bars, with STOCKCAST_SOURCE as the default."""
-    return Sources(settings.source, uploads_from(settings))
+    return Sources(settings.source, settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
 
 
 def uploads_from(settings: Settings) -> Uploads:
@@ -119,6 +119,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_forecast_accuracy(daily, start),
         ],
         asset_checks=build_checks(daily, monthly),
+        # The steps of a run take seconds; a process for each would pay every import again.
+        executor=dg.in_process_executor,
         jobs=jobs.all(),
         schedules=build_schedules(jobs, daily, monthly),
         sensors=[

@@ -14,7 +14,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.base import utc_now
 from stockcast_assets.market.sources.csvfile import ParsedUpload, parse_bytes
-from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads
+from stockcast_assets.market.sources.uploads import Upload, UploadUnavailable, Uploads
 from stockcast_assets.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
@@ -98,7 +98,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox) -> dg.SensorDefinition:
                 continue
             try:
                 parsed = inbox.parse(upload)
-            except UploadChanged:
+            except UploadUnavailable:
                 continue
             except StockcastError as error:
                 place = inbox.uploads.reject(upload, str(error))

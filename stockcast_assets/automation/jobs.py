@@ -39,10 +39,7 @@ class Jobs:
 
 def build_jobs() -> Jobs:
     def job(name: str, description: str, *assets: str) -> UnresolvedAssetJobDefinition:
-        # One process: the steps of a day take seconds, and a process per step would pay the imports each time.
-        return dg.define_asset_job(
-            name, selection=list(assets), description=description, executor_def=dg.in_process_executor
-        )
+        return dg.define_asset_job(name, selection=list(assets), description=description)
 
     return Jobs(
         ingest_history=job("ingest_history", "The deep past of tickers, one key each.", PRICE_HISTORY.name),

@@ -83,8 +83,8 @@ class Runner:
                     run_config={"loggers": {"console": {"config": {"log_level": self.log_level}}}, **(config or {})},
                     raise_on_error=False,
                 )
-            if not result.success:
-                raise StockcastError(_reason(result))
+                if not result.success:
+                    raise StockcastError(_reason(result))
             self.finished.append((step, time.monotonic() - started))
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:

@@ -7,7 +7,7 @@ import pandas as pd
 from stockcast_assets.automation.jobs import DAILY_ASSETS
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.automation.runs import Step
-from stockcast_assets.cli.days import check_ticker, latest_session, parse_day
+from stockcast_assets.cli.days import check_known, check_ticker, latest_session, parse_day
 from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
@@ -27,7 +27,7 @@ def run(
         if not wanted:
             raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
         for ticker in wanted:
-            session.sources.get().first_session(ticker)
+            check_known(session.settings, session.sources.get(), ticker)
         first, last = _bounds(session, wanted, first_text, last_text)
         add_tickers(session.instance, wanted)
         steps = _plan(session, tuple(dict.fromkeys(wanted)), names, first, last)

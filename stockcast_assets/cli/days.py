@@ -11,6 +11,9 @@ from stockcast_assets.market.sources.base import finished_sessions, utc_now
 from stockcast_assets.market.tickers import validate_ticker
 from stockcast_assets.settings import Settings
 
+# Long enough for any holiday, so that an empty answer means an unknown ticker.
+PROBE = pd.Timedelta(days=14)
+
 
 def parse_day(text: str) -> date:
     """A date written YYYY-MM-DD.
@@ -42,6 +45,15 @@ def check_ticker(settings: Settings, ticker: str) -> str:
             f"STOCKCAST_CALENDARS={enabled},{calendar}."
         )
     return ticker
+
+
+def check_known(settings: Settings, source: Source, ticker: str) -> None:
+    """Raise StockcastError unless the source has the ticker: garbage should not become a partition."""
+    if source.tickers():
+        source.first_session(ticker)
+        return
+    newest = latest_session(settings, source, ticker)
+    source.bars(ticker, (newest - PROBE).date(), newest.date())
 
 
 def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timestamp:

@@ -1,7 +1,7 @@
 """`stockcast tickers`: which tickers are forecast."""
 
 from stockcast_assets.automation.ranges import add_tickers, known_tickers
-from stockcast_assets.cli.days import check_ticker
+from stockcast_assets.cli.days import check_known, check_ticker
 from stockcast_assets.cli.session import err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
@@ -14,7 +14,7 @@ def add(tickers: list[str], as_json: bool, debug: bool) -> None:
     with open_session(debug) as session:
         for ticker in tickers:
             check_ticker(session.settings, ticker)
-            session.sources.get().first_session(ticker)
+            check_known(session.settings, session.sources.get(), ticker)
         new = add_tickers(session.instance, dict.fromkeys(tickers))
         if as_json:
             print_json({"added": new, "tickers": known_tickers(session.instance)})

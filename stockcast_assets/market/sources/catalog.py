@@ -1,7 +1,8 @@
 """The sources by name, made when first asked for."""
 
+from pathlib import Path
+
 from stockcast_assets.market.sources.base import Source
-from stockcast_assets.market.sources.uploads import Uploads
 
 
 class Sources:
@@ -10,9 +11,15 @@ class Sources:
     A ticker uploaded as CSV stays with the csv source even where the default is another.
     """
 
-    def __init__(self, default: str, uploads: Uploads) -> None:
+    def __init__(
+        self,
+        default: str,
+        uploads: Path | str,
+        gcp_project: str | None = None,
+        gcp_credentials: str | None = None,
+    ) -> None:
         self.default = default
-        self._uploads = uploads
+        self._uploads = (uploads, gcp_project, gcp_credentials)
         self._made: dict[str, Source] = {}
 
     def get(self, name: str | None = None) -> Source:
@@ -25,5 +32,5 @@ class Sources:
 
         chosen = name or self.default
         if chosen not in self._made:
-            self._made[chosen] = source_from(chosen, self._uploads)
+            self._made[chosen] = source_from(chosen, *self._uploads)
         return self._made[chosen]

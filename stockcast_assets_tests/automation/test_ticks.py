@@ -1,0 +1,178 @@
+"""Schedules and sensors, ticked for real against an instance; the runs they ask for are executed."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from stockcast_assets.automation.ranges import known_tickers
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.wiring import build_definitions, warehouse_from
+
+HEADER = "Date,Open,High,Low,Close,Adj Close,Volume\n"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+def tick_schedule(defs: dg.Definitions, name: str, instance: dg.DagsterInstance, at: datetime) -> list[dg.RunRequest]:
+    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
+    return list(defs.resolve_schedule_def(name).evaluate_tick(context).run_requests or [])
+
+
+def tick_sensor(
+    defs: dg.Definitions, instance: dg.DagsterInstance, name: str = "csv_inbox", cursor: str | None = None
+) -> tuple[list[dg.RunRequest], str | None]:
+    """One tick, with what the daemon does after it: the partitions asked for are added."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
+    data = defs.resolve_sensor_def(name).evaluate_tick(context)
+    for request in data.dynamic_partitions_requests or []:
+        instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    return list(data.run_requests or []), data.cursor
+
+
+def execute(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
+    job = defs.resolve_job_def(str(request.job_name))
+    assert job.execute_in_process(instance=instance, tags=dict(request.tags), run_config=request.run_config).success
+
+
+def bounds(request: dg.RunRequest) -> tuple[str, str]:
+    return request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"]
+
+
+def upload(settings: Settings, name: str, text: str | bytes, age: int = 60) -> Path:
+    inbox = Path(settings.uploads_location)
+    inbox.mkdir(parents=True, exist_ok=True)
+    path = inbox / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    then = pd.Timestamp.now().timestamp() - age
+    os.utime(path, (then, then))
+    return path
+
+
+def rows(days: list[str], price: float = 10.0) -> str:
+    return "".join(f"{day},{price},{price + 1},{price - 1},{price},{price},1000\n" for day in days)
+
+
+def test_daily_forecast_asks_for_the_finished_day_of_all_tickers_once(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    defs = build_definitions(make_settings())
+    night = datetime(2013, 2, 16, 0, 30, tzinfo=UTC)
+    assert tick_schedule(defs, "daily_forecast", instance, night) == []
+    instance.add_dynamic_partitions("ticker", ["MSFT", "AAPL", "IBM"])
+    requests = tick_schedule(defs, "daily_forecast", instance, night)
+    assert [bounds(request) for request in requests] == [("2013-02-15|MSFT", "2013-02-15|IBM")]
+    assert requests[0].run_key == tick_schedule(defs, "daily_forecast", instance, night)[0].run_key
+
+
+def test_daily_forecast_skips_days_that_are_no_key(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("ticker", ["AAPL"])
+    only_new_york = build_definitions(make_settings(calendars=("XNYS",)))
+    sunday_night = datetime(2013, 2, 18, 0, 30, tzinfo=UTC)
+    assert tick_schedule(only_new_york, "daily_forecast", instance, sunday_night) == []
+    with_crypto = build_definitions(make_settings())
+    assert len(tick_schedule(with_crypto, "daily_forecast", instance, sunday_night)) == 1
+    after_the_sample = datetime(2013, 3, 5, 0, 30, tzinfo=UTC)
+    assert tick_schedule(with_crypto, "daily_forecast", instance, after_the_sample) == []
+
+
+def test_monthly_training_asks_for_the_month_that_begins(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("ticker", ["AAPL", "IBM"])
+    defs = build_definitions(make_settings())
+    requests = tick_schedule(defs, "monthly_training", instance, datetime(2013, 2, 1, 2, tzinfo=UTC))
+    assert [bounds(request) for request in requests] == [("2013-02-01|AAPL", "2013-02-01|IBM")]
+
+
+def test_configured_tickers_become_partitions(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    defs = build_definitions(make_settings(tickers=("IBM", "AAPL")))
+    tick_sensor(defs, instance, "configured_tickers")
+    tick_sensor(defs, instance, "configured_tickers")
+    assert known_tickers(instance) == ["IBM", "AAPL"]
+
+
+def test_an_uploaded_file_becomes_exactly_its_sessions_once(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings()
+    defs = build_definitions(settings)
+    past, january, february = ["2011-12-28", "2011-12-29"], ["2012-01-05", "2012-01-06", "2012-01-09"], ["2012-02-15"]
+    upload(settings, "new.csv", HEADER + rows(past + january + february))
+
+    requests, cursor = tick_sensor(defs, instance)
+    assert known_tickers(instance) == ["NEW"]
+    assert sorted(bounds(request) for request in requests) == [
+        ("2012-01-05|NEW", "2012-01-09|NEW"),
+        ("2012-02-15|NEW", "2012-02-15|NEW"),
+        ("NEW", "NEW"),
+    ]
+    for request in requests:
+        execute(defs, instance, request)
+    warehouse = warehouse_from(settings)
+    stored = {
+        table.name: list(warehouse.read(table)["date"].dt.strftime("%Y-%m-%d")) for table in (PRICE_HISTORY, RAW_PRICES)
+    }
+    assert stored == {"price_history": past, "raw_prices": january + february}
+    assert set(warehouse.read(RAW_PRICES)["source"]) == {"csv"}
+
+    assert tick_sensor(defs, instance, cursor=cursor) == ([], cursor)
+    upload(settings, "new.csv", HEADER + rows(["2012-02-15", "2012-02-16"], price=11), age=30)
+    again, _ = tick_sensor(defs, instance, cursor=cursor)
+    assert [bounds(request) for request in again] == [("2012-02-15|NEW", "2012-02-16|NEW")]
+
+
+def test_a_file_still_being_written_waits(make_settings: Callable[..., Settings], instance: dg.DagsterInstance) -> None:
+    settings = make_settings()
+    defs = build_definitions(settings)
+    upload(settings, "NEW.csv", HEADER + rows(["2012-01-05"]), age=0)
+    assert tick_sensor(defs, instance)[0] == []
+    assert known_tickers(instance) == []
+
+
+BAD_FILES = {
+    "empty.csv": b"",
+    "latin.csv": "Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,é,5\n".encode("latin-1"),
+    "negative.csv": (HEADER + "2012-01-05,-1,2,1,1,1,5\n").encode(),
+    "inverted.csv": (HEADER + "2012-01-05,5,4,6,5,5,5\n").encode(),
+    "two.csv": b"Symbol,Date,Open,High,Low,Close,Volume\nA,2012-01-05,1,2,1,1,5\nB,2012-01-05,1,2,1,1,5\n",
+    "twice.csv": (HEADER + rows(["2012-01-05", "2012-01-05"])).encode(),
+    "path.csv": b"Ticker,Date,Open,High,Low,Close,Volume\n../../etc,2012-01-05,1,2,1,1,5\n",
+    "formula.csv": (HEADER + "2012-01-05,=1+1,2,1,1,1,5\n").encode(),
+    "VOD.L.csv": (HEADER + rows(["2012-01-05"])).encode(),
+}
+
+
+def test_bad_files_are_set_aside_with_one_sentence_and_the_sensor_lives_on(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings()
+    defs = build_definitions(settings)
+    for name, content in BAD_FILES.items():
+        upload(settings, name, content)
+    upload(settings, "GOOD.csv", HEADER + rows(["2012-01-05"]))
+
+    requests, _ = tick_sensor(defs, instance)
+    assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
+    assert known_tickers(instance) == ["GOOD"]
+    inbox = Path(settings.uploads_location)
+    assert [path.name for path in inbox.glob("*.csv")] == ["GOOD.csv"]
+    for name, content in BAD_FILES.items():
+        assert (inbox / "rejected" / name).read_bytes() == content
+        reason = (inbox / "rejected" / f"{name}.reason.txt").read_text().strip()
+        assert reason.startswith(name)
+        assert "\n" not in reason
+        assert reason.endswith(".")

@@ -1,0 +1,90 @@
+"""Fixtures for every test: an environment without the user's settings, and one finished demo to look at."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stockcast_assets.settings import PREFIX, Settings
+from stockcast_assets.warehouse import DuckDBWarehouse
+from stockcast_assets_tests.servers import *  # noqa: F403  fixtures of the real servers
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No STOCKCAST_* or DAGSTER_HOME of the developer's shell, and no .env file, reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX) or name == "DAGSTER_HOME":
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The real `stockcast` command in a process of its own."""
+
+    home: Path
+    env: Mapping[str, str]
+
+    def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("stockcast")), *arguments],
+            env=clean_env() | {"STOCKCAST_HOME": str(self.home), **self.env, **env},
+            cwd=self.home.parent,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    @property
+    def warehouse(self) -> DuckDBWarehouse:
+        return DuckDBWarehouse(str(self.home / "warehouse.duckdb"), "stockcast")
+
+
+def clean_env() -> dict[str, str]:
+    """This process's environment without settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "DAGSTER_HOME"}
+
+
+@pytest.fixture
+def make_cli(tmp_path: Path) -> Callable[..., Cli]:
+    """`make_cli(STOCKCAST_SOURCE="csv")` is a stockcast with an empty home of its own."""
+
+    def make(**env: str) -> Cli:
+        return Cli(tmp_path / "home", env)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A home in which `stockcast demo --sessions 3` has run. Tests must not change it."""
+    cli = Cli(tmp_path_factory.mktemp("demo") / "home", {"STOCKCAST_SOURCE": "sample"})
+    result = cli("demo", "--sessions", "3", "--json")
+    assert result.returncode == 0, result.stderr
+    (cli.home / "demo.json").write_text(result.stdout)
+    return cli
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of the sample source with an empty home; keyword arguments win."""
+
+    def make(**values: object) -> Settings:
+        return Settings(**({"home": tmp_path / "home", "source": "sample"} | values))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample_bars() -> dict[str, pd.DataFrame]:
+    """The bundled history, per ticker."""
+    from stockcast_assets.market.sources.sample import SampleSource
+
+    source = SampleSource()
+    return {ticker: source.bars(ticker, None, pd.Timestamp("2013-03-01").date()) for ticker in source.tickers()}

@@ -1,0 +1,93 @@
+"""A real `dagster dev` (webserver, daemon, code server) on a home, and the GraphQL a user's browser would send."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stockcast_assets_tests.conftest import Cli, clean_env
+from stockcast_assets_tests.servers import free_port, wait_for_http
+
+LAUNCH = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on PartitionKeysNotFoundError { message }
+  }
+}
+"""
+STATUS = """
+query Status($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status error { message } }
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class DagsterDev:
+    """A running instance."""
+
+    url: str
+    log: Path
+
+    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def backfill(self, asset: str, keys: Sequence[str], seconds: float = 200) -> str:
+        """Launch a backfill of exactly these keys and wait for its end; returns the final status."""
+        params = {"assetSelection": [{"path": [asset]}], "partitionNames": list(keys)}
+        launched = self.graphql(LAUNCH, params=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.graphql(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+            if status not in ("REQUESTED", "COMPLETING"):
+                return status
+            time.sleep(0.5)
+        raise TimeoutError(f"The backfill of {asset} did not end: {self.log.read_text()[-3000:]}")
+
+
+@contextmanager
+def dagster_dev(cli: Cli) -> Iterator[DagsterDev]:
+    """`dagster dev` on the CLI's home, stopped with everything it started."""
+    port = free_port()
+    log = cli.home / "dagster-dev.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("stockcast")), "ui", "--port", str(port)],
+            cwd=Path(__file__).parents[2],
+            env=clean_env() | {"STOCKCAST_HOME": str(cli.home), **cli.env},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_for_http(f"http://127.0.0.1:{port}/server_info", process, log, seconds=120)
+        yield DagsterDev(f"http://127.0.0.1:{port}", log)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,80 @@
+"""Settings: defaults that go with the source, and one sentence for every wrong value."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.settings import load_settings
+
+
+def test_defaults_follow_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().source == "yahoo"
+    assert load_settings().end_date is None
+    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+    settings = load_settings()
+    assert (settings.start_date, settings.end_date) == (date(2012, 1, 1), date(2013, 3, 1))
+
+
+def test_everything_lives_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STOCKCAST_HOME", "some/where")
+    settings = load_settings()
+    home = tmp_path.resolve() / "some" / "where"
+    assert settings.home == home
+    assert {settings.database, settings.dagster_home, settings.reports, settings.artifacts} == {
+        home / "warehouse.duckdb",
+        home / "dagster",
+        home / "reports",
+        home / "artifacts",
+    }
+    assert settings.uploads_location == str(home / "inbox")
+    assert settings.mlflow_tracking_uri == f"sqlite:///{home / 'mlflow.db'}"
+
+
+def test_lists_are_split_and_deduplicated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_TICKERS", " MSFT, AAPL,,MSFT ")
+    assert load_settings().tickers == ("MSFT", "AAPL")
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("STOCKCAST_SOURCE=csv\nSTOCKCAST_TICKERS=IBM\n")
+    monkeypatch.setenv("STOCKCAST_TICKERS", "MSFT")
+    settings = load_settings()
+    assert (settings.source, settings.tickers) == ("csv", ("MSFT",))
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"STOCKCAST_SOURCE": "bloomberg"}, "STOCKCAST_SOURCE"),
+        ({"STOCKCAST_WAREHOUSE": "postgres"}, "STOCKCAST_WAREHOUSE"),
+        ({"STOCKCAST_WAREHOUSE": "bigquery"}, "STOCKCAST_GCP_PROJECT"),
+        ({"STOCKCAST_START_DATE": "2012-13-01"}, "STOCKCAST_START_DATE"),
+        ({"STOCKCAST_START_DATE": "2012-01-05", "STOCKCAST_END_DATE": "2012-01-04"}, "STOCKCAST_END_DATE"),
+        ({"STOCKCAST_BQ_DATASET": "a; DROP TABLE b"}, "STOCKCAST_BQ_DATASET"),
+        ({"STOCKCAST_TRAIN_WORKERS": "0"}, "STOCKCAST_TRAIN_WORKERS"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_naming_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StockcastError) as caught:
+        load_settings()
+    sentence = str(caught.value)
+    assert named in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_TICKER", "MSFT")
+    with pytest.warns(UserWarning, match="STOCKCAST_TICKER is not a stockcast setting; did you mean STOCKCAST_TICKERS"):
+        load_settings()
+
+
+def test_credentials_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_GCP_CREDENTIALS", "c2VjcmV0")
+    assert "c2VjcmV0" not in repr(load_settings())
