@@ -110,17 +110,18 @@ class BigQueryWarehouse(Warehouse):
         dialect = _BigQueryDialect()
         condition = slices.where(part, contract, dialect)
         name, parameters = self.full_name(ref), dialect.parameters
+        target = _quote(name)
         content = _parquet(data)
         job = _job_name(ref, attempt, condition, parameters, content)
         with self._session(f"write table {name}") as session:
             session.ensure_table(ref, contract, self.location)
             if data.num_rows == 0:
-                session.query(f"DELETE FROM {_quote(name)} WHERE {condition}", parameters, job)  # noqa: S608
+                session.query(f"DELETE FROM {target} WHERE {condition}", parameters, job)  # noqa: S608
                 return
             with session.stage(ref, contract, content, data.num_rows) as stage:
                 if not set(part.exprs) <= set(contract.column_names):
                     session.check_inside(stage, part, contract, condition, parameters)
-                session.query(_merge(name, stage, condition, contract), parameters, job)
+                session.query(_merge(target, stage, condition, contract), parameters, job)
 
     def select(
         self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
@@ -408,7 +409,7 @@ class BigQueryWarehouseIOManager(WarehouseIOManager):
 def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
     columns = ", ".join(map(_quote, contract.column_names))
     return (
-        f"MERGE {_quote(target)} USING {_quote(stage)} ON FALSE "  # noqa: S608
+        f"MERGE {target} USING {_quote(stage)} ON FALSE "  # noqa: S608
         f"WHEN NOT MATCHED BY SOURCE AND {condition} THEN DELETE "
         f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
     )

@@ -101,7 +101,7 @@ def test_readers_and_writers_of_one_process_wait_for_each_other(database: Path) 
 
 
 def test_writers_of_several_processes_queue(database: Path) -> None:
-    writers = [PROCESSES.Process(target=write_days, args=(database, f"T{number}")) for number in range(4)]
+    writers = [PROCESSES.Process(target=write_days, args=(database, f"T{number}"), daemon=True) for number in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -113,7 +113,7 @@ def test_writers_of_several_processes_queue(database: Path) -> None:
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.13, 0.2])
 def test_a_writer_killed_at_any_moment_leaves_one_whole_value(database: Path, delay: float) -> None:
     reader, committed = PROCESSES.Pipe(duplex=False)
-    writer = PROCESSES.Process(target=write_values, args=(database, committed))
+    writer = PROCESSES.Process(target=write_values, args=(database, committed), daemon=True)
     writer.start()
     committed.close()
     last = reader.recv()
@@ -133,7 +133,7 @@ def test_a_writer_killed_at_any_moment_leaves_one_whole_value(database: Path, de
 def test_a_full_disk_is_one_sentence_and_changes_nothing(database: Path) -> None:
     before = DuckDBWarehouse(str(database)).content_hash(PRICES)
     reader, told = PROCESSES.Pipe(duplex=False)
-    writer = PROCESSES.Process(target=write_beyond, args=(database, database.stat().st_size + 4096, told))
+    writer = PROCESSES.Process(target=write_beyond, args=(database, database.stat().st_size + 4096, told), daemon=True)
     writer.start()
     sentence = reader.recv()
     writer.join()
@@ -178,8 +178,7 @@ def test_no_connection_stays_open(database: Path) -> None:
 def test_the_ddl_carries_types_required_columns_and_descriptions(database: Path) -> None:
     with duckdb.connect(str(database), read_only=True) as connection:
         rows = connection.execute(
-            "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE table_name = "
-            "'prices'"
+            "SELECT column_name, data_type, is_nullable, comment FROM duckdb_columns() WHERE table_name = 'prices'"
         ).fetchall()
     assert rows[0] == ("ticker", "VARCHAR", False, "Ticker")
     assert [row[1] for row in rows] == ["VARCHAR", "DATE", "DOUBLE", "BIGINT", "TIMESTAMP WITH TIME ZONE"]

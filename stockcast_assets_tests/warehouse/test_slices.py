@@ -114,8 +114,7 @@ def test_two_static_dimensions_of_any_shape() -> None:
     condition = where(part, contract, dialect)
     with duckdb.connect() as connection:
         connection.execute(
-            "CREATE TABLE grid AS SELECT * FROM (VALUES ('x'), ('y')) a(ticker), (VALUES ('1'), ('2'), "
-            "('3')) b(date)"
+            "CREATE TABLE grid AS SELECT * FROM (VALUES ('x'), ('y')) a(ticker), (VALUES ('1'), ('2'), ('3')) b(date)"
         )
         rows = connection.execute(
             f"SELECT ticker, date FROM grid WHERE {condition}",  # noqa: S608

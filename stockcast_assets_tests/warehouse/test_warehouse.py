@@ -9,7 +9,8 @@ import pytest
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import ALL_TABLES, Column, Table
-from stockcast_assets.warehouse import TableRef, frames
+from stockcast_assets.warehouse import BigQueryWarehouse, TableRef, frames
+from stockcast_assets.warehouse.bigquery import _field
 from stockcast_assets.warehouse.slices import Slice
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
 from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write
@@ -88,6 +89,14 @@ def test_a_non_rectangular_set_of_keys_is_replaced_exactly(store: Store) -> None
     assert closes(store.warehouse) == {key: 2.0 if key in chosen else 1.0 for key in grid}
 
 
+def tell_emulator_of_columns(warehouse: BigQueryWarehouse, table: Table) -> None:
+    """ALTER TABLE changes the emulator's table, but not the schema it reports; BigQuery's own does both."""
+    with warehouse._client() as client:
+        stored = client.get_table(f"{warehouse.project}.{warehouse.schema}.{table.name}")
+        stored.schema = [_field(column) for column in table.columns]
+        client.update_table(stored, ["schema"])
+
+
 def test_a_new_column_is_added_and_a_removed_or_retyped_one_stops(store: Store) -> None:
     ref = TableRef(store.warehouse.schema, PRICES.name)
     write(store.warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
@@ -96,6 +105,8 @@ def test_a_new_column_is_added_and_a_removed_or_retyped_one_stops(store: Store) 
     data, _ = frames.to_arrow(frame, "prices", wider)
     store.warehouse.replace(ref, data, keys_slice(["2024-01-02|MSFT"]), wider)
     assert store.warehouse.read(wider)["note"].tolist() == [None, "new"]
+    if isinstance(store.warehouse, BigQueryWarehouse):
+        tell_emulator_of_columns(store.warehouse, wider)
     before = store.warehouse.content_hash(wider)
     with pytest.raises(StockcastError, match=r"column 'note', which is no longer declared.* DROP COLUMN note"):
         write(store.warehouse, prices([("AAPL", "2024-01-02", 3.0)]))

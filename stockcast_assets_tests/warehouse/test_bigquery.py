@@ -1,0 +1,295 @@
+"""BigQuery's own troubles: lost answers, errors that pass and errors that do not, dead clients, and its "
+"SQL."""
+
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.warehouse import BigQueryWarehouse
+from stockcast_assets_tests.servers import free_port
+from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
+from stockcast_assets_tests.warehouse.fault_proxy import (
+    LOSE_ANSWER,
+    LOSE_REQUEST,
+    STALL,
+    Answer,
+    FaultProxy,
+    Request,
+    fault_proxy,
+)
+from stockcast_assets_tests.warehouse.helpers import (
+    HOSTILE,
+    PRICES,
+    closes,
+    instance,
+    keys_slice,
+    of_keys,
+    prices,
+    run,
+    write,
+)
+from stockcast_assets_tests.warehouse.test_io_manager import every_key
+
+OLD = {("AAPL", "2024-01-02"): 1.0, ("MSFT", "2024-01-02"): 1.0}
+NEW = {**OLD, ("AAPL", "2024-01-02"): 2.0}
+KEY = "2024-01-02|AAPL"
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
+
+
+@pytest.fixture
+def proxy(bigquery_emulator: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with fault_proxy(bigquery_emulator) as made:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", made.address)
+        yield made
+
+
+@pytest.fixture
+def store(proxy: FaultProxy) -> Store:
+    """A store behind the proxy that already holds OLD."""
+    made = bigquery_store()
+    write(made.warehouse, prices((t, d, c) for (t, d), c in OLD.items()))
+    proxy.requests.clear()
+    return made
+
+
+def write_new(store: Store, attempt: str | None = None) -> None:
+    write(store.warehouse, of_keys([KEY], 2.0), keys_slice([KEY]), attempt)
+
+
+def stages(store: Store) -> list[str]:
+    assert isinstance(store.warehouse, BigQueryWarehouse)
+    with store.warehouse._client() as client:
+        return [t.table_id for t in client.list_tables(store.warehouse.schema) if t.table_id != PRICES.name]
+
+
+def test_a_thousand_keys_cost_one_load_and_one_merge(proxy: FaultProxy) -> None:
+    store = bigquery_store()
+    tickers = [f"T{number:03}" for number in range(100)]
+    between = (f"2024-01-01|{tickers[0]}", f"2024-01-10|{tickers[-1]}")
+    write(store.warehouse, prices([]))
+    proxy.requests.clear()
+    assert run(every_key(), store.io_manager, instance(tickers), between=between).success
+    assert len(closes(store.warehouse)) == 1000
+    assert len([request for request in proxy.requests if request.is_load]) == 1
+    assert len([sql for sql in proxy.statements() if not sql.startswith("SELECT")]) == 1
+    assert stages(store) == []
+
+
+def assert_prunes(statement: str) -> None:
+    """The condition bounds `date` by literals and `ticker` by parameters, and no other literal is in it."""
+    tree = sqlglot.parse_one(statement, dialect="bigquery")
+    bounded = {
+        (type(node), node.left.name)
+        for node in tree.find_all(exp.GTE, exp.LT)
+        if isinstance(node.right, exp.Cast) and node.right.to.this == exp.DataType.Type.DATE
+    }
+    assert {(exp.GTE, "date"), (exp.LT, "date")} <= bounded
+    named = [node.this.name for node in tree.find_all(exp.In) if isinstance(node.args.get("unnest"), exp.Unnest)]
+    named += [node.left.name for node in tree.find_all(exp.EQ) if isinstance(node.right, exp.Parameter)]
+    assert "ticker" in named
+    for literal in tree.find_all(exp.Literal):
+        assert isinstance(literal.parent, exp.Cast), literal
+
+
+def test_every_statement_prunes_and_no_key_is_in_its_text(store: Store, proxy: FaultProxy) -> None:
+    tickers = ["AAPL", *HOSTILE]
+    keys = [f"2024-01-{day:02}|{ticker}" for ticker in tickers for day in (1, 2, 3)]
+    sets = [keys, keys[:1], [keys[0], *keys[4:9], *keys[12:13]]]
+    for chosen in sets:
+        write(store.warehouse, of_keys(chosen), keys_slice(chosen))
+        write(store.warehouse, prices([]), keys_slice(chosen))
+    store.warehouse.read(PRICES, tickers=tickers, start="2024-01-01", end="2024-01-03")
+    store.warehouse.read(PRICES, tickers=tickers[1:2], start="2024-01-01", end="2024-01-03", columns=["close"])
+    statements = proxy.statements()
+    assert len(statements) == 2 * len(sets) + 2
+    for statement in statements:
+        assert_prunes(statement)
+        assert not [ticker for ticker in tickers if ticker not in ("`", "@keys_0") and ticker in statement]
+    assert "SELECT `close` FROM" in statements[-1]
+
+
+def test_tables_are_partitioned_clustered_described_and_labelled(store: Store) -> None:
+    assert isinstance(store.warehouse, BigQueryWarehouse)
+    with store.warehouse._client() as client:
+        table = client.get_table(f"{store.warehouse.schema}.prices")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "date")
+    assert table.clustering_fields == ["ticker"]
+    assert [(f.name, f.field_type, f.mode, f.description) for f in table.schema] == [
+        ("ticker", "STRING", "REQUIRED", "Ticker"),
+        ("date", "DATE", "REQUIRED", "Session"),
+        ("close", "FLOAT64", "REQUIRED", "Close"),
+        ("volume", "INT64", "NULLABLE", "Shares"),
+        ("stored_at", "TIMESTAMP", "REQUIRED", "When"),
+    ]
+    assert table.description == "Closing prices"
+    assert table.labels == {"app": "stockcast"}
+
+
+def test_jobs_are_labelled_bounded_in_time_and_in_bytes(proxy: FaultProxy) -> None:
+    store = bigquery_store()
+    warehouse = BigQueryWarehouse("test-project", store.warehouse.schema, deadline=30, maximum_bytes_billed=10**9)
+    write(warehouse, of_keys([KEY]), keys_slice([KEY]))
+    (merge,) = [request for request in proxy.requests if request.is_merge]
+    assert merge.configuration["maximumBytesBilled"] == str(10**9)
+    assert b'"app": "stockcast"' in merge.body
+    assert b'"jobTimeoutMs"' in merge.body
+    (created,) = [r for r in proxy.requests if r.path.endswith("/tables?prettyPrint=false") and b"_stage_" in r.body]
+    assert b'"expirationTime"' in created.body
+
+
+PASSING: dict[str, tuple[Any, Any]] = {
+    "503 for the table": (lambda request: "/tables/prices" in request.path, Answer(503, "backendError")),
+    "503 for the load": (lambda request: request.is_load, Answer(503, "backendError")),
+    "429 for the merge": (lambda request: request.is_merge, Answer(429, "rateLimitExceeded")),
+    "403 rate limit": (lambda request: request.is_merge, Answer(403, "rateLimitExceeded")),
+    "500 for the merge": (lambda request: request.is_merge, Answer(500, "internalError")),
+    "lost load request": (lambda request: request.is_load, LOSE_REQUEST),
+    "lost load answer": (lambda request: request.is_load, LOSE_ANSWER),
+    "lost merge request": (lambda request: request.is_merge, LOSE_REQUEST),
+    "lost merge answer": (lambda request: request.is_merge, LOSE_ANSWER),
+    "lost stage answer": (lambda r: r.method == "POST" and "/tables" in r.path, LOSE_ANSWER),
+    "lost result": (lambda request: request.method == "GET" and "/queries/" in request.path, LOSE_ANSWER),
+    "lost drop": (lambda request: request.method == "DELETE", LOSE_ANSWER),
+}
+
+
+@pytest.mark.parametrize("fault", list(PASSING))
+def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store, proxy: FaultProxy, fault: str) -> None:
+    when, what = PASSING[fault]
+    proxy.times(1, when, what)
+    write_new(store)
+    proxy.fault = lambda request: None
+    assert closes(store.warehouse) == NEW
+    assert len({request.job_id for request in proxy.requests if request.is_merge}) == 1
+    assert len({request.job_id for request in proxy.requests if request.is_load}) == 1
+
+
+LASTING: dict[str, tuple[Any, Any, str]] = {
+    "quota": (lambda r: r.is_merge, Answer(403, "quotaExceeded", "Quota exceeded"), "quota is used up"),
+    "forbidden": (lambda r: r.is_load, Answer(403, "accessDenied", "Access Denied"), "BigQuery Data Editor"),
+    "bad request": (lambda r: r.is_merge, Answer(400, "invalid", "Bad"), "could not write table .*prices: Bad"),
+    "wrong location": (
+        lambda r: r.is_merge,
+        Answer(404, "notFound", "Not found: Dataset d in location EU"),
+        "dataset and its location",
+    ),
+    "down for good": (lambda r: r.is_merge, Answer(503, "backendError", "Unavailable"), "Unavailable"),
+    "merge stalls": (lambda r: r.is_merge, STALL, "within 3 s"),
+    "load stalls": (lambda r: r.is_load, STALL, "within 3 s"),
+    "everything stalls": (lambda r: True, STALL, "within 3 s"),
+    "requests vanish": (lambda r: r.is_job, LOSE_REQUEST, "within 3 s"),
+}
+
+
+@pytest.mark.parametrize("fault", list(LASTING))
+def test_a_fault_that_lasts_is_one_sentence_in_time_and_changes_nothing(
+    store: Store, proxy: FaultProxy, fault: str
+) -> None:
+    when, what, says = LASTING[fault]
+    impatient = BigQueryWarehouse("test-project", store.warehouse.schema, deadline=3)
+    proxy.times(1000, when, what)
+    started = time.monotonic()
+    with pytest.raises(StockcastError, match=says) as caught:
+        write(impatient, of_keys([KEY], 2.0), keys_slice([KEY]))
+    assert time.monotonic() - started < 15
+    assert "\n" not in str(caught.value)
+    proxy.fault = lambda request: None
+    assert closes(store.warehouse) == OLD
+
+
+def test_the_same_attempt_is_done_once_and_other_data_is_another_job(store: Store, proxy: FaultProxy) -> None:
+    for close in (2.0, 2.0, 3.0):
+        write(store.warehouse, of_keys([KEY], close), keys_slice([KEY]), "run/step/result/0")
+        write(store.warehouse, of_keys([KEY], close), keys_slice([KEY]), "run/step/result/0")
+        assert closes(store.warehouse)["AAPL", "2024-01-02"] == close
+    merges = [request.job_id for request in proxy.requests if request.is_merge]
+    assert (len(merges), len(set(merges))) == (6, 2)
+
+
+def test_a_server_that_is_down_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
+    warehouse = BigQueryWarehouse("test-project", deadline=1)
+    for action in (lambda: write(warehouse, prices([])), lambda: warehouse.read(PRICES)):
+        with pytest.raises(StockcastError, match=r"within 1 s .*check the network"):
+            action()
+
+
+def test_missing_credentials_are_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
+    with pytest.raises(StockcastError, match="gcloud auth application-default login"):
+        BigQueryWarehouse("test-project").read(PRICES)
+
+
+def write_new_alone(address: str, dataset: str) -> None:
+    os.environ["BIGQUERY_EMULATOR_HOST"] = address
+    write(BigQueryWarehouse("test-project", dataset), of_keys([KEY], 2.0), keys_slice([KEY]))
+
+
+@pytest.mark.parametrize("moment", ["before the load", "after the load", "before the merge", "after the merge"])
+def test_a_client_killed_at_any_step_leaves_one_whole_value(store: Store, proxy: FaultProxy, moment: str) -> None:
+    reached = threading.Event()
+
+    def decide(request: Request) -> Any:
+        wanted = request.is_load if "load" in moment else request.is_merge
+        if not wanted:
+            return None
+        if moment.startswith("before"):
+            reached.set()
+            return STALL
+        proxy.fault = lambda later: reached.set() or STALL
+        return LOSE_ANSWER
+
+    proxy.fault = decide
+    writer = PROCESSES.Process(target=write_new_alone, args=(proxy.address, store.warehouse.schema), daemon=True)
+    writer.start()
+    assert reached.wait(60)
+    writer.kill()
+    writer.join()
+    proxy.fault = lambda request: None
+    assert closes(store.warehouse) == (NEW if moment == "after the merge" else OLD)
+    assert isinstance(store.warehouse, BigQueryWarehouse)
+    left = stages(store)
+    assert len(left) == 1
+    assert store.warehouse.drop_orphans() == []
+    assert store.warehouse.drop_orphans(older_than=timedelta(0)) == left
+    assert stages(store) == []
+    write_new(store)
+    assert closes(store.warehouse) == NEW
+
+
+def test_names_that_would_break_out_of_quotes_are_refused(bigquery: Store) -> None:
+    with pytest.raises(StockcastError, match="leave out backticks"):
+        write(BigQueryWarehouse("test-project", "a`b"), prices([]))
+
+
+def test_an_array_column_is_one_sentence(bigquery: Store) -> None:
+    from google.cloud.bigquery import SchemaField, Table
+
+    from stockcast_assets.warehouse import TableRef
+
+    assert isinstance(bigquery.warehouse, BigQueryWarehouse)
+    with bigquery.warehouse._client() as client:
+        client.create_dataset(bigquery.warehouse.schema)
+        name = f"test-project.{bigquery.warehouse.schema}.odd"
+        client.create_table(Table(name, [SchemaField("tags", "STRING", "REPEATED")]))
+    with pytest.raises(StockcastError, match=r"'tags' .* REPEATED STRING"):
+        bigquery.warehouse.contract(TableRef(bigquery.warehouse.schema, "odd"))
+
+
+def test_a_quota_error_is_not_retried(store: Store, proxy: FaultProxy) -> None:
+    proxy.times(1000, lambda request: request.is_merge, Answer(403, "quotaExceeded", "Quota exceeded"))
+    with contextlib.suppress(StockcastError):
+        write_new(store)
+    assert len([request for request in proxy.requests if request.is_merge]) == 1
