@@ -95,14 +95,18 @@ def ticker_picker() -> str | None:
             "stockcast demo\nstockcast forecast MSFT",
         )
         return None
-    # Streamlit forgets a widget on the way to another page, address and all.
-    kept = st.session_state.get("kept_ticker")
-    if kept and "ticker" not in st.session_state and "ticker" not in st.query_params:
-        st.session_state["ticker"] = kept
+    # Not Streamlit's own binding: it drops the parameter for the first option and on the way to another page.
+    st.session_state["ticker"] = (
+        st.query_params.get("ticker") or st.session_state.get("last_ticker") or known[0]
+    ).upper()
     # A new option may be typed: an address with a ticker that has no data must say so, not show another one.
-    chosen = st.selectbox("Ticker", known, key="ticker", bind="query-params", accept_new_options=True)
-    st.session_state["kept_ticker"] = chosen
-    return str(chosen).upper()
+    chosen = st.selectbox("Ticker", known, key="ticker", accept_new_options=True, on_change=_address_ticker)
+    st.query_params["ticker"] = st.session_state["last_ticker"] = chosen
+    return str(chosen)
+
+
+def _address_ticker() -> None:
+    st.query_params["ticker"] = st.session_state["ticker"].upper()
 
 
 def page(view: Callable[[], None]) -> Callable[[], None]:
