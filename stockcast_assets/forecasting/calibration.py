@@ -1,8 +1,9 @@
 """Adaptive conformal inference: interval widths that learn from outcomes as they become known.
 
-Gibbs & Candès (2021), kept per horizon and interval as a log factor on the distance from the median: after
-an outcome outside its interval the interval widens, after one inside it narrows, by `step` times the
-surprise. An as-of day D knows only the outcomes of forecasts made 10 or more sessions earlier.
+Gibbs & Candès (2021), kept per interval as a log factor on the distance from the median: the more horizons
+missed the interval, the more it widens; the more hit it, the more it narrows. One factor serves all horizons,
+whose overlapping outcomes carry nearly the same news. An as-of day D knows only the outcomes of forecasts made
+HORIZON or more sessions earlier.
 """
 
 from dataclasses import dataclass
@@ -18,28 +19,28 @@ _MISSES = np.array([2 * QUANTILES[low] for low, _ in _PAIRS])
 
 @dataclass(frozen=True)
 class Calibration:
-    """`log_factors` [HORIZON, intervals] from the widest interval to the narrowest, and the `step`."""
+    """`log_factors` [intervals] from the widest interval to the narrowest, and the `step`."""
 
     log_factors: Floats
     step: float
 
     @classmethod
     def start(cls, step: float) -> "Calibration":
-        return cls(np.zeros((HORIZON, len(_PAIRS))), step)
+        return cls(np.zeros(len(_PAIRS)), step)
 
     def apply(self, quantiles: Floats) -> Floats:
         """Widen or narrow `quantiles` [..., HORIZON, quantiles] around their median; the result is sorted."""
-        factors = np.ones((HORIZON, len(QUANTILES)))
-        for pair, (low, high) in enumerate(_PAIRS):
-            factors[:, low] = factors[:, high] = np.exp(self.log_factors[:, pair])
+        factors = np.ones(len(QUANTILES))
+        for (low, high), log_factor in zip(_PAIRS, self.log_factors, strict=True):
+            factors[low] = factors[high] = np.exp(log_factor)
         median = quantiles[..., MEDIAN, None]
         return np.sort(median + (quantiles - median) * factors, axis=-1)
 
     def learn(self, quantiles: Floats, outcome: Floats) -> "Calibration":
         """The calibration after a day whose raw `quantiles` [HORIZON, quantiles] met `outcome` [HORIZON]."""
         issued = self.apply(quantiles)
-        outside = np.column_stack([(outcome < issued[:, low]) | (outcome > issued[:, high]) for low, high in _PAIRS])
-        return Calibration(self.log_factors + self.step * (outside - _MISSES), self.step)
+        misses = [((outcome < issued[:, low]) | (outcome > issued[:, high])).mean() for low, high in _PAIRS]
+        return Calibration(self.log_factors + self.step * (np.array(misses) - _MISSES), self.step)
 
 
 def calibrate(quantiles: Floats, outcomes: Floats, start: Calibration) -> tuple[Floats, Calibration]:

@@ -37,7 +37,7 @@ class ModelConfig:
     validation_sessions: int = 252
     test_sessions: int = 756
     folds: int = 3
-    aci_step: float = 0.02
+    aci_step: float = 0.0025
     seed: int = 20130301
 
     def __post_init__(self) -> None:

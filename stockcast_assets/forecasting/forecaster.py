@@ -10,7 +10,7 @@ import pandas as pd
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Naive, Rows
 from stockcast_assets.forecasting.calibration import Calibration
-from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.network import Lstm
 from stockcast_assets.market.indicators import Floats
@@ -48,20 +48,23 @@ class Forecaster:
         Raises:
             StockcastError: if a row precedes the end of the training, or has too short a past.
         """
-        last_trained = int(history.dates.searchsorted(pd.Timestamp(self.trained_to), side="right")) - 1
-        if len(rows) and rows.min() < max(last_trained, history.first_row + self.lstm.window - 1):
+        if len(rows) == 0:
+            return np.empty((0, HORIZON, len(QUANTILES)))
+        earliest = history.dates[rows.min()].date()
+        if earliest < self.trained_to or rows.min() < history.first_row + self.lstm.window - 1:
             raise StockcastError(
-                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot "
-                f"forecast as of {history.dates[rows.min()].date()}: "
+                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot forecast "
+                f"as of {earliest} from bars that begin on {history.dates[0].date()}: "
                 "use the model of that month, with the full history."
             )
         if self.method != LSTM:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
-        hindcast = np.arange(last_trained - HORIZON + 1, rows.max() - HORIZON + 1) if len(rows) else rows
+        last_trained = int(history.dates.searchsorted(pd.Timestamp(self.trained_to), side="right")) - 1
+        hindcast = np.arange(last_trained - HORIZON + 1, rows.max() - HORIZON + 1)
         needed = np.union1d(hindcast, rows)
         raw = dict(zip(needed.tolist(), self.lstm.predict(history, needed).quantiles, strict=True))
-        states = {last_trained: self.calibration}
         state = self.calibration
+        states = {last_trained: state}
         for row in hindcast.tolist():
             state = state.learn(raw[row], history.targets[row])
             states[row + HORIZON] = state

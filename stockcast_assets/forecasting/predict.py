@@ -17,7 +17,7 @@ COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_
 
 
 def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
-    history = prepare(bars)
+    history = prepare(bars[bars["date"] <= days[-1]])
     rows = history.dates.get_indexer(days)
     if (rows < 0).any():
         raise StockcastError(

@@ -51,5 +51,5 @@ def test_intervals_half_as_wide_as_they_should_be_reach_their_coverage() -> None
 
 
 def test_quantiles_never_cross() -> None:
-    factors = np.tile([-3.0, 0.0, 3.0], (HORIZON, 1))
+    factors = np.array([-3.0, 0.0, 3.0])
     assert (np.diff(Calibration(factors, 0.02).apply(raw(3)), axis=-1) >= 0).all()

@@ -1,0 +1,60 @@
+"""The numpy forward pass is Keras' LSTM, and a row's bits are its own."""
+
+import numpy as np
+import pytest
+
+from stockcast_assets.forecasting.baselines import fit_naive
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN
+from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
+from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, log_scales, pooled_shape
+from stockcast_assets_tests.forecasting.conftest import made_up_bars
+
+UNITS, WINDOW, FEATURES = 64, 10, len(FEATURE_NAMES)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    rng = np.random.default_rng(0)
+    shapes = (FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (UNITS, HORIZON), (HORIZON,)
+    return Weights(*(rng.normal(size=shape).astype(np.float32).astype(np.float64) * 0.3 for shape in shapes))
+
+
+def test_it_equals_keras(weights: Weights) -> None:
+    import keras
+
+    lstm = keras.layers.LSTM(UNITS, dtype="float64")
+    head = keras.layers.Dense(HORIZON, dtype="float64")
+    network = keras.Sequential([keras.Input((WINDOW, FEATURES), dtype="float64"), lstm, head])
+    lstm.set_weights([weights.kernel, weights.recurrent, weights.bias])
+    head.set_weights([weights.head, weights.head_bias])
+    inputs = np.random.default_rng(1).normal(size=(50, WINDOW, FEATURES))
+    np.testing.assert_allclose(log_scales(weights, inputs), np.asarray(network(inputs)), atol=1e-9)
+
+
+def test_a_row_alone_has_the_bits_it_has_in_any_batch(weights: Weights) -> None:
+    inputs = np.random.default_rng(2).normal(size=(300, WINDOW, FEATURES))
+    together = log_scales(weights, inputs)
+    for start, stop in ((0, 1), (7, 8), (0, 13), (150, 300), (299, 300)):
+        assert log_scales(weights, inputs[start:stop]).tobytes() == together[start:stop].tobytes()
+
+
+def test_an_untrained_head_gives_the_har_interval(weights: Weights) -> None:
+    history = prepare(made_up_bars(700))
+    rows = np.arange(history.first_row + WINDOW, len(history) - HORIZON)
+    har = fit_naive(history, rows)["har"]
+    zeros = Weights(weights.kernel, weights.recurrent, weights.bias, 0 * weights.head, 0 * weights.head_bias)
+    lstm = Lstm(zeros, fit_scaler(history, rows), har.har, pooled_shape(har.shape), WINDOW, 1.0)
+    ours, theirs = lstm.predict(history, rows), har.predict(history, rows)
+    np.testing.assert_allclose(ours.point, theirs.point)
+    spread = ours.quantiles[:, :, -1] - ours.point
+    np.testing.assert_allclose(spread, har.har.sigma(history, rows) * (lstm.shape[:, -1] - lstm.shape[:, MEDIAN]))
+    assert (np.diff(ours.quantiles, axis=2) >= 0).all()
+
+
+def test_pooling_keeps_medians_and_averages_spreads() -> None:
+    shape = np.sort(np.random.default_rng(3).normal(size=(HORIZON, 7)), axis=1)
+    pooled = pooled_shape(shape)
+    np.testing.assert_allclose(pooled[:, MEDIAN], shape[:, MEDIAN])
+    spread = pooled - pooled[:, MEDIAN, None]
+    np.testing.assert_allclose(spread, np.broadcast_to(spread[0], spread.shape), atol=1e-12)
+    np.testing.assert_allclose(spread[0], (shape - shape[:, MEDIAN, None]).mean(axis=0))

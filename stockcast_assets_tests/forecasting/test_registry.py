@@ -1,0 +1,172 @@
+"""Publishing to real MLflow stores: a SQLite file and an HTTP server."""
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.gate import Decision
+from stockcast_assets.forecasting.registry import ARTIFACT, ModelRegistry, model_name
+
+JANUARY, FEBRUARY, MARCH = date(2013, 1, 1), date(2013, 2, 1), date(2013, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+def registry(store: Path) -> ModelRegistry:
+    return ModelRegistry(f"sqlite:///{store}/mlflow.db", store / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def server(store: Path, registry: ModelRegistry) -> Iterator[str]:
+    """A real tracking server with its own artifact proxy, on a free port; the database is migrated already."""
+    registry.champion("NONE")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+               "--backend-store-uri", f"sqlite:///{store}/server.db",
+               "--artifacts-destination", str(store / "served")]  # fmt: skip
+    log = (store / "server.log").open("wb")
+    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.3)
+        else:
+            raise RuntimeError((store / "server.log").read_text()[-2000:])
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def promoted(model: TrainedModel, value: bool) -> TrainedModel:
+    decision = Decision(value, "lstm" if value else "naive_har", "Because the test says so.")
+    forecaster = dataclasses.replace(model.forecaster, method=decision.method)
+    return dataclasses.replace(model, decision=decision, forecaster=forecaster)
+
+
+def test_publish_load_and_publish_again(registry: ModelRegistry, trained: dict[str, TrainedModel]) -> None:
+    model = promoted(trained["AAPL"], True)
+    version = registry.publish("AAPL", FEBRUARY, model, {"stockcast.data_sha256": "abc"})
+    assert version.model_name == "stockcast-AAPL"
+    assert version.sha256 == model.sha256
+    assert registry.publish("AAPL", FEBRUARY, model) == version
+    for reference in (version.run_id, version.model_version):
+        loaded = registry.load_model(version.model_name, reference, version.sha256)
+        assert loaded.to_bytes() == model.to_bytes()
+    assert registry.load(version.model_name, version.run_id, version.sha256).ticker == "AAPL"
+    assert registry.champion("AAPL") == version
+
+
+def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, TrainedModel]) -> None:
+    from mlflow import MlflowClient
+
+    model = promoted(trained["AAPL"], True)
+    version = registry.publish("AAPL", FEBRUARY, model)
+    client = MlflowClient(registry.tracking_uri)
+    run = client.get_run(version.run_id)
+    assert run.info.run_name == "AAPL 2013-02"
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["stockcast.reason"] == "Because the test says so."
+    assert run.data.tags["stockcast.promoted"] == "true"
+    assert run.data.tags["stockcast.data_sha256"] == "abc"
+    assert run.data.params["units"] == "8"
+    for name, value in model.summary().items():
+        assert run.data.metrics[name] == pytest.approx(value), name
+    curve = client.get_metric_history(version.run_id, "validation_loss")
+    assert [(m.step, m.value) for m in curve] == [(row["epoch"], row["validation"]) for row in model.history]
+    files = {file.path for file in client.list_artifacts(version.run_id)}
+    assert files == {"evaluation.csv", "proof.png", "model"}
+    everything = client.search_runs([run.info.experiment_id], "tags.`stockcast.ticker` = 'AAPL'")
+    assert len(everything) == 1
+
+
+def test_champion_is_the_promoted_version_of_the_latest_month(
+    registry: ModelRegistry, trained: dict[str, TrainedModel]
+) -> None:
+    base = trained["MSFT"]
+    february = registry.publish("MSFT", FEBRUARY, promoted(base, True))
+    assert registry.champion("MSFT") == february
+    registry.publish("MSFT", MARCH, promoted(base, False))
+    assert registry.champion("MSFT") == february
+    registry.publish("MSFT", JANUARY, promoted(base, True))
+    assert registry.champion("MSFT") == february
+    march = registry.publish("MSFT", MARCH, promoted(base, True))
+    assert registry.champion("MSFT") == march
+    assert registry.champion("NEVER") is None
+
+
+def test_a_death_before_registration_is_resumed(
+    registry: ModelRegistry, trained: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dead(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Dead
+
+    model = promoted(trained["MSFT"], False)
+    with monkeypatch.context() as patched:
+        patched.setattr(ModelRegistry, "_register", die)
+        with pytest.raises(Dead):
+            registry.publish("^GSPC", FEBRUARY, model)
+    version = registry.publish("^GSPC", FEBRUARY, model)
+    found = registry._client.search_runs([registry._experiment_id], "tags.`stockcast.ticker` = '^GSPC'")
+    assert [run.info.run_id for run in found] == [version.run_id]
+
+
+def test_a_tampered_file_is_refused(registry: ModelRegistry, trained: dict[str, TrainedModel], store: Path) -> None:
+    version = registry.publish("AAPL", MARCH, promoted(trained["AAPL"], False))
+    (file,) = (store / "artifacts").rglob(f"{version.run_id}/artifacts/{ARTIFACT}")
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(StockcastError, match="damaged or swapped"):
+        registry.load(version.model_name, version.run_id, version.sha256)
+    file.unlink()
+    with pytest.raises(StockcastError, match="could not load stockcast-AAPL"):
+        registry.load(version.model_name, version.run_id, version.sha256)
+
+
+def test_a_tracking_server_over_http(server: str, trained: dict[str, TrainedModel]) -> None:
+    registry = ModelRegistry(server)
+    model = promoted(trained["AAPL"], True)
+    version = registry.publish("ES=F", FEBRUARY, model)
+    assert registry.publish("ES=F", FEBRUARY, model) == version
+    assert registry.load_model(version.model_name, version.model_version, version.sha256).to_bytes() == model.to_bytes()
+    assert registry.champion("ES=F") == version
+
+
+def test_an_unreachable_server_is_one_sentence(
+    trained: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StockcastError, match=r"MLflow at http://127\.0\.0\.1:9 could not publish"):
+        ModelRegistry("http://127.0.0.1:9").publish("AAPL", FEBRUARY, trained["AAPL"])
+
+
+def test_names_are_distinct_and_plain() -> None:
+    tickers = ["MSFT", "^GSPC", "ES=F", "BRK-B", "VOD.L", "GSPC"]
+    names = [model_name(ticker) for ticker in tickers]
+    assert len(set(names)) == len(names)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") for name in names)

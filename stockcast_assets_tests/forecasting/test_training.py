@@ -1,0 +1,159 @@
+"""Training: what it returns, that it is the same bytes every time, and that a fold knows only its past."""
+
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.evaluation import plan
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.network import Weights
+from stockcast_assets.forecasting.training import fit_folds, train_many
+from stockcast_assets_tests.forecasting.conftest import SMALL, TRAINED_TO, made_up_bars
+
+PRICES = ["open", "high", "low", "close", "adj_close"]
+
+
+def test_a_model_comes_with_its_proof(
+    trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]]
+) -> None:
+    for ticker, model in trained.items():
+        summary = model.summary()
+        assert model.forecaster.ticker == ticker
+        assert model.trained_to == TRAINED_TO
+        assert model.trained_from == jobs[ticker]["date"][prepare(jobs[ticker]).first_row + SMALL.window - 1].date()
+        assert model.decision.method == ("lstm" if model.decision.promoted else model.decision.method)
+        assert model.forecaster.method == model.decision.method
+        assert summary["n_cases"] == SMALL.test_sessions
+        assert 0.6 < summary["coverage_80"] < 0.95
+        assert 0.8 < summary["pinball_ratio_har"] < 1.2
+        assert [row["epoch"] for row in model.history] == list(range(len(model.history)))
+        assert 2 <= len(model.history) <= SMALL.epochs + 1
+    assert [done for _, done, _ in progress] == list(range(1, 7))
+    assert {total for *_, total in progress} == {6}
+
+
+def test_fits_actually_learn(trained: dict[str, TrainedModel]) -> None:
+    """Training loss falls from the HAR interval's."""
+    for model in trained.values():
+        assert model.history[-1]["train"] < model.history[0]["train"]
+
+
+def test_the_same_bars_give_the_same_bytes_and_a_fold_knows_only_its_past(
+    trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame]
+) -> None:
+    """Another process, another number of workers, other jobs beside it: the same bytes.
+
+    In the same pool: folds of bars whose future is absurd have the weights of the real folds.
+    """
+    tests, final = plan(prepare(jobs["MSFT"]), SMALL)
+    origin = int(tests[0].test[0])
+    absurd = jobs["MSFT"].copy()
+    absurd.loc[origin:, PRICES] = absurd.loc[origin:, PRICES].to_numpy()[::-1] * 1e4
+    bars = {"real": jobs["MSFT"], "absurd": absurd}
+    fits = fit_folds({"real": [tests[0], final], "absurd": tests[:1]}, bars, SMALL, workers=1)
+    real, spoiled = fits["real"][0], fits["absurd"][0]
+    for name in Weights.__dataclass_fields__:
+        assert getattr(real.lstm.weights, name).tobytes() == getattr(spoiled.lstm.weights, name).tobytes(), name
+        again = getattr(fits["real"][1].lstm.weights, name)
+        assert again.tobytes() == getattr(trained["MSFT"].forecaster.lstm.weights, name).tobytes(), name
+    assert real.lstm.scaler.mean.tobytes() == spoiled.lstm.scaler.mean.tobytes()
+    assert real.lstm.har.coefficients.tobytes() == spoiled.lstm.har.coefficients.tobytes()
+    assert real.lstm.shape.tobytes() == spoiled.lstm.shape.tobytes()
+    assert real.curve == spoiled.curve
+
+
+def test_every_training_outcome_lies_before_what_is_judged(jobs: dict[str, pd.DataFrame]) -> None:
+    history = prepare(jobs["AAPL"])
+    tests, final = plan(history, SMALL)
+    for fold in tests:
+        assert history.dates[fold.known[-1] + HORIZON] < history.dates[fold.test[0]]
+    assert history.dates[final.known[-1] + HORIZON] <= pd.Timestamp(TRAINED_TO)
+
+
+def test_a_short_history_fails_before_any_training() -> None:
+    with pytest.raises(StockcastError, match="Training NEW needs at least"):
+        train_many({"NEW": made_up_bars(120, ticker="NEW")}, ModelConfig())
+    assert train_many({}, ModelConfig()) == {}
+
+
+def test_bytes_round_trip(trained: dict[str, TrainedModel]) -> None:
+    model = trained["AAPL"]
+    again = TrainedModel.from_bytes(model.to_bytes(), model.sha256)
+    assert again.to_bytes() == model.to_bytes()
+    assert again.summary() == model.summary()
+    assert again.decision == model.decision
+    assert again.config == SMALL
+    pd.testing.assert_frame_equal(again.evaluation.table(), model.evaluation.table())
+    assert len(model.to_bytes()) < 200_000
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "swapped"])
+def test_a_damaged_or_swapped_file_is_refused(trained: dict[str, TrainedModel], damage: str) -> None:
+    data = trained["AAPL"].to_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    damaged = {
+        "flipped": bytes(flipped),
+        "truncated": data[:-100],
+        "empty": b"",
+        "swapped": trained["MSFT"].to_bytes(),
+    }[damage]
+    with pytest.raises(StockcastError, match="damaged or swapped"):
+        TrainedModel.from_bytes(damaged, trained["AAPL"].sha256)
+
+
+class _Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.marker,)
+
+
+def test_a_pickle_never_runs_even_under_its_right_digest(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+    evil = pickle.dumps(_Malicious(marker))
+    in_npz = io.BytesIO()
+    np.savez(in_npz, meta=np.array([_Malicious(marker)], dtype=object))
+    for data in (evil, in_npz.getvalue(), b"not a model"):
+        with pytest.raises(StockcastError, match="not one of stockcast's"):
+            TrainedModel.from_bytes(data, hashlib.sha256(data).hexdigest())
+    assert not marker.exists()
+
+
+def test_importing_the_package_loads_no_tensorflow_and_no_mlflow() -> None:
+    modules = [
+        "artifact",
+        "baselines",
+        "calibration",
+        "evaluation",
+        "features",
+        "fitting",
+        "gate",
+        "predict",
+        "registry",
+        "training",
+    ]
+    imports = "; ".join(f"import stockcast_assets.forecasting.{module}" for module in modules)
+    heavy = "('tensorflow', 'keras', 'mlflow', 'matplotlib')"
+    code = f"{imports}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("name", "value"), [("units", 0), ("dropout", 1.0), ("learning_rate", 0.0), ("folds", 0)])
+def test_a_wrong_hyperparameter_is_named(name: str, value: float) -> None:
+    with pytest.raises(StockcastError, match=f"model setting {name}="):
+        ModelConfig.from_dict({name: value})
+    with pytest.raises(StockcastError, match="layers, which stockcast does not know"):
+        ModelConfig.from_dict({"layers": 2})
