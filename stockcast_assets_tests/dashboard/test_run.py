@@ -62,39 +62,41 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def visit(browser: Browser, address: str, width: int, scheme: str) -> Page:
-    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+def visit(page: Page, address: str) -> None:
     page.goto(address)
     page.wait_for_selector(".js-plotly-plot .main-svg, [data-testid=stDataFrame], .state", timeout=60_000)
-    return page
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-@pytest.mark.parametrize("name", PAGES)
-def test_every_page_fits_the_screen_and_asks_nobody_else(address, browser, name, width, scheme):
-    page = visit(browser, f"{address}/{name}?ticker=MSFT", width, scheme)
-    outside = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
-    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
-    wide = page.evaluate(
-        "(() => { const main = document.querySelector('[data-testid=stMain]');"
-        " return main.scrollWidth - main.clientWidth })()"
-    )
-    assert wide <= 0
-    background = page.evaluate(
-        "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-    )
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 23, 32)"}[scheme]
-    assert page.locator("[data-testid=stException]").count() == 0
-    page.context.close()
+@pytest.mark.parametrize(
+    ("width", "scheme", "color"), [(1440, "light", "rgb(255, 255, 255)"), (390, "dark", "rgb(15, 23, 32)")]
+)
+def test_every_page_fits_the_screen_and_asks_nobody_else(address, browser, width, scheme, color):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for name in PAGES:
+        visit(page, f"{address}/{name}?ticker=MSFT")
+        excess = page.evaluate(
+            "(() => { const main = document.querySelector('[data-testid=stMain]');"
+            " return main.scrollWidth - main.clientWidth })()"
+        )
+        assert excess <= 0, name
+        background = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        assert page.evaluate(background) == color
+        assert page.locator("[data-testid=stException]").count() == 0
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    context.close()
 
 
 def test_choosing_a_ticker_changes_the_address_and_goes_along_to_other_pages(address, browser):
-    page = visit(browser, f"{address}/?ticker=MSFT", 1440, "light")
+    page = browser.new_page()
+    visit(page, f"{address}/?ticker=MSFT")
     page.wait_for_url("**/forecasts?ticker=MSFT*")
     page.get_by_role("link", name="Trust").click()
     page.wait_for_url("**/trust?*ticker=MSFT*")
     page.get_by_text("After publication").wait_for()
-    page.context.close()
+    page.close()
 
 
 def test_a_taken_port_is_one_sentence():
