@@ -97,8 +97,9 @@ class DuckDBWarehouse(Warehouse):
             _ensure_table(connection, ref, contract)
             connection.register("incoming", data)
             _check_inside(connection, part, contract, condition, dialect.parameters)
-            connection.execute(f"DELETE FROM {_name(ref)} WHERE {condition}", dialect.parameters)  # noqa: S608
-            connection.execute(f"INSERT INTO {_name(ref)} BY NAME SELECT * FROM incoming")  # noqa: S608
+            name = _name(connection, ref)
+            connection.execute(f"DELETE FROM {name} WHERE {condition}", dialect.parameters)  # noqa: S608
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")  # noqa: S608
             connection.execute("COMMIT")
 
     def select(
@@ -106,12 +107,13 @@ class DuckDBWarehouse(Warehouse):
     ) -> pa.Table | None:
         dialect = _DuckDBDialect()
         condition = slices.where(part, contract, dialect)
-        query = f"SELECT {', '.join(map(_quote, columns))} FROM {_name(ref)} WHERE {condition}"  # noqa: S608
-        if order_by:
-            query += f" ORDER BY {', '.join(map(_quote, order_by))}"
         with self._reader() as connection:
             if connection is None:
                 return None
+            name = _name(connection, ref)
+            query = f"SELECT {', '.join(map(_quote, columns))} FROM {name} WHERE {condition}"  # noqa: S608
+            if order_by:
+                query += f" ORDER BY {', '.join(map(_quote, order_by))}"
             try:
                 return connection.execute(query, dialect.parameters).to_arrow_table()
             except duckdb.CatalogException:
@@ -205,8 +207,10 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _name(ref: TableRef) -> str:
-    return f"{_quote(ref.schema)}.{_quote(ref.name)}"
+def _name(connection: duckdb.DuckDBPyConnection, ref: TableRef) -> str:
+    """The table with its catalog: a file named like the schema would make a shorter name ambiguous."""
+    (catalog,) = connection.execute("SELECT current_database()").fetchone()  # type: ignore[misc]
+    return ".".join(map(_quote, (catalog, *ref)))
 
 
 def _stored_table(connection: duckdb.DuckDBPyConnection, ref: TableRef) -> Table | None:
@@ -230,24 +234,24 @@ def _stored_table(connection: duckdb.DuckDBPyConnection, ref: TableRef) -> Table
 
 
 def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract: Table) -> None:
-    stored = _stored_table(connection, ref)
+    stored, name = _stored_table(connection, ref), _name(connection, ref)
     if stored is None:
         definitions = ", ".join(
             f"{_quote(column.name)} {_TYPES[column.type]}{' NOT NULL' if column.required else ''}"
             for column in contract.columns
         )
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quote(ref.schema)}")
-        connection.execute(f"CREATE TABLE {_name(ref)} ({definitions})")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name.removesuffix('.' + _quote(ref.name))}")
+        connection.execute(f"CREATE TABLE {name} ({definitions})")
         for target, text in [
-            (f"TABLE {_name(ref)}", contract.description),
-            *((f"COLUMN {_name(ref)}.{_quote(c.name)}", c.description) for c in contract.columns),
+            (f"TABLE {name}", contract.description),
+            *((f"COLUMN {name}.{_quote(c.name)}", c.description) for c in contract.columns),
         ]:
             if text:
                 escaped = text.replace("'", "''")
                 connection.execute(f"COMMENT ON {target} IS '{escaped}'")
         return
     for column in frames.new_columns(stored, contract, str(ref), _TYPES):
-        connection.execute(f"ALTER TABLE {_name(ref)} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
+        connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
 
 
 def _check_inside(

@@ -160,6 +160,14 @@ def test_a_folder_in_the_way_is_one_sentence(tmp_path: Path) -> None:
         write(DuckDBWarehouse(str(tmp_path / "file" / "warehouse.duckdb")), prices([]))
 
 
+@pytest.mark.parametrize("name", ["stockcast.duckdb", "a b's.v2.db", "main.duckdb", "temp.duckdb"])
+def test_the_file_may_have_any_name_even_the_schemas(tmp_path: Path, name: str) -> None:
+    warehouse = DuckDBWarehouse(str(tmp_path / name))
+    for _ in range(2):
+        write(warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
+        assert closes(warehouse) == {("AAPL", "2024-01-02"): 1.0}
+
+
 def test_a_database_in_memory_is_refused() -> None:
     with pytest.raises(StockcastError, match="give the path of a file"):
         DuckDBWarehouse(":memory:")

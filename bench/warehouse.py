@@ -1,0 +1,184 @@
+"""The IO managers beside Dagster's own, on this machine, in this run: `python bench/warehouse.py`.
+
+Each case runs in a process of its own: it fills a table, replaces one slice (the time that is shown, the best
+of three) and reports how far that raised its memory. The last case reads one day of one ticker out of 1.25
+million rows. The BigQuery cases run on the emulator, so their seconds say something about our side only.
+"""
+
+import argparse
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+DAY = "2024-01-02"
+
+
+def frame_of(rows: int) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    numbers = np.random.default_rng(1).random((rows, 5))
+    frame = pd.DataFrame(numbers, columns=["open", "high", "low", "close", "adj_close"])
+    frame.insert(0, "ticker", np.array([f"T{number:07}" for number in range(rows)], dtype=object))
+    frame.insert(1, "date", pd.Timestamp(DAY).date())
+    return frame.assign(volume=np.arange(rows), source="sample")
+
+
+def io_manager(kind: str, folder: str) -> Any:
+    from stockcast_assets.warehouse import BigQueryWarehouseIOManager, DuckDBWarehouseIOManager
+
+    if kind == "ours-duckdb":
+        return DuckDBWarehouseIOManager(database=f"{folder}/warehouse.duckdb", schema="bench")
+    if kind == "ours-bigquery":
+        return BigQueryWarehouseIOManager(project="test-project", dataset="bench_ours")
+    if kind == "stock-duckdb":
+        from dagster_duckdb_pandas import DuckDBPandasIOManager
+
+        return DuckDBPandasIOManager(database=f"{folder}/warehouse.duckdb", schema="bench")
+    from dagster_gcp_pandas import BigQueryPandasIOManager
+    from google.auth import credentials
+    from google.cloud import bigquery
+
+    # The stock manager knows no emulator: give it anonymous credentials the way the client takes them.
+    original = bigquery.Client.__init__
+
+    def anonymous(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "credentials": credentials.AnonymousCredentials()})
+
+    bigquery.Client.__init__ = anonymous  # type: ignore[method-assign]
+    manager = BigQueryPandasIOManager(project="test-project", dataset="bench_stock")
+    client = bigquery.Client("test-project")
+    client.create_dataset("bench_stock", exists_ok=True)
+    return manager
+
+
+def replace_slice(kind: str, rows: int) -> dict[str, float]:
+    import dagster as dg
+
+    frame = frame_of(rows)
+    days = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-02-01")
+
+    @dg.asset(partitions_def=days, metadata={"partition_expr": "date"})
+    def bars() -> Any:
+        return frame
+
+    with tempfile.TemporaryDirectory() as folder:
+        resources = {"io_manager": io_manager(kind, folder)}
+        instance = dg.DagsterInstance.ephemeral()
+        run = lambda: dg.materialize([bars], partition_key=DAY, resources=resources, instance=instance)  # noqa: E731
+        assert run().success
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            assert run().success
+            seconds.append(time.perf_counter() - started)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": min(seconds), "peak_mb": peak / 1024, "after_first_mb": before / 1024}
+
+
+def read_one_day(rows: int) -> dict[str, float]:
+    import duckdb
+    import pandas as pd
+
+    from stockcast_assets.tables import Column, Table
+    from stockcast_assets.warehouse import DuckDBWarehouse, TableRef, frames
+    from stockcast_assets.warehouse.slices import Slice
+
+    table = Table(
+        "bars",
+        "",
+        (Column("ticker", "STRING", ""), Column("date", "DATE", ""), Column("close", "FLOAT64", "")),
+        ("ticker", "date"),
+    )
+    days = pd.bdate_range("2014-01-01", periods=rows // 500)
+    frame = pd.DataFrame(
+        {
+            "ticker": [f"T{number:03}" for number in range(500) for _ in days],
+            "date": list(days) * 500,
+            "close": 1.0,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = DuckDBWarehouse(f"{folder}/bench.duckdb")
+        data, _ = frames.to_arrow(frame, "bars", table)
+        warehouse.replace(TableRef("stockcast", "bars"), data, Slice.whole(), table)
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            assert len(warehouse.read(table, tickers=["T250"], start=days[100], end=days[100])) == 1
+            seconds.append(time.perf_counter() - started)
+        with duckdb.connect(warehouse.database, read_only=True) as connection:
+            connection.execute("PRAGMA enable_profiling = 'no_output'")
+            connection.execute("SET profiling_coverage = 'ALL'")
+            connection.execute(
+                "SELECT * FROM stockcast.bars WHERE ticker = ? AND date >= ? AND date < ?",
+                ["T250", days[100].date(), days[101].date()],
+            ).fetchall()
+            scanned = json.loads(connection.get_profiling_information(format="json"))["cumulative_rows_scanned"]
+    return {"seconds": min(seconds), "rows_scanned": scanned, "rows": len(frame)}
+
+
+def child(kind: str, rows: int, environment: dict[str, str]) -> dict[str, float]:
+    command = [sys.executable, __file__, "--case", kind, "--rows", str(rows)]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def emulator() -> tuple[subprocess.Popen, str]:
+    from duckdb_extensions import import_extension
+
+    from stockcast_assets_tests.servers import free_port, wait_for_http
+
+    import_extension("spatial")
+    port = free_port()
+    log = Path(tempfile.mkstemp()[1])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stockcast_assets_tests.bigquery_emulator", str(port)],
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        cwd=Path(__file__).parent.parent,
+    )
+    wait_for_http(f"http://127.0.0.1:{port}/", process, log)
+    return process, f"http://127.0.0.1:{port}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case")
+    parser.add_argument("--rows", type=int)
+    arguments = parser.parse_args()
+    if arguments.case:
+        logging.disable(logging.CRITICAL)
+        run = read_one_day if arguments.case == "read" else lambda rows: replace_slice(arguments.case, rows)
+        print(json.dumps(run(arguments.rows)))
+        return
+    server, address = emulator()
+    environment = {"BIGQUERY_EMULATOR_HOST": address, "DO_NOT_TRACK": "1"}
+    try:
+        for warehouse, rows in (("duckdb", 1_000_000), ("bigquery", 100_000)):
+            stock = child(f"stock-{warehouse}", rows, environment)
+            ours = child(f"ours-{warehouse}", rows, environment)
+            print(f"replace {rows:,} rows on {warehouse}")
+            for what, unit in (("seconds", "s"), ("peak_mb", "MB")):
+                ratio = ours[what] / stock[what]
+                print(f"  ours {ours[what]:.2f} {unit}, stock {stock[what]:.2f} {unit} ({ratio:.2f}x)")
+        one = child("read", 1_250_000, environment)
+        print(f"read one day of one ticker out of {one['rows']:,} rows on duckdb")
+        print(f"  {one['seconds'] * 1000:.0f} ms, {one['rows_scanned']:,} rows scanned")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
