@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stockcast_assets.errors import StockcastError
 
 PREFIX = "STOCKCAST_"
-_DEFAULT_START = {"yahoo": date(2025, 1, 1), "csv": date(2012, 1, 1), "sample": date(2012, 1, 1)}
+_DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
 _DEFAULT_END = {"sample": date(2013, 3, 1)}
 
 Names = Annotated[tuple[str, ...], NoDecode]

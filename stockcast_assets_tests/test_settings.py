@@ -14,7 +14,7 @@ def test_defaults_follow_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().end_date is None
     monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
     settings = load_settings()
-    assert (settings.start_date, settings.end_date) == (date(2012, 1, 1), date(2013, 3, 1))
+    assert (settings.start_date, settings.end_date) == (date(2013, 1, 1), date(2013, 3, 1))
 
 
 def test_everything_lives_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -74,6 +74,6 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
                 "reports": dg.MetadataValue.path(str(reports.root)),
             }
         )
-        return KeyedFrame(frame.sort_values(["ticker", "date"], ignore_index=True, kind="stable"), empty_keys(reasons))
+        return KeyedFrame(frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), empty_keys(reasons))
 
     return drift

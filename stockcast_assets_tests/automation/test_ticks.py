@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -108,7 +108,7 @@ def test_configured_tickers_become_partitions(
 def test_an_uploaded_file_becomes_exactly_its_sessions_once(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
-    settings = make_settings()
+    settings = make_settings(start_date=date(2012, 1, 1))
     defs = build_definitions(settings)
     past, january, february = ["2011-12-28", "2011-12-29"], ["2012-01-05", "2012-01-06", "2012-01-09"], ["2012-02-15"]
     upload(settings, "new.csv", HEADER + rows(past + january + february))
@@ -136,7 +136,7 @@ def test_an_uploaded_file_becomes_exactly_its_sessions_once(
 
 
 def test_a_file_still_being_written_waits(make_settings: Callable[..., Settings], instance: dg.DagsterInstance) -> None:
-    settings = make_settings()
+    settings = make_settings(start_date=date(2012, 1, 1))
     defs = build_definitions(settings)
     upload(settings, "NEW.csv", HEADER + rows(["2012-01-05"]), age=0)
     assert tick_sensor(defs, instance)[0] == []
@@ -159,7 +159,7 @@ BAD_FILES = {
 def test_bad_files_are_set_aside_with_one_sentence_and_the_sensor_lives_on(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
-    settings = make_settings()
+    settings = make_settings(start_date=date(2012, 1, 1))
     defs = build_definitions(settings)
     for name, content in BAD_FILES.items():
         upload(settings, name, content)

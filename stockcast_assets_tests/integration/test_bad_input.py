@@ -1,0 +1,128 @@
+"""Bad input on the command line: one sentence each, exit status 1, and nothing stored."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stockcast_assets.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`run("forecast", "MSFT")` is the command in this process: (exit status, stdout, stderr)."""
+    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        output = capfd.readouterr()
+        return int(stopped.value.code or 0), output.out, output.err
+
+    return command
+
+
+WRONG = {
+    "an unknown ticker": (("forecast", "NOPE", "2013-02-15"), ["NOPE", "AAPL, GOOG, IBM, MSFT"]),
+    "a malformed ticker": (("forecast", "../x", "2013-02-15"), ["'../x' is not a ticker"]),
+    "a ticker in lower case": (("tickers", "add", "msft"), ["'msft' is not a ticker"]),
+    "a malformed date": (("forecast", "MSFT", "2013-2-31"), ["'2013-2-31' is not a date", "YYYY-MM-DD"]),
+    "a compact date": (("forecast", "MSFT", "20130215"), ["'20130215' is not a date"]),
+    "a date in the future": (("forecast", "MSFT", "2099-01-02"), ["2099-01-02 is not over yet"]),
+    "a date after the sample": (("forecast", "MSFT", "2014-01-02"), ["STOCKCAST_END_DATE", "2013-03-01"]),
+    "a date before the daily keys": (("forecast", "MSFT", "2003-01-03"), ["STOCKCAST_START_DATE"]),
+    "a day the market was closed": (("forecast", "MSFT", "2013-02-18"), ["closed on 2013-02-18", "2013-02-15"]),
+    "a calendar that is not enabled": (("tickers", "add", "VOD.L"), ["STOCKCAST_CALENDARS=XNYS,24/7,XLON"]),
+    "an unknown asset": (
+        ("backfill", "--tickers", "MSFT", "--assets", "prices"),
+        ["'prices' is no asset", "raw_prices"],
+    ),
+    "a range the wrong way round": (
+        ("backfill", "--tickers", "MSFT", "--from", "2013-02-05", "--to", "2013-02-01"),
+        ["swap them"],
+    ),
+    "no ticker to backfill": (("backfill", "--tickers", " , "), ["--tickers AAPL,MSFT"]),
+    "removing what is not there": (("tickers", "remove", "MSFT"), ["MSFT is not among the tickers"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_it_is_one_sentence_and_nothing_is_stored(run: Run, tmp_path: Path, case: str) -> None:
+    arguments, words = WRONG[case]
+    status, out, err = run(*arguments)
+    assert status == 1, err
+    assert out == ""
+    sentence = err.strip()
+    assert sentence.startswith("error: ")
+    assert "\n" not in sentence
+    assert sentence.endswith((".", ")"))
+    for word in words:
+        assert word in sentence
+    assert not (tmp_path / "home" / "warehouse.duckdb").exists()
+    assert json.loads(run("tickers", "list", "--json")[1]) == []
+
+
+def test_a_wrong_setting_stops_before_anything(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STOCKCAST_START_DATE", "yesterday")
+    status, _, err = run("status")
+    assert status == 1
+    assert err.startswith("error: STOCKCAST_START_DATE='yesterday'")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_wrong_configured_ticker_or_calendar_stops_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_TICKERS", "MSFT,a b")
+    assert "'a b' is not a ticker" in run("status")[2]
+    monkeypatch.setenv("STOCKCAST_TICKERS", "MSFT")
+    monkeypatch.setenv("STOCKCAST_CALENDARS", "XMARS")
+    assert "'XMARS'" in run("status")[2]
+
+
+def test_the_demo_insists_on_the_sample(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_SOURCE", "yahoo")
+    status, _, err = run("demo")
+    assert status == 1
+    assert "STOCKCAST_SOURCE=yahoo" in err
+
+
+def test_tickers_come_and_go(run: Run) -> None:
+    assert run("tickers", "add", "MSFT", "AAPL", "MSFT")[0] == 0
+    assert json.loads(run("tickers", "list", "--json")[1]) == [
+        {"ticker": "MSFT", "calendar": "XNYS"},
+        {"ticker": "AAPL", "calendar": "XNYS"},
+    ]
+    assert json.loads(run("tickers", "remove", "MSFT", "--json")[1])["tickers"] == ["AAPL"]
+
+
+BAD_FILES = {
+    "empty": b"",
+    "not UTF-8": "Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,é,5\n".encode("latin-1"),
+    "negative price": b"Date,Open,High,Low,Close,Volume\n2012-01-05,-1,2,1,1,5\n",
+    "high below low": b"Date,Open,High,Low,Close,Volume\n2012-01-05,5,4,6,5,5\n",
+    "two tickers": b"Symbol,Date,Open,High,Low,Close,Volume\nNEW,2012-01-05,1,2,1,1,5\nB,2012-01-05,1,2,1,1,5\n",
+    "duplicate dates": b"Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,1,5\n2012-01-05,1,2,1,1,5\n",
+    "formula": b"Date,Open,High,Low,Close,Volume\n2012-01-05,=1+1,2,1,1,5\n",
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_one_sentence_and_set_aside_whole(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    monkeypatch.setenv("STOCKCAST_SOURCE", "csv")
+    inbox = tmp_path / "home" / "inbox"
+    inbox.mkdir(parents=True)
+    (inbox / "NEW.csv").write_bytes(BAD_FILES[case])
+    status, out, err = run("forecast", "NEW", "2012-01-05")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: NEW.csv")
+    assert err.count("\n") == 1
+    assert (inbox / "rejected" / "NEW.csv").read_bytes() == BAD_FILES[case]
+    assert (inbox / "rejected" / "NEW.csv.reason.txt").exists()
+    assert json.loads(run("tickers", "list", "--json")[1]) == []

@@ -1,0 +1,160 @@
+"""The main job, end to end: `stockcast demo` on the bundled history, then what a user does next."""
+
+import json
+import shutil
+from collections.abc import Callable
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from stockcast_assets.assets.checks import faults
+from stockcast_assets.market import calendars
+from stockcast_assets.tables import (
+    ALL_TABLES,
+    DRIFT_REPORT,
+    FORECAST_ACCURACY,
+    FORECASTS,
+    INDICATORS,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+)
+from stockcast_assets_tests.conftest import Cli
+
+TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
+DAYS = list(calendars.sessions("XNYS", "2013-01-01", "2013-03-01"))
+
+
+def keys(frame: pd.DataFrame) -> set[tuple[str, pd.Timestamp]]:
+    return set(zip(frame["ticker"], frame["date"], strict=True))
+
+
+def product(days: list[pd.Timestamp]) -> set[tuple[str, pd.Timestamp]]:
+    return {(ticker, day) for ticker in TICKERS for day in days}
+
+
+def hashes(cli: Cli) -> dict[str, tuple[int, str]]:
+    return {table.name: cli.warehouse.content_hash(table) for table in ALL_TABLES}
+
+
+@pytest.fixture
+def copied_demo(demo: Cli, make_cli: Callable[..., Cli]) -> Cli:
+    """The demo's home, copied, for tests that change it."""
+    cli = make_cli(STOCKCAST_SOURCE="sample")
+    shutil.copytree(demo.home, cli.home)
+    config = cli.home / "dagster" / "dagster.yaml"
+    assert config.exists()
+    return cli
+
+
+@pytest.mark.timeout(600)
+def test_every_asset_holds_exactly_its_keys_and_obeys_its_declaration(demo: Cli) -> None:
+    read = demo.warehouse.read
+    assert keys(read(RAW_PRICES)) == product(DAYS)
+    assert read(PRICE_HISTORY)["date"].max() < pd.Timestamp("2013-01-01")
+    assert keys(read(TRAINED_MODEL)) == product([pd.Timestamp("2013-02-01"), pd.Timestamp("2013-03-01")])
+    for table in (INDICATORS, FORECASTS, DRIFT_REPORT):
+        assert keys(read(table)) == product(DAYS[-3:]), table.name
+    # Forecasts of the first two days have met their first target sessions.
+    assert keys(read(FORECAST_ACCURACY)) == product(DAYS[-2:])
+    for table in ALL_TABLES:
+        assert faults(table, read(table)) == [], table.name
+
+
+def test_forecasts_are_for_the_next_ten_sessions_under_an_honest_name(demo: Cli) -> None:
+    forecasts, models = demo.warehouse.read(FORECASTS), demo.warehouse.read(TRAINED_MODEL)
+    for (_, day), rows in forecasts.groupby(["ticker", "date"]):
+        assert list(rows["horizon"]) == list(range(1, 11))
+        assert list(rows["target_date"]) == list(calendars.next_sessions("XNYS", day, 10))
+    published = dict(zip(models["promoted"], models["method"], strict=True))
+    assert all((method == "lstm") == promoted for promoted, method in published.items())
+    assert (models["trained_to"] < models["date"]).all()
+    for _, model in models.iterrows():
+        assert any(character.isdigit() for character in model["reason"])
+
+
+def test_doing_it_again_changes_nothing_and_is_faster(demo: Cli) -> None:
+    first = json.loads((demo.home / "demo.json").read_text())
+    again = demo("demo", "--sessions", "3", "--json")
+    assert again.returncode == 0, again.stderr
+    second = json.loads(again.stdout)
+    assert second["tables"] == first["tables"]
+    assert second["forecasts"] == first["forecasts"]
+    assert second["runs"] == 0
+    assert second["seconds"] < first["seconds"]
+
+
+@pytest.mark.timeout(600)
+def test_materialising_the_same_keys_again_changes_no_bit(copied_demo: Cli) -> None:
+    before = hashes(copied_demo)
+    result = copied_demo("backfill", "--tickers", "IBM", "--from", "2013-02-27", "--to", "2013-03-01")
+    assert result.returncode == 0, result.stderr
+    assert hashes(copied_demo) == before
+
+
+@pytest.mark.timeout(600)
+def test_truncating_the_future_changes_no_bit(demo: Cli, make_cli: Callable[..., Cli]) -> None:
+    day = pd.Timestamp("2013-02-27")
+    past = make_cli(STOCKCAST_SOURCE="csv", STOCKCAST_START_DATE="2013-01-01", STOCKCAST_END_DATE="2013-02-27")
+    inbox = past.home / "inbox"
+    inbox.mkdir(parents=True)
+    bars = pd.concat([demo.warehouse.read(table, tickers=["MSFT"]) for table in (PRICE_HISTORY, RAW_PRICES)])
+    bars = bars[bars["date"] <= day]
+    columns = {
+        "date": "Date",
+        "open": "Open",
+        "high": "High",
+        "low": "Low",
+        "close": "Close",
+        "adj_close": "Adj Close",
+        "volume": "Volume",
+        "dividend": "Dividends",
+        "split_ratio": "Stock Splits",
+    }
+    bars.rename(columns=columns)[list(columns.values())].to_csv(inbox / "MSFT.csv", index=False)
+    result = past("forecast", "MSFT", "2013-02-27")
+    assert result.returncode == 0, result.stderr
+
+    mlflow_ids = ["run_id", "model_version", "report_uri"]
+    for table in (INDICATORS, TRAINED_MODEL, FORECASTS, DRIFT_REPORT):
+        then = past.warehouse.read(table)
+        later = demo.warehouse.read(table, tickers=["MSFT"], end=day.date())
+        shared = [name for name in table.column_names if name not in mlflow_ids]
+        pd.testing.assert_frame_equal(
+            then[shared], later[later["date"].isin(then["date"])][shared].reset_index(drop=True), check_exact=True
+        )
+        assert len(then), table.name
+
+
+def test_one_command_forecasts_from_what_is_there(demo: Cli) -> None:
+    result = demo("forecast", "MSFT", "2013-03-01", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["ticker"], document["as_of"], len(document["forecasts"])) == ("MSFT", "2013-03-01", 10)
+    table = demo("forecast", "MSFT", "2013-03-01").stdout
+    assert "2013-03-15" in table
+    assert document["method"] in table
+
+
+def test_status_counts_what_is_stored(demo: Cli) -> None:
+    document = json.loads(demo("status", "--json").stdout)
+    assert [ticker["ticker"] for ticker in document["tickers"]] == TICKERS
+    assert {row["table"]: row["rows"] for row in document["tables"]} == {
+        name: count for name, (count, _) in hashes(demo).items()
+    }
+
+
+def test_the_instance_shows_runs_charts_and_passed_checks(demo: Cli) -> None:
+    with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
+        assert all(run.is_success for run in instance.get_runs())
+        event = instance.get_latest_materialization_event(dg.AssetKey(FORECASTS.name))
+        assert event is not None
+        assert event.asset_materialization is not None
+        metadata = event.asset_materialization.metadata
+        assert str(metadata["chart AAPL"].value).startswith("![AAPL](data:image/png;base64,")
+        assert metadata["dagster/row_count"].value
+        for table in ALL_TABLES:
+            check = dg.AssetCheckKey(dg.AssetKey(table.name), "obeys_its_declaration")
+            execution = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
+            assert execution.status.value == "SUCCEEDED", table.name
