@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui dashboard mlflow test lint format bench lock clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint format bench bench-forecast lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 setup: $(VENV)/.installed  ## Make .venv with everything, from the lock file
 
-demo ui dashboard mlflow: export STOCKCAST_SOURCE ?= sample
+demo ui dashboard screenshots: export STOCKCAST_SOURCE ?= sample
 
 demo: setup  ## Run the whole graph on the bundled history and print the forecasts
 	@$(BIN)/stockcast demo
@@ -32,6 +32,14 @@ ui: setup  ## The Dagster UI on the same data, http://127.0.0.1:3000
 
 dashboard: setup  ## The dashboard on the same data, http://127.0.0.1:8501
 	@$(BIN)/stockcast dashboard
+
+mlflow: setup  ## The MLflow UI on the same data, http://127.0.0.1:5000
+	@home=$${STOCKCAST_HOME:-.stockcast}; \
+		$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$$home/mlflow.db \
+		--default-artifact-root $$home/artifacts
+
+screenshots: demo  ## Take the pictures of README (needs Chromium)
+	$(BIN)/python docs/screenshots.py
 
 test: setup lint  ## Every test, after lint and type checks
 	$(BIN)/pytest
@@ -48,6 +56,9 @@ format: setup  ## Let ruff rewrite what it can
 
 bench: setup  ## Every benchmark
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
+	$(BIN)/python bench/forecast.py
 
 lock: setup  ## Resolve the dependencies again
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -54,7 +54,8 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
                 scored = score(own, bars[ticker], day.date())
                 if scored.empty:
                     reasons[ticker, day] = "no forecast was made for this session"
-                frames.append(scored)
+                else:
+                    frames.append(scored)
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
         return KeyedFrame(frame[FORECAST_ACCURACY.column_names], empty_keys(reasons))
 

@@ -60,6 +60,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
             "LSTM skill is 1 - RMSE / RMSE of the random walk on the walk-forward test of each model: about 0 means "
             "no better than the last close. A forecast is a range of what may happen, not advice.",
             style="dim",
+            soft_wrap=True,
         )
         err.print(
             f"{runs} runs in {seconds:.0f} s, nothing left to do."
