@@ -290,7 +290,8 @@ def _scores(
     points = np.concatenate([one.forecasts[name].point for one in cases])
     scale = np.concatenate([np.broadcast_to(one.naive_error, one.targets.shape) for one in cases])
     error, loss = errors[name], losses[name].mean(axis=2)
-    calls = np.where(points != 0, np.sign(points) == np.sign(targets), np.nan)
+    called = points != 0
+    right = called & (np.sign(points) == np.sign(targets))
     inside = {
         f"coverage_{share}": ((targets >= quantiles[:, :, low]) & (targets <= quantiles[:, :, high])).mean(axis=0)
         for share, low, high in _COVERAGES
@@ -306,12 +307,17 @@ def _scores(
         "pinball": loss.mean(axis=0),
         "crps": _crps(losses[name]).mean(axis=0),
         **inside,
-        "directional_accuracy": calls.mean(axis=0),
+        "directional_accuracy": _share(right.sum(axis=0), called.sum(axis=0)),
         "dm_squared_vs_random_walk": np.array([statistic for statistic, _ in squared_tests]),
         "dm_squared_p": np.array([p for _, p in squared_tests]),
         "dm_pinball_vs_har": np.array([statistic for statistic, _ in pinball_tests]),
         "dm_pinball_p": np.array([p for _, p in pinball_tests]),
     }
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> Floats:
+    """part / whole; NaN where a contender never called a direction."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
 def _test(days: np.ndarray, ours: Floats, theirs: Floats, horizon: int) -> tuple[float, float]:

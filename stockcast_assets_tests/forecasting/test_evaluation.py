@@ -94,6 +94,14 @@ def test_scores_by_hand() -> None:
     assert np.isnan(table.loc[("lstm", POOLED), "directional_accuracy"])
 
 
+def test_a_forecast_that_calls_no_direction_is_left_out_of_the_directional_accuracy() -> None:
+    cases = make_cases()
+    cases.forecasts["drift"].point[:100] = 0
+    score = evaluate([cases]).table().set_index(["contender", "horizon"]).loc[("drift", 3), "directional_accuracy"]
+    agree = np.sign(cases.forecasts["drift"].point[100:, 2]) == np.sign(cases.targets[100:, 2])
+    assert score == pytest.approx(agree.mean())
+
+
 def test_crps_of_a_normal_forecast_is_near_its_closed_form() -> None:
     """CRPS of N(0, 1) against draws of N(0, 1) is 1/sqrt(pi); seven levels with cut-off tails come close."""
     rng = np.random.default_rng(3)
