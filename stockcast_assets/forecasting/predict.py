@@ -11,31 +11,22 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.forecaster import Forecaster
+from stockcast_assets.market.indicators import Floats
 
 QUANTILE_COLUMNS = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 
 
-def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
-    history = prepare(bars[bars["date"] <= days[-1]])
+def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Floats, Floats]:
+    """Closes of the as-of `days` [n] and quantiles of the closes to come [n, HORIZON, quantiles]."""
+    history = prepare(bars.iloc[: bars["date"].searchsorted(days[-1], side="right")])
     rows = history.dates.get_indexer(days)
     if (rows < 0).any():
         raise StockcastError(
             f"{model.ticker} has no bar on {days[rows < 0][0].date()}: ingest that session before forecasting from it."
         )
-    returns = model.quantiles(history, rows)
     close = history.close[rows]
-    frame = pd.DataFrame(
-        {
-            "ticker": pd.Series(model.ticker, range(len(rows) * HORIZON), dtype=object),
-            "date": np.repeat(history.dates[rows], HORIZON),
-            "horizon": np.tile(np.arange(1, HORIZON + 1), len(rows)),
-            "last_close": np.repeat(close, HORIZON),
-        }
-    )
-    prices = close[:, None, None] * np.exp(returns)
-    frame[QUANTILE_COLUMNS] = prices.reshape(-1, len(QUANTILES))
-    return frame.assign(naive_close=frame["last_close"], method=model.method)
+    return close, close[:, None, None] * np.exp(model.quantiles(history, rows))
 
 
 def forecast(
@@ -59,17 +50,38 @@ def forecast(
     Raises:
         StockcastError: if a model, or the bar of a day, is missing, or a day precedes its model.
     """
-    parts = []
+    asked = {
+        ticker: pd.DatetimeIndex(sorted({pd.Timestamp(day) for day in of_ticker}))
+        for ticker, of_ticker in sorted(days.items())
+        if len(of_ticker)
+    }
+    if not asked:
+        return pd.DataFrame(columns=COLUMNS)
+    closes, prices = [], []
     with threadpool_limits(1, user_api="blas"):
-        for ticker, of_ticker in sorted(days.items()):
-            if ticker not in models or ticker not in bars:
-                missing = "model" if ticker not in models else "bars"
-                raise StockcastError(f"There is no {missing} of {ticker} to forecast with: materialise it first.")
-            if models[ticker].ticker != ticker:
-                raise StockcastError(
-                    f"The model given for {ticker} was trained on {models[ticker].ticker}: load the ticker's own model."
-                )
-            if len(of_ticker):
-                asked = pd.DatetimeIndex(sorted({pd.Timestamp(day) for day in of_ticker}))
-                parts.append(_forecast_ticker(models[ticker], bars[ticker], asked))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+        for ticker, of_ticker in asked.items():
+            _require_model(ticker, models, bars)
+            close, quantiles = _forecast_ticker(models[ticker], bars[ticker], of_ticker)
+            closes.append(close)
+            prices.append(quantiles)
+    counts = [len(of_ticker) for of_ticker in asked.values()]
+    last_close = np.repeat(np.concatenate(closes), HORIZON)
+    keys = {
+        "ticker": np.repeat(np.array(list(asked), dtype=object), counts).repeat(HORIZON),
+        "date": np.concatenate([of_ticker.to_numpy() for of_ticker in asked.values()]).repeat(HORIZON),
+        "horizon": np.tile(np.arange(1, HORIZON + 1), sum(counts)),
+        "last_close": last_close,
+    }
+    levels = dict(zip(QUANTILE_COLUMNS, np.concatenate(prices).reshape(-1, len(QUANTILES)).T, strict=True))
+    methods = np.repeat(np.array([models[ticker].method for ticker in asked], dtype=object), counts).repeat(HORIZON)
+    return pd.DataFrame({**keys, **levels, "naive_close": last_close, "method": methods})
+
+
+def _require_model(ticker: str, models: Mapping[str, Forecaster], bars: Mapping[str, pd.DataFrame]) -> None:
+    if ticker not in models or ticker not in bars:
+        missing = "model" if ticker not in models else "bars"
+        raise StockcastError(f"There is no {missing} of {ticker} to forecast with: materialise it first.")
+    if models[ticker].ticker != ticker:
+        raise StockcastError(
+            f"The model given for {ticker} was trained on {models[ticker].ticker}: load the ticker's own model."
+        )
