@@ -14,9 +14,7 @@ from stockcast_assets.warehouse import (
     Warehouse,
 )
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
-from stockcast_assets_tests import servers
 
-bigquery_emulator = servers.bigquery_emulator
 _DATASETS = itertools.count()
 
 

@@ -73,16 +73,24 @@ def stages(store: Store) -> list[str]:
         return [t.table_id for t in client.list_tables(store.warehouse.schema) if t.table_id != PRICES.name]
 
 
-def test_a_thousand_keys_cost_one_load_and_one_merge(proxy: FaultProxy) -> None:
+def writes(proxy: FaultProxy) -> tuple[int, int]:
+    """Load jobs and statements that change something, so far."""
+    loads = [request for request in proxy.requests if request.is_load]
+    return len(loads), len([sql for sql in proxy.statements() if not sql.startswith("SELECT")])
+
+
+def test_a_run_costs_one_load_and_one_merge_whatever_its_keys(proxy: FaultProxy) -> None:
     store = bigquery_store()
-    tickers = [f"T{number:03}" for number in range(100)]
-    between = (f"2024-01-01|{tickers[0]}", f"2024-01-10|{tickers[-1]}")
-    write(store.warehouse, prices([]))
+    tickers = [f"T{number:02}" for number in range(20)]
+    days = [f"2024-01-{day:02}" for day in range(1, 32)] + [f"2024-02-{day:02}" for day in range(1, 20)]
+    keys = [f"{day}|{ticker}" for day in days for ticker in tickers]
+    write(store.warehouse, of_keys(keys, 2.0), keys_slice(keys))
+    assert (len(keys), writes(proxy)) == (1000, (1, 1))
     proxy.requests.clear()
+    between = (f"2024-01-01|{tickers[0]}", f"2024-01-03|{tickers[-1]}")
     assert run(every_key(), store.io_manager, instance(tickers), between=between).success
-    assert len(closes(store.warehouse)) == 1000
-    assert len([request for request in proxy.requests if request.is_load]) == 1
-    assert len([sql for sql in proxy.statements() if not sql.startswith("SELECT")]) == 1
+    assert writes(proxy) == (1, 1)
+    assert list(closes(store.warehouse).values()).count(1.0) == 60
     assert stages(store) == []
 
 
