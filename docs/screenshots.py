@@ -65,12 +65,16 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with served("ui") as url:
             page = browser.new_page(viewport={"width": 1600, "height": 900})
-            shoot(page, f"{url}/asset-groups", "asset-graph", settle=15)
+            page.goto(f"{url}/asset-groups", wait_until="domcontentloaded")
+            for group in ("market", "forecasting", "monitoring"):
+                page.get_by_text(group, exact=True).last.click(timeout=60_000)
+                page.wait_for_timeout(4_000)
+            page.keyboard.press("Escape")
+            page.screenshot(path=str(PICTURES / "asset-graph.png"))
             shoot(page, f"{url}/assets/forecasts?view=partitions", "forecasts-partitions")
             shoot(page, f"{url}/assets/forecasts?view=events", "forecasts-events")
             shoot(page, f"{url}/assets/forecasts?view=checks", "forecasts-checks")
             shoot(page, f"{url}/runs", "runs")
-            page.get_by_role("link").filter(has_text="forecasts").first.wait_for(timeout=10_000)
         with served("dashboard") as url:
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
             shoot(page, f"{url}/?ticker=MSFT", "dashboard", settle=8)

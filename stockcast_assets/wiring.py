@@ -118,7 +118,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_drift_report(daily, start),
             build_forecast_accuracy(daily, start),
         ],
-        asset_checks=build_checks(daily, monthly),
+        asset_checks=build_checks(),
         # The steps of a run take seconds; a process for each would pay every import again.
         executor=dg.in_process_executor,
         jobs=jobs.all(),

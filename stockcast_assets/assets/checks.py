@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.assets.keys import days_by_ticker, rows_of_keys
-from stockcast_assets.partitions import ticker_partitions
 from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILES, TRAINED_MODEL, Table
 from stockcast_assets.warehouse import Warehouse
 
@@ -66,13 +65,13 @@ def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, t
     return rows_of_keys(warehouse.read(table, tickers=list(days), start=first.date(), end=last.date()), days)
 
 
-def _build(table: Table, partitions: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+def _build(table: Table) -> dg.AssetChecksDefinition:
+    # Without partitions of its own: it knows the run's keys anyway, and Dagster would plan it once per key.
     @dg.asset_check(
         asset=table.name,
         name="obeys_its_declaration",
         description="The rows just stored have no null where none may be, keep their bounds, and repeat no key.",
         blocking=True,
-        partitions_def=partitions,
     )
     def check(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         rows = _stored_rows(context, warehouse, table)
@@ -86,9 +85,6 @@ def _build(table: Table, partitions: dg.PartitionsDefinition) -> dg.AssetChecksD
     return check
 
 
-def build_checks(
-    daily: dg.MultiPartitionsDefinition, monthly: dg.MultiPartitionsDefinition
-) -> list[dg.AssetChecksDefinition]:
+def build_checks() -> list[dg.AssetChecksDefinition]:
     """One blocking check per asset, made from its table's declaration."""
-    partitions = {PRICE_HISTORY.name: ticker_partitions, TRAINED_MODEL.name: monthly}
-    return [_build(table, partitions.get(table.name, daily)) for table in ALL_TABLES]
+    return [_build(table) for table in ALL_TABLES]
