@@ -84,4 +84,4 @@ def _worse_than(evaluation: Evaluation, champion: Evaluation) -> str | None:
 
 
 def _figure(ratio: float, low: float, high: float) -> str:
-    return f"{ratio:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{ratio:.4f} [{low:.4f}, {high:.4f}]"
