@@ -163,8 +163,7 @@ class BigQueryWarehouse(Warehouse):
         except (RequestException, RetryError, ConnectionError, TimeoutError) as error:
             raise StockcastError(
                 f"BigQuery could not {doing} within {self.deadline:g} s ({_text(error)}): check the network "
-                "and "
-                "run again, which is safe."
+                "and run again, which is safe."
             ) from error
         except GoogleAPICallError as error:
             raise StockcastError(f"BigQuery could not {doing}: {_text(error)} {_advice(error)}") from error

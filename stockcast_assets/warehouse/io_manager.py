@@ -114,8 +114,7 @@ def _check_complete(
         if counts is None:
             raise StockcastError(
                 f"Table {ref} got a KeyedFrame, but its partition keys cannot be told from its rows: name "
-                "plain "
-                "columns in the asset's 'partition_expr', or return a DataFrame."
+                "plain columns in the asset's 'partition_expr', or return a DataFrame."
             )
         frames.check_keys(counts, obj.empty_keys, ref.name)
         return

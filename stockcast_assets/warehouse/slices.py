@@ -82,8 +82,7 @@ def slice_of(
     if not isinstance(partition_expr, str):
         raise StockcastError(
             f"Asset {asset} is partitioned but its metadata 'partition_expr' is {partition_expr!r}: set it "
-            "to "
-            'the column that holds the partition, e.g. metadata={"partition_expr": "date"}.'
+            'to the column that holds the partition, e.g. metadata={"partition_expr": "date"}.'
         )
     atom = _atoms_of(partitions_def)
     return _union((partition_expr,), {str(key): (atom(key),) for key in keys})
@@ -272,8 +271,7 @@ def time_bound(moment: datetime, type_: str | None, expr: str, table: str) -> da
     if type_ != "DATE":
         raise StockcastError(
             f"The 'partition_expr' of table {table} names column {expr!r} of type {type_}, but its "
-            "partitions "
-            f"are time windows: name a DATE or TIMESTAMP column, or an expression such as CAST({expr} AS "
+            f"partitions are time windows: name a DATE or TIMESTAMP column, or an expression such as CAST({expr} AS "
             "DATE)."
         )
     if wall_clock.time() != datetime.min.time():

@@ -82,7 +82,6 @@ def declared_table(name: str, metadata: Mapping[str, Any]) -> Table | None:
     if unknown:
         raise StockcastError(
             f"The primary key of table {name} names column {min(unknown)!r}, which is not declared: add the "
-            "column "
-            "or correct 'primary_key'."
+            "column or correct 'primary_key'."
         )
     return Table(name, "", columns, primary_key)
