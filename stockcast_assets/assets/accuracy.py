@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, empty_keys, kinds, same_ticker
+from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, same_ticker
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
@@ -31,6 +31,7 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
         backfill_policy=SINGLE_RUN,
         deps=[RAW_PRICES.name, dg.AssetDep(FORECASTS.name, partition_mapping=same_ticker(earlier))],
         metadata=asset_metadata(FORECAST_ACCURACY, partition_expr={"ticker": "ticker", "date": "date"}),
+        pool=FORECAST_ACCURACY.name,
         **kinds("pandas"),
     )
     def forecast_accuracy(
@@ -57,6 +58,6 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
                 else:
                     frames.append(scored)
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
-        return KeyedFrame(frame[FORECAST_ACCURACY.column_names], empty_keys(reasons))
+        return keyed(context, frame[FORECAST_ACCURACY.column_names], reasons)
 
     return forecast_accuracy

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
 from stockcast_assets.assets.forecasts import month_models
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, empty_keys, kinds, of_ticker, same_ticker
+from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, of_ticker, same_ticker
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, drift_features, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
@@ -31,6 +31,7 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
         },
         deps=[RAW_PRICES.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
         metadata=asset_metadata(DRIFT_REPORT, partition_expr={"ticker": "ticker", "date": "date"}),
+        pool=DRIFT_REPORT.name,
         **kinds("evidently"),
     )
     def drift(
@@ -62,7 +63,7 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
                         drift_report(ticker, day.date(), features[ticker], reference_from.date(), reference_to.date())
                     )
         if not results:
-            return KeyedFrame(pd.DataFrame(columns=DRIFT_REPORT.column_names), empty_keys(reasons))
+            return keyed(context, pd.DataFrame(columns=DRIFT_REPORT.column_names), reasons)
         uris = reports.save(results)
         frame = pd.concat(
             [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in results], ignore_index=True
@@ -74,6 +75,6 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
                 "reports": dg.MetadataValue.path(str(reports.root)),
             }
         )
-        return KeyedFrame(frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), empty_keys(reasons))
+        return keyed(context, frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), reasons)
 
     return drift

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, empty_keys, kinds, of_ticker, same_ticker
+from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, of_ticker, same_ticker
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.predict import forecast
@@ -16,12 +16,12 @@ from stockcast_assets.forecasting.registry import ModelRegistry
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.charts import forecast_png
-from stockcast_assets.partitions import month_of
+from stockcast_assets.partitions import month_of, partition_key
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
 
-# Dagster stores metadata in its event log, so a run over a long range shows the newest chart of a few tickers only.
-MOST_CHARTS = 4
+# A chart is 45 KB of the event log and 0.1 s of drawing; the dashboard has the others.
+MOST_CHARTS = 20
 CHART_SESSIONS = 60
 
 
@@ -57,14 +57,17 @@ def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
     return forecasts.assign(target_date=[targets[ticker, day][horizon - 1] for ticker, day, horizon in rows])
 
 
-def _charts(bars: dict[str, pd.DataFrame], forecasts: pd.DataFrame) -> dict[str, dg.MarkdownMetadataValue]:
-    charts = {}
+def _show_charts(context: dg.AssetExecutionContext, bars: dict[str, pd.DataFrame], forecasts: pd.DataFrame) -> None:
+    """Put the chart of each ticker's newest day on that key's materialisation."""
     for ticker, rows in list(forecasts.groupby("ticker"))[:MOST_CHARTS]:
-        latest = rows[rows["date"] == rows["date"].max()]
-        history = bars[ticker][bars[ticker]["date"] <= latest["date"].iloc[0]].tail(CHART_SESSIONS)
-        image = base64.b64encode(forecast_png(history, latest)).decode()
-        charts[f"chart {ticker}"] = dg.MetadataValue.md(f"![{ticker}](data:image/png;base64,{image})")
-    return charts
+        newest = rows[rows["date"] == rows["date"].max()]
+        day = newest["date"].iloc[0]
+        history = bars[ticker][bars[ticker]["date"] <= day].tail(CHART_SESSIONS)
+        image = base64.b64encode(forecast_png(history, newest)).decode()
+        context.add_asset_metadata(
+            {"chart": dg.MetadataValue.md(f"![{ticker}](data:image/png;base64,{image})")},
+            partition_key=partition_key(ticker, day),
+        )
 
 
 def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
@@ -83,6 +86,7 @@ def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) 
         },
         deps=[RAW_PRICES.name, INDICATORS.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
         metadata=asset_metadata(FORECASTS, partition_expr={"ticker": "ticker", "date": "date"}),
+        pool=FORECASTS.name,
         **kinds("numpy", "mlflow"),
     )
     def forecasts(
@@ -116,10 +120,10 @@ def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) 
             version_of = {ticker: row["model_version"] for ticker, row in versions.items()}
             made.append(part.assign(model_version=part["ticker"].map(version_of)))
         if not made:
-            return KeyedFrame(pd.DataFrame(columns=FORECASTS.column_names), empty_keys(reasons))
+            return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)
         frame = with_target_dates(pd.concat(made, ignore_index=True))
         frame = frame.sort_values(["ticker", "date", "horizon"], ignore_index=True)[FORECASTS.column_names]
-        context.add_output_metadata(_charts(bars, frame))
-        return KeyedFrame(frame, empty_keys(reasons))
+        _show_charts(context, bars, frame)
+        return keyed(context, frame, reasons)
 
     return forecasts

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, empty_keys, kinds, of_ticker, rows_of_keys
+from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, of_ticker, rows_of_keys
 from stockcast_assets.market import indicators as core
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES
@@ -29,6 +29,7 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         backfill_policy=SINGLE_RUN,
         deps=[RAW_PRICES.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
         metadata=asset_metadata(INDICATORS, partition_expr={"ticker": "ticker", "date": "date"}),
+        pool=INDICATORS.name,
         **kinds("pandas"),
     )
     def indicators(
@@ -38,10 +39,10 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         last = max(asked[-1] for asked in days.values())
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
         computed = core.compute(pd.concat(bars.values(), ignore_index=True))
-        empty = {}
+        reasons = {}
         for ticker, asked in days.items():
             first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else None
-            empty |= empty_keys(closed_or_unlisted(ticker, asked, first_bar))
-        return KeyedFrame(rows_of_keys(computed, days), empty)
+            reasons |= closed_or_unlisted(ticker, asked, first_bar)
+        return keyed(context, rows_of_keys(computed, days), reasons)
 
     return indicators

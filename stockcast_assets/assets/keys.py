@@ -9,6 +9,7 @@ import pandas as pd
 
 from stockcast_assets.market.tickers import validate_ticker
 from stockcast_assets.partitions import DATE_DIMENSION, TICKER_DIMENSION, partition_key
+from stockcast_assets.warehouse import KeyedFrame
 
 IDENTITY = dg.IdentityPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -41,9 +42,14 @@ def missing_days(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) ->
     return {ticker: gaps for ticker, gaps in missing.items() if gaps}
 
 
-def empty_keys(reasons: Mapping[tuple[str, pd.Timestamp], str]) -> dict[str, str]:
-    """{(ticker, day): reason} → {partition key: reason}, as `KeyedFrame` wants it."""
-    return {partition_key(ticker, day): reason for (ticker, day), reason in reasons.items()}
+def keyed(
+    context: dg.AssetExecutionContext, frame: pd.DataFrame, reasons: Mapping[tuple[str, pd.Timestamp], str]
+) -> KeyedFrame:
+    """The rows of a run with the reason of every key that rightfully has none, which the key's page shows too."""
+    empty = {partition_key(ticker, day): reason for (ticker, day), reason in reasons.items()}
+    for key, reason in empty.items():
+        context.add_asset_metadata({"no rows": reason}, partition_key=key)
+    return KeyedFrame(frame, empty)
 
 
 def shown_days(days: list[pd.Timestamp], most: int = 5) -> str:

@@ -7,9 +7,11 @@ import pandas as pd
 
 from stockcast_assets.assets.bars import complete_bars
 from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, kinds, of_ticker, same_ticker
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.registry import ModelRegistry
-from stockcast_assets.forecasting.training import TrainedModel, train_many
+from stockcast_assets.forecasting.training import train_many
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
@@ -47,7 +49,7 @@ def _row(ticker: str, month: pd.Timestamp, trained: TrainedModel, registry: Mode
         "trained_from": pd.Timestamp(trained.trained_from),
         "trained_to": pd.Timestamp(trained.trained_to),
         "n_samples": trained.n_samples,
-        **trained.evaluation.summary(),
+        **trained.summary(),
         "promoted": trained.decision.promoted,
         "method": trained.decision.method,
         "reason": trained.decision.reason,
@@ -73,7 +75,7 @@ def build_trained_model(
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
         ],
         metadata=asset_metadata(TRAINED_MODEL, partition_expr={"ticker": "ticker", "date": "date"}),
-        pool="training",
+        pool=TRAINED_MODEL.name,
         **kinds("tensorflow", "mlflow"),
     )
     def trained_model(
@@ -90,7 +92,13 @@ def build_trained_model(
             known = complete_bars(
                 warehouse, context.instance, tickers, month - pd.Timedelta(days=1), first_daily_key, sources
             )
-            jobs |= {(ticker, month): known[ticker] for ticker in tickers}
+            for ticker in tickers:
+                if known[ticker].empty:
+                    raise StockcastError(
+                        f"{ticker} has no bar before {month.date()}, so there is nothing to learn a model of "
+                        f"{month:%Y-%m} from: ask for a later month, or ingest a longer history."
+                    )
+                jobs[ticker, month] = known[ticker]
         trained = train_many(
             jobs,
             config.model_config_(),

@@ -9,7 +9,7 @@ from stockcast_assets.assets.bars import closed_or_unlisted
 from stockcast_assets.assets.keys import (
     SINGLE_RUN,
     days_by_ticker,
-    empty_keys,
+    keyed,
     kinds,
     missing_days,
     rows_of_keys,
@@ -54,7 +54,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
         partitions_def=ticker_partitions,
         backfill_policy=SINGLE_RUN,
         metadata=asset_metadata(PRICE_HISTORY, partition_expr="ticker"),
-        pool="source",
+        pool=PRICE_HISTORY.name,
         **kinds("pandas"),
     )
     def price_history(
@@ -89,7 +89,7 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
         partitions_def=daily,
         backfill_policy=SINGLE_RUN,
         metadata=asset_metadata(RAW_PRICES, partition_expr={"ticker": "ticker", "date": "date"}),
-        pool="source",
+        pool=RAW_PRICES.name,
         **kinds("pandas"),
     )
     def raw_prices(
@@ -100,7 +100,7 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
     ) -> KeyedFrame:
         source = sources.get(config.source)
         days = days_by_ticker(context.partition_keys)
-        frames, empty = [], {}
+        frames, closed = [], {}
         for ticker, asked in days.items():
             bars = source.bars(ticker, asked[0].date(), asked[-1].date())
             bars = rows_of_keys(bars, {ticker: asked})
@@ -112,11 +112,11 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
                     f"The source {source.name} has no bar of {ticker} for {shown_days(unexplained)}, although the "
                     "market was open: nothing was written; try again later or supply the bars as CSV."
                 )
-            empty |= empty_keys(reasons)
+            closed |= reasons
             frames.append(bars)
         fetched = pd.concat(frames, ignore_index=True)
         first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
         stored = _stored(warehouse, RAW_PRICES, list(days), first.date(), last.date())
-        return KeyedFrame(keep_first_seen(fetched, stored), empty)
+        return keyed(context, keep_first_seen(fetched, stored), closed)
 
     return raw_prices
