@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -65,12 +66,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with served("ui") as url:
             page = browser.new_page(viewport={"width": 1600, "height": 900})
-            page.goto(f"{url}/asset-groups", wait_until="domcontentloaded")
-            for group in ("market", "forecasting", "monitoring"):
-                page.get_by_text(group, exact=True).last.click(timeout=60_000)
-                page.wait_for_timeout(4_000)
-            page.keyboard.press("Escape")
-            page.screenshot(path=str(PICTURES / "asset-graph.png"))
+            groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
+            shoot(page, f"{url}/asset-groups?expanded={quote(groups)}", "asset-graph", settle=15)
             shoot(page, f"{url}/assets/forecasts?view=partitions", "forecasts-partitions")
             shoot(page, f"{url}/assets/forecasts?view=events", "forecasts-events")
             shoot(page, f"{url}/assets/forecasts?view=checks", "forecasts-checks")

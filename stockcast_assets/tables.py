@@ -79,8 +79,10 @@ RAW_PRICES = Table(
 )
 
 
-def _indicator(name: str, description: str, **bounds: float) -> Column:
-    return Column(name, "FLOAT64", f"{description}; null while warming up", **bounds)
+def _indicator(
+    name: str, description: str, ge: float | None = None, gt: float | None = None, le: float | None = None
+) -> Column:
+    return Column(name, "FLOAT64", f"{description}; null while warming up", ge=ge, gt=gt, le=le)
 
 
 INDICATORS = Table(
@@ -107,8 +109,8 @@ INDICATORS = Table(
 )
 
 
-def _metric(name: str, description: str, **bounds: float) -> Column:
-    return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, **bounds)
+def _metric(name: str, description: str, le: float | None = None) -> Column:
+    return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, le=le)
 
 
 TRAINED_MODEL = Table(

@@ -43,7 +43,8 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
         made = warehouse.read(
             FORECASTS, tickers=list(days), start=(first - pd.Timedelta(days=LONGEST_LOOK_BACK)).date(), end=last.date()
         )
-        frames, reasons = [], {}
+        frames: list[pd.DataFrame] = []
+        reasons: dict[tuple[str, pd.Timestamp], str] = {}
         for ticker, asked in days.items():
             first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else None
             closed = closed_or_unlisted(ticker, asked, first_bar)

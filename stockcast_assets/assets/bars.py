@@ -51,7 +51,7 @@ def complete_bars(
             key (or the day it was listed) and `until` is missing.
     """
     bars = read_bars(warehouse, tickers, until)
-    by_ticker = {ticker: part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
+    by_ticker = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
     with_past = instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
     for ticker in tickers:
         series = by_ticker.setdefault(ticker, bars.iloc[:0])

@@ -4,6 +4,7 @@ They read back what the run just wrote and block what is downstream.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -13,7 +14,7 @@ from stockcast_assets.assets.keys import days_by_ticker, rows_of_keys
 from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILES, TRAINED_MODEL, Table
 from stockcast_assets.warehouse import Warehouse
 
-Rule = tuple[str, Callable[[pd.DataFrame], pd.Series]]
+Rule = tuple[str, Callable[[pd.DataFrame], Any]]
 
 _QUANTILE_COLUMNS = [f"close_p{round(q * 100):02d}" for q in QUANTILES]
 

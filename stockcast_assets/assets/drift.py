@@ -44,7 +44,7 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
         days = days_by_ticker(context.partition_keys)
         last = max(asked[-1] for asked in days.values())
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
-        windows = trained_model.set_index(["ticker", "date"])[["trained_from", "trained_to"]]
+        row_of = {(row["ticker"], row["date"]): row for row in trained_model.to_dict("records")}
         reasons: dict[tuple[str, pd.Timestamp], str] = {}
         for ticker, asked in days.items():
             first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else None
@@ -54,7 +54,8 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
         results = []
         for month, month_days in month_models(trained_model, open_days).items():
             for ticker, asked in month_days.items():
-                reference_from, reference_to = windows.loc[(ticker, month)]
+                row = row_of[ticker, month]
+                reference_from, reference_to = row["trained_from"], row["trained_to"]
                 for day in asked:
                     if features[ticker]["date"].between(reference_from, reference_to).sum() < 2 * CURRENT_SESSIONS:
                         reasons[ticker, day] = "history too short to compare"

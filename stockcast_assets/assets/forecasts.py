@@ -59,7 +59,8 @@ def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 def _show_charts(context: dg.AssetExecutionContext, bars: dict[str, pd.DataFrame], forecasts: pd.DataFrame) -> None:
     """Put the chart of each ticker's newest day on that key's materialisation."""
-    for ticker, rows in list(forecasts.groupby("ticker"))[:MOST_CHARTS]:
+    for ticker in list(dict.fromkeys(forecasts["ticker"]))[:MOST_CHARTS]:
+        rows = forecasts[forecasts["ticker"] == ticker]
         newest = rows[rows["date"] == rows["date"].max()]
         day = newest["date"].iloc[0]
         history = bars[ticker][bars[ticker]["date"] <= day].tail(CHART_SESSIONS)
@@ -108,10 +109,10 @@ def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) 
             for ticker, asked in days.items()
             if (kept := [day for day in asked if (ticker, day) not in reasons])
         }
-        rows = trained_model.set_index(["ticker", "date"])
+        row_of = {(row["ticker"], row["date"]): row for row in trained_model.to_dict("records")}
         made = []
         for month, month_days in month_models(trained_model, open_days).items():
-            versions = {ticker: rows.loc[(ticker, month)] for ticker in month_days}
+            versions = {ticker: row_of[ticker, month] for ticker in month_days}
             models = {
                 ticker: registry.load(row["model_name"], row["run_id"], row["weights_sha256"])
                 for ticker, row in versions.items()

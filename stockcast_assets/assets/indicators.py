@@ -39,7 +39,7 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         last = max(asked[-1] for asked in days.values())
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
         computed = core.compute(pd.concat(bars.values(), ignore_index=True))
-        reasons = {}
+        reasons: dict[tuple[str, pd.Timestamp], str] = {}
         for ticker, asked in days.items():
             first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else None
             reasons |= closed_or_unlisted(ticker, asked, first_bar)

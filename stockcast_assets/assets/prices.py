@@ -100,7 +100,8 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
     ) -> KeyedFrame:
         source = sources.get(config.source)
         days = days_by_ticker(context.partition_keys)
-        frames, closed = [], {}
+        frames: list[pd.DataFrame] = []
+        closed: dict[tuple[str, pd.Timestamp], str] = {}
         for ticker, asked in days.items():
             bars = source.bars(ticker, asked[0].date(), asked[-1].date())
             bars = rows_of_keys(bars, {ticker: asked})

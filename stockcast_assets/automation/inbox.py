@@ -14,7 +14,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.base import utc_now
 from stockcast_assets.market.sources.csvfile import ParsedUpload, parse_bytes
-from stockcast_assets.market.sources.uploads import Upload, UploadUnavailable, Uploads
+from stockcast_assets.market.sources.uploads import Upload, Uploads, UploadUnavailable
 from stockcast_assets.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 

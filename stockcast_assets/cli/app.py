@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 tickers_app = typer.Typer(help="The tickers that are forecast.", no_args_is_help=True)
 app.add_typer(tickers_app, name="tickers")
+warehouse_app = typer.Typer(help="The tables, wherever they are stored.", no_args_is_help=True)
+app.add_typer(warehouse_app, name="warehouse")
 
 _options = {"debug": False}
 
@@ -108,6 +110,27 @@ def tickers_list(as_json: Json = False) -> None:
     from stockcast_assets.cli import tickers as command
 
     command.show(as_json, _options["debug"])
+
+
+@warehouse_app.command("check")
+def warehouse_check(as_json: Json = False) -> None:
+    """Compare the stored tables with their declarations; exit status 1 if one differs."""
+    from stockcast_assets.cli import warehouse as command
+
+    command.check(as_json, _options["debug"])
+
+
+@warehouse_app.command("copy")
+def warehouse_copy(
+    source: Annotated[str, typer.Option("--from", help="Warehouse to read: duckdb or bigquery.")],
+    target: Annotated[str, typer.Option("--to", help="Warehouse to write: bigquery or duckdb.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace other rows that the target holds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy every table from one warehouse to the other, rows counted and hashed."""
+    from stockcast_assets.cli import warehouse as command
+
+    command.copy_tables(source, target, overwrite, as_json, _options["debug"])
 
 
 @app.command()

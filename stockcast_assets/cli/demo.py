@@ -6,6 +6,7 @@ import time
 import pandas as pd
 
 from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.cli.days import latest_session
 from stockcast_assets.cli.forecast import describe
 from stockcast_assets.cli.session import Session, err, open_session, out
 from stockcast_assets.cli.tables import Row, print_json, print_table
@@ -74,7 +75,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
 
 def _last_sessions(session: Session, ticker: str, count: int) -> list[pd.Timestamp]:
     settings = session.settings
-    end = session.sources.get().bars(ticker, None, settings.end_date)["date"].iloc[-1]
+    end = latest_session(settings, session.sources.get(), ticker)
     return list(calendars.sessions(calendars.calendar_for(ticker), settings.start_date, end)[-count:])
 
 

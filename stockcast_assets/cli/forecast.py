@@ -1,5 +1,7 @@
 """`stockcast forecast`: one ticker, one as-of date."""
 
+from datetime import date
+
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.cli.days import check_ticker, session_of
 from stockcast_assets.cli.session import Session, open_session, out
@@ -36,7 +38,7 @@ def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
         out.print("A forecast is a range of what may happen, not advice.", style="dim")
 
 
-def describe(session: Session, ticker: str, day: object) -> Row:
+def describe(session: Session, ticker: str, day: date) -> Row:
     """The stored forecast of (ticker, day) and the model behind it, as one document."""
     rows = session.warehouse.read(FORECASTS, tickers=[ticker], start=day, end=day)
     month = month_of(day)

@@ -17,11 +17,7 @@ def run(as_json: bool, debug: bool) -> None:
             for table in ALL_TABLES
             for rows, digest in [session.warehouse.content_hash(table)]
         ]
-        place = (
-            str(settings.database)
-            if settings.warehouse == "duckdb"
-            else f"{settings.gcp_project}.{settings.bq_dataset}"
-        )
+        place = session.warehouse.place
         if as_json:
             print_json({"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables})
             return
