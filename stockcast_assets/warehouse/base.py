@@ -1,15 +1,14 @@
 """What a warehouse can do, whichever database it is: replace a slice, and read."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
-from stockcast_assets.tables import Table
+from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.slices import Box, Condition, Slice, Span, Values, Windows
 
@@ -33,10 +32,30 @@ class Warehouse(ABC):
 
     kind: str
     schema: str
+    sql_types: ClassVar[Mapping[str, str]]
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the tables are, as a person would say it: a file, or a project and dataset."""
 
     @abstractmethod
+    def stored(self, ref: TableRef) -> Table | None:
+        """The columns the table has now, of whatever type, or None if it does not exist."""
+
+    @abstractmethod
+    def migration(self, ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
+        """The SQL that gives a stored column its declared type and nullability; drops it if `declared` is None."""
+
     def contract(self, ref: TableRef) -> Table | None:
-        """The columns the table has now, or None if it does not exist."""
+        """The columns the table has now, or None if it does not exist.
+
+        Raises StockcastError for a column of a type that cannot be read or written.
+        """
+        stored = self.stored(ref)
+        if stored is not None:
+            frames.check_types(stored, str(ref), self.sql_types)
+        return stored
 
     @abstractmethod
     def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
@@ -92,14 +111,12 @@ class Warehouse(ABC):
 
         The same rows give the same digest in every warehouse, whatever the order they were written in.
         """
-        data = self.select(
-            TableRef(self.schema, table.name), Slice.whole(), table, table.column_names, table.primary_key
-        )
-        data = frames.conform(data, table)
-        digest = hashlib.sha256()
-        for column in table.columns:
-            frames.hash_column(digest, column, data[column.name])
-        return data.num_rows, digest.hexdigest()
+        return frames.digest(self.rows(table), table)
+
+    def rows(self, table: Table) -> pa.Table:
+        """Every row of a declared table in its declared columns and types, in primary key order."""
+        ref = TableRef(self.schema, table.name)
+        return frames.conform(self.select(ref, Slice.whole(), table, table.column_names, table.primary_key), table)
 
 
 def _midnight(day: date | str | None) -> datetime | None:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -80,6 +81,7 @@ class BigQueryWarehouse(Warehouse):
     """
 
     kind = "bigquery"
+    sql_types: ClassVar[Mapping[str, str]] = {type_: type_ for type_ in frames.ARROW}
 
     def __init__(
         self,
@@ -101,7 +103,14 @@ class BigQueryWarehouse(Warehouse):
     def full_name(self, ref: TableRef) -> str:
         return f"{self.project}.{ref}"
 
-    def contract(self, ref: TableRef) -> Table | None:
+    @property
+    def place(self) -> str:
+        return f"{self.project}.{self.schema}"
+
+    def migration(self, ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
+        return _migration(self.full_name(ref), column, stored, declared)
+
+    def stored(self, ref: TableRef) -> Table | None:
         with self._session(f"read table {self.full_name(ref)}") as session:
             table = session.get_table(self.full_name(ref))
             return None if table is None else _stored_table(table, ref)
@@ -224,8 +233,7 @@ class _Session:
             self._call(self._client.create_dataset, dataset, exists_ok=True)
             self._call(self._client.create_table, _new_table(name, contract), exists_ok=True)
             return
-        types = {type_: type_ for type_ in frames.ARROW}
-        added = frames.new_columns(_stored_table(stored, ref), contract, name, types)
+        added = frames.new_columns(_stored_table(stored, ref), contract, name, partial(_migration, name))
         for column in added:
             # Rows already stored have no value for it, so an added column is never REQUIRED.
             described = f" OPTIONS (description = {json.dumps(column.description)})" if column.description else ""
@@ -453,14 +461,29 @@ def _field(column: Column) -> "bigquery.SchemaField":
 def _stored_table(table: "bigquery.Table", ref: TableRef) -> Table:
     columns = []
     for field in table.schema:
-        if field.field_type not in _STORED or field.mode == "REPEATED":
-            raise StockcastError(
-                f"Column {field.name!r} of table {ref} is {field.mode} {field.field_type}, which stockcast "
-                "does not "
-                f"read or write: cast it to one of {', '.join(frames.ARROW)}."
-            )
-        columns.append(frames.stored_column(field.name, _STORED[field.field_type], required=field.mode == "REQUIRED"))
+        type_ = f"{field.mode} {field.field_type}" if field.mode == "REPEATED" else field.field_type
+        columns.append(frames.stored_column(field.name, _STORED.get(type_, type_), required=field.mode == "REQUIRED"))
     return Table(ref.name, "", tuple(columns), ())
+
+
+def _migration(name: str, column: str, stored: str, declared: Column | None) -> str:
+    table, quoted = _quote(name), _quote(column)
+    if declared is None:
+        return f"ALTER TABLE {table} DROP COLUMN {quoted}"
+    if declared.type == stored:
+        return f"ALTER TABLE {table} ALTER COLUMN {quoted} DROP NOT NULL"
+    if (stored, declared.type) == ("INT64", "FLOAT64"):
+        return f"ALTER TABLE {table} ALTER COLUMN {quoted} SET DATA TYPE FLOAT64"
+    # BigQuery changes the type of a column only where every value of the old type is one of the new.
+    cast = _quote(f"{column}_as_{declared.type.lower()}")
+    return "; ".join(
+        (
+            f"ALTER TABLE {table} ADD COLUMN {cast} {declared.type}",
+            f"UPDATE {table} SET {cast} = CAST({quoted} AS {declared.type}) WHERE TRUE",  # noqa: S608
+            f"ALTER TABLE {table} DROP COLUMN {quoted}",
+            f"ALTER TABLE {table} RENAME COLUMN {cast} TO {quoted}",
+        )
+    )
 
 
 def _labels(table: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Table
+from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
@@ -64,6 +65,7 @@ class DuckDBWarehouse(Warehouse):
     """
 
     kind = "duckdb"
+    sql_types = _TYPES
 
     def __init__(
         self,
@@ -85,7 +87,14 @@ class DuckDBWarehouse(Warehouse):
     def full_name(self, ref: TableRef) -> str:
         return str(ref)
 
-    def contract(self, ref: TableRef) -> Table | None:
+    @property
+    def place(self) -> str:
+        return self.database
+
+    def migration(self, ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
+        return _migration(ref, column, stored, declared)
+
+    def stored(self, ref: TableRef) -> Table | None:
         with self._reader() as connection:
             return None if connection is None else _stored_table(connection, ref)
 
@@ -222,15 +231,19 @@ def _stored_table(connection: duckdb.DuckDBPyConnection, ref: TableRef) -> Table
     ).fetchall()
     if not rows:
         return None
-    columns = []
-    for name, type_, nullable in rows:
-        if type_ not in _STORED:
-            raise StockcastError(
-                f"Column {name!r} of table {ref} is {type_}, which stockcast does not read or write: "
-                f"cast it to one of {', '.join(_TYPES.values())}."
-            )
-        columns.append(frames.stored_column(name, _STORED[type_], required=not nullable))
+    columns = [
+        frames.stored_column(name, _STORED.get(type_, type_), required=not nullable) for name, type_, nullable in rows
+    ]
     return Table(ref.name, "", tuple(columns), ())
+
+
+def _migration(ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
+    table, quoted = f"{_quote(ref.schema)}.{_quote(ref.name)}", _quote(column)
+    if declared is None:
+        return f"ALTER TABLE {table} DROP COLUMN {quoted}"
+    if declared.type == stored:
+        return f"ALTER TABLE {table} ALTER COLUMN {quoted} DROP NOT NULL"
+    return f"ALTER TABLE {table} ALTER COLUMN {quoted} SET DATA TYPE {_TYPES[declared.type]}"
 
 
 def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract: Table) -> None:
@@ -250,7 +263,7 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract
                 escaped = text.replace("'", "''")
                 connection.execute(f"COMMENT ON {target} IS '{escaped}'")
         return
-    for column in frames.new_columns(stored, contract, str(ref), _TYPES):
+    for column in frames.new_columns(stored, contract, str(ref), partial(_migration, ref)):
         connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
 
 

@@ -5,7 +5,8 @@ frame itself shows. Besides the declared types a stored column may be a DATETIME
 what other people's assets have in `datetime64[ns]` columns.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -299,29 +300,74 @@ def check_keys(counts: Mapping[str, int], empty_keys: Mapping[str, str], name: s
             )
 
 
-def new_columns(stored: Table, contract: Table, sql_name: str, sql_types: Mapping[str, str]) -> list[Column]:
-    """The columns that the contract adds to a stored table.
+@dataclass(frozen=True)
+class Difference:
+    """A column that is not stored as it is declared; `migration` is the SQL that makes it so.
 
-    Raises StockcastError with the statement that migrates the table when a column was removed or retyped.
+    A column that is not stored yet needs none: the next write adds it.
+    """
+
+    column: str
+    stored: str | None
+    declared: str | None
+    migration: str | None
+
+
+Migrate = Callable[[str, str, Column | None], str]
+
+
+def differences(stored: Table, contract: Table, migrate: Migrate) -> list[Difference]:
+    """What keeps a stored table from being as declared, the stored columns first.
+
+    `migrate(column name, stored type, declaration)` is the SQL that gives a stored column its declared type and
+    nullability, or drops it where the declaration is None. That a stored column allows nulls which the
+    declaration forbids is no difference: a column that was added has none in older rows.
     """
     declared = {column.name: column for column in contract.columns}
+    found = []
     for column in stored.columns:
-        if column.name not in declared:
-            raise StockcastError(
-                f"Table {sql_name} still has column {column.name!r}, which is no longer declared: declare it "
-                "again, "
-                f"or run ALTER TABLE {sql_name} DROP COLUMN {column.name}."
-            )
-        wanted = declared[column.name].type
-        if column.type != wanted:
-            raise StockcastError(
-                f"Column {column.name!r} of table {sql_name} is stored as {column.type} but declared as "
-                f"{wanted}: "
-                f"declare it as it is stored, or run ALTER TABLE {sql_name} ALTER COLUMN {column.name} "
-                f"SET DATA TYPE {sql_types[wanted]}."
-            )
+        wanted = declared.get(column.name)
+        was: str = column.type
+        must: str | None = None if wanted is None else wanted.type
+        if wanted is not None and was == must:
+            if wanted.required or not column.required:
+                continue
+            was, must = f"{was} NOT NULL", f"{must} NULL"
+        found.append(Difference(column.name, was, must, migrate(column.name, column.type, wanted)))
     known = set(stored.column_names)
-    return [column for column in contract.columns if column.name not in known]
+    return found + [Difference(c.name, None, c.type, None) for c in contract.columns if c.name not in known]
+
+
+def new_columns(stored: Table, contract: Table, sql_name: str, migrate: Migrate) -> list[Column]:
+    """The columns that the contract adds to a stored table.
+
+    Raises StockcastError with the SQL that migrates the table when a column was removed or retyped, or may now
+    be null and could not.
+    """
+    new = set()
+    for different in differences(stored, contract, migrate):
+        if different.declared is None:
+            raise StockcastError(
+                f"Table {sql_name} still has column {different.column!r}, which is no longer declared: declare it "
+                f"again, or run {different.migration}."
+            )
+        if different.stored is not None:
+            raise StockcastError(
+                f"Column {different.column!r} of table {sql_name} is stored as {different.stored} but declared as "
+                f"{different.declared}: declare it as it is stored, or run {different.migration}."
+            )
+        new.add(different.column)
+    return [column for column in contract.columns if column.name in new]
+
+
+def check_types(stored: Table, sql_name: str, sql_types: Mapping[str, str]) -> None:
+    """StockcastError for a stored column of a type that cannot be read or written."""
+    for column in stored.columns:
+        if column.type not in ARROW:
+            raise StockcastError(
+                f"Column {column.name!r} of table {sql_name} is {column.type}, which stockcast does not read or "
+                f"write: cast it to one of {', '.join(sql_types.values())}."
+            )
 
 
 def wanted_columns(contract: Table, columns: Sequence[str] | None) -> Table:
@@ -359,7 +405,7 @@ def _series(values: pa.ChunkedArray, column: Column) -> pd.Series:
     return values.to_pandas().astype(object) if column.type == "STRING" else values.to_pandas()
 
 
-def hash_column(digest: Any, column: Column, values: pa.ChunkedArray) -> None:
+def _hash_column(digest: Any, column: Column, values: pa.ChunkedArray) -> None:
     """Feed one column to a hash: name, type, where the nulls are, and the values' bytes."""
     digest.update(f"{column.name}:{column.type}:{len(values)};".encode())
     digest.update(np.packbits(values.is_valid().to_numpy()).tobytes())
@@ -374,3 +420,11 @@ def hash_column(digest: Any, column: Column, values: pa.ChunkedArray) -> None:
     else:
         width = pa.int32() if column.type == "DATE" else pa.int64()
         digest.update(values.cast(width).fill_null(0).to_numpy().tobytes())
+
+
+def digest(data: pa.Table, contract: Table) -> tuple[int, str]:
+    """Row count and SHA-256 of rows in the contract's columns and types, in the order they have."""
+    sha256 = hashlib.sha256()
+    for column in contract.columns:
+        _hash_column(sha256, column, data[column.name])
+    return data.num_rows, sha256.hexdigest()

@@ -1,0 +1,84 @@
+"""`stockcast warehouse`: what is stored against what is declared, and from one warehouse to the other."""
+
+from dataclasses import asdict
+
+import typer
+
+from stockcast_assets.cli.session import err, open_session, out
+from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.warehouse import Warehouse
+from stockcast_assets.warehouse.transfer import Comparison, Copy, compare, copy
+from stockcast_assets.wiring import warehouse_from
+
+KINDS = ("duckdb", "bigquery")
+
+
+def check(as_json: bool, debug: bool) -> None:
+    """Print how each declared table is stored; exit status 1 if one is stored otherwise."""
+    with open_session(debug) as session:
+        place, compared = session.warehouse.place, compare(session.warehouse, ALL_TABLES)
+    differing = [(each.table, different) for each in compared for different in each.differences]
+    if as_json:
+        print_json({"warehouse": place, "tables": [asdict(each) | {"state": _state(each)} for each in compared]})
+    else:
+        print_table(f"Tables in {place}", ["table", "state"], [[each.table, _state(each)] for each in compared])
+        for table, different in differing:
+            out.print(f"{table}.{different.column}: {_words(different.stored, different.declared)}", highlight=False)
+            if different.migration:
+                # A statement is there to be copied, so it is neither wrapped nor coloured.
+                out.print(f"  {different.migration};", soft_wrap=True, highlight=False, markup=False)
+    if differing:
+        raise typer.Exit(1)
+
+
+def _state(compared: Comparison) -> str:
+    if not compared.created:
+        return "not created yet"
+    return "differs" if compared.differences else "as declared"
+
+
+def _words(stored: str | None, declared: str | None) -> str:
+    if stored is None:
+        return f"declared as {declared} and not stored yet; the next run of its asset adds it"
+    if declared is None:
+        return f"stored as {stored} and no longer declared; if its values may go, run"
+    return f"stored as {stored} but declared as {declared}; to migrate, run"
+
+
+def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug: bool) -> None:
+    """Copy every table from one warehouse to the other and print what arrived.
+
+    Raises:
+        StockcastError: if the two are not both and each once, and as `transfer.copy` does.
+    """
+    for option, kind in (("--from", source), ("--to", target)):
+        if kind not in KINDS:
+            raise StockcastError(f"{option} {kind} is no warehouse: choose one of {' and '.join(KINDS)}.")
+    if source == target:
+        raise StockcastError(f"--from and --to are both {source}: name one of {' and '.join(KINDS)} each.")
+    with open_session(debug) as session:
+        origin, destination = _warehouse(session.settings, source), _warehouse(session.settings, target)
+        copies = copy(origin, destination, ALL_TABLES, overwrite=overwrite, done=_tell)
+    if as_json:
+        print_json({"from": origin.place, "to": destination.place, "tables": [asdict(each) for each in copies]})
+        return
+    print_table(
+        f"From {origin.place} to {destination.place}",
+        ["table", "rows", "sha256"],
+        [[each.table, each.rows, each.sha256[:12]] for each in copies],
+    )
+    out.print(f"To use it, set STOCKCAST_WAREHOUSE={target}.", style="dim", highlight=False)
+
+
+def _warehouse(settings: Settings, kind: str) -> Warehouse:
+    if kind == "bigquery" and not settings.gcp_project:
+        raise StockcastError("STOCKCAST_GCP_PROJECT is not set, and the BigQuery warehouse needs it.")
+    return warehouse_from(settings.model_copy(update={"warehouse": kind}))
+
+
+def _tell(copied: Copy) -> None:
+    what = "copied and verified" if copied.written else "the same already"
+    err.print(f"[green]✓[/] {copied.table} [dim]{copied.rows} rows, {what}[/]", highlight=False)
