@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import HarVolatility, Naive
+from stockcast_assets.forecasting.baselines import HarVolatility, Naive, PlainVolatility
 from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation import Evaluation
-from stockcast_assets.forecasting.forecaster import Forecaster
+from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision
 from stockcast_assets.forecasting.network import Lstm, Scaler, Weights
 
@@ -35,9 +35,10 @@ class TrainedModel:
         config: the hyperparameters.
         evaluation: the walk-forward scores against the baselines.
         decision: what is published, and why.
-        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR interval.
+        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR interval, and a
+            model without a network has none.
         trained_from, trained_to: first session learnt from, last session known.
-        n_samples: training samples of the final fit.
+        n_samples: training samples of the final fit; 0 without a network.
         code_version: the stockcast that made it.
     """
 
@@ -52,25 +53,19 @@ class TrainedModel:
     code_version: str
 
     def summary(self) -> dict[str, float | int]:
-        """The LSTM's headline numbers against the baselines, see `Evaluation.summary`."""
+        """The LSTM's headline numbers against the baselines, NaN without a network: see `Evaluation.summary`."""
         return self.evaluation.summary()
 
     @cached_property
     def _bytes(self) -> bytes:
-        lstm, evaluation = self.forecaster.lstm, self.evaluation
+        evaluation = self.evaluation
         arrays: dict[str, Any] = {
-            # Trained in float32: storing them so loses nothing and halves the file.
-            **{f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)},
-            "shape": lstm.shape,
-            "scaler.mean": lstm.scaler.mean,
-            "scaler.std": lstm.scaler.std,
-            "har.coefficients": lstm.har.coefficients,
-            "calibration.log_factors": self.forecaster.calibration.log_factors,
+            **_network_arrays(self.forecaster.network),
             **{f"naive.{name}": naive.shape for name, naive in self.forecaster.naive.items()},
             "evaluation.days": (evaluation.dates.to_numpy().astype("datetime64[D]").astype(np.int64)),
             "evaluation.cases": evaluation.cases.astype(np.float32),
-            "evaluation.squared": np.stack(list(evaluation.squared.values())).astype(np.float32),
-            "evaluation.pinball": np.stack(list(evaluation.pinball.values())).astype(np.float32),
+            "evaluation.squared": np.array(list(evaluation.squared.values())).astype(np.float32),
+            "evaluation.pinball": np.array(list(evaluation.pinball.values())).astype(np.float32),
             "evaluation.scores": evaluation.scores,
         }
         meta = {
@@ -83,7 +78,7 @@ class TrainedModel:
             "code_version": self.code_version,
             "decision": vars(self.decision),
             "history": self.history,
-            "naive_scales": {name: naive.scale for name, naive in self.forecaster.naive.items()},
+            "naive_scales": {name: naive.volatility.name for name, naive in self.forecaster.naive.items()},
             "contenders": evaluation.contenders,
         }
         arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -130,26 +125,51 @@ class TrainedModel:
         return _assemble(arrays, meta)
 
 
+def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
+    if network is None:
+        return {}
+    lstm = network.lstm
+    return {
+        # Trained in float32: storing them so loses nothing and halves the file.
+        **{f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)},
+        "shape": lstm.shape,
+        "scaler.mean": lstm.scaler.mean,
+        "scaler.std": lstm.scaler.std,
+        "har.coefficients": lstm.har.coefficients,
+        "calibration.log_factors": network.calibration.log_factors,
+    }
+
+
+def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> CalibratedLstm | None:
+    if "shape" not in arrays:
+        return None
+    lstm = Lstm(
+        weights=Weights(**{k.name: arrays[f"weights.{k.name}"].astype(np.float64) for k in fields(Weights)}),
+        scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
+        har=HarVolatility(arrays["har.coefficients"]),
+        shape=arrays["shape"],
+        window=config.window,
+        weight=config.lstm_weight,
+    )
+    return CalibratedLstm(lstm, Calibration(arrays["calibration.log_factors"], config.aci_step))
+
+
+def _naive(name: str, scale: Any, arrays: Mapping[str, np.ndarray]) -> Naive:
+    is_har = scale == HarVolatility.name
+    volatility = HarVolatility(arrays["har.coefficients"]) if is_har else PlainVolatility(scale)
+    return Naive(volatility, arrays[f"naive.{name}"])
+
+
 def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> TrainedModel:
     config = ModelConfig.from_dict(meta["config"])
-    har = HarVolatility(arrays["har.coefficients"])
-    weights = Weights(**{k.name: arrays[f"weights.{k.name}"].astype(np.float64) for k in fields(Weights)})
     decision = Decision(**meta["decision"])
     trained_to = date.fromisoformat(meta["trained_to"])
     forecaster = Forecaster(
         ticker=meta["ticker"],
         method=decision.method,
         trained_to=trained_to,
-        lstm=Lstm(
-            weights=weights,
-            scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
-            har=har,
-            shape=arrays["shape"],
-            window=config.window,
-            weight=config.lstm_weight,
-        ),
-        naive={name: Naive(scale, arrays[f"naive.{name}"], har) for name, scale in meta["naive_scales"].items()},
-        calibration=Calibration(arrays["calibration.log_factors"], config.aci_step),
+        naive={name: _naive(name, scale, arrays) for name, scale in meta["naive_scales"].items()},
+        network=_network(arrays, config),
     )
     contenders = meta["contenders"]
     evaluation = Evaluation(

@@ -7,7 +7,7 @@ quantiles, both learnt from the rows it was fitted on.
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from scipy.stats import norm
@@ -43,6 +43,7 @@ class HarVolatility:
     `coefficients` [HORIZON, regressors] of the log mean daily variance over the horizon on `History.har`.
     """
 
+    name: ClassVar[str] = "har"
     coefficients: Floats
 
     def sigma(self, history: History, rows: Rows) -> Floats:
@@ -71,31 +72,41 @@ def fit_har(history: History, rows: Rows) -> HarVolatility:
 
 
 @dataclass(frozen=True)
-class Naive:
-    """A naive forecast: `scale` names a volatility, `shape` [HORIZON, quantiles] is in units of it."""
+class PlainVolatility:
+    """A volatility without coefficients: one of `History`'s times √h, or "constant", which is 1 everywhere."""
 
-    scale: str
+    name: Literal["constant", "ewma", "std_60", "std_250"]
+
+    def sigma(self, history: History, rows: Rows) -> Floats:
+        """[n, HORIZON]"""
+        if self.name == "constant":
+            return np.ones((len(rows), HORIZON))
+        return getattr(history, self.name)[rows, None] * np.sqrt(_STEPS)
+
+
+@dataclass(frozen=True)
+class Naive:
+    """A naive forecast: `shape` [HORIZON, quantiles] in units of a volatility."""
+
+    volatility: HarVolatility | PlainVolatility
     shape: Floats
-    har: HarVolatility
 
     def predict(self, history: History, rows: Rows) -> Forecast:
-        quantiles = _scale(self.scale, self.har, history, rows)[:, :, None] * self.shape
+        quantiles = self.volatility.sigma(history, rows)[:, :, None] * self.shape
         return Forecast(quantiles, quantiles[:, :, MEDIAN])
-
-
-def _scale(name: str, har: HarVolatility, history: History, rows: Rows) -> Floats:
-    if name == "har":
-        return har.sigma(history, rows)
-    if name == "constant":
-        return np.ones((len(rows), HORIZON))
-    return getattr(history, name)[rows, None] * np.sqrt(_STEPS)
 
 
 _NORMAL = norm.ppf(QUANTILES) * np.ones((HORIZON, 1))
 
 
-def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
-    """Every naive contender, fitted on `rows` (whose targets must be known).
+def fit_random_walk(returns: Floats) -> Naive:
+    """The last close, with normal quantiles of the constant volatility of daily log `returns`."""
+    spread = float(returns.std(ddof=1)) * np.sqrt(_STEPS)[:, None]
+    return Naive(PlainVolatility("constant"), spread * _NORMAL)
+
+
+def fit_naive(history: History, rows: Rows, har: HarVolatility) -> dict[str, Naive]:
+    """Every naive contender, fitted on `rows` (whose targets must be known), as `har` was.
 
     - random_walk: the last close, with normal quantiles of a constant volatility (standard deviation · √h)
     - drift: the same moved by the mean daily return · h
@@ -104,19 +115,18 @@ def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
       quantiles of what it standardised on `rows`
     - har: the same over the HAR volatility
     """
-    har = fit_har(history, rows)
     daily = history.targets[rows, 0]
-    spread = float(daily.std(ddof=1)) * np.sqrt(_STEPS)[:, None] * _NORMAL
+    walk = fit_random_walk(daily)
 
-    def simulated(scale: str) -> Naive:
-        standardised = history.targets[rows] / _scale(scale, har, history, rows)
-        return Naive(scale, np.quantile(standardised, QUANTILES, axis=0).T, har)
+    def simulated(volatility: HarVolatility | PlainVolatility) -> Naive:
+        standardised = history.targets[rows] / volatility.sigma(history, rows)
+        return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T)
 
     return {
-        "random_walk": Naive("constant", spread, har),
-        "drift": Naive("constant", spread + float(daily.mean()) * _STEPS[:, None], har),
-        "vol60": Naive("std_60", _NORMAL, har),
-        "vol250": Naive("std_250", _NORMAL, har),
-        "fhs": simulated("ewma"),
-        "har": simulated("har"),
+        "random_walk": walk,
+        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * _STEPS[:, None]),
+        "vol60": Naive(PlainVolatility("std_60"), _NORMAL),
+        "vol250": Naive(PlainVolatility("std_250"), _NORMAL),
+        "fhs": simulated(PlainVolatility("ewma")),
+        "har": simulated(har),
     }

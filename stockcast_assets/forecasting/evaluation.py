@@ -6,6 +6,7 @@ bootstrap (Künsch, 1989), Diebold-Mariano test with Newey-West variance and the
 Harvey, Leybourne & Newbold (1997).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +18,7 @@ from scipy import stats
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Forecast, Rows
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import HAR_WINDOWS, History
 from stockcast_assets.market.indicators import Floats
 
 BLOCK_SESSIONS = 20
@@ -37,6 +38,10 @@ _BASELINE_KEYS = {
     "pinball_ratio_fhs": "fhs",
     "pinball_ratio_har": "har",
 }
+_HEADLINES = (
+    "rmse_ratio_rw", "rmse_ratio_rw_low", "rmse_ratio_rw_high", "rmse_ratio_drift", "pinball", *_BASELINE_KEYS,
+    "coverage_80",
+)  # fmt: skip
 METRICS = (
     "n", "rmse", "mae", "mase", "pinball", "crps", "coverage_50", "coverage_80", "coverage_90",
     "directional_accuracy", "dm_squared_vs_random_walk", "dm_squared_p", "dm_pinball_vs_har", "dm_pinball_p",
@@ -71,22 +76,26 @@ def fold_before(first: int, origin: int, test: Rows, validation_sessions: int) -
     return Fold(known[: -size - PURGE], known[-size:], test)
 
 
+def sessions_needed(config: ModelConfig) -> int:
+    """Length of the shortest history to train on: on half of it, at least, features and outcomes are known."""
+    shortest = MIN_SESSIONS + config.window - 1
+    return max(shortest, shortest // 2 + max(HAR_WINDOWS) - 1 + config.window - 1 + HORIZON)
+
+
 def plan(history: History, config: ModelConfig) -> tuple[list[Fold], Fold]:
     """The walk-forward folds of a history and the final fit (which judges nothing).
 
     Raises:
-        StockcastError: if the history has fewer than MIN_SESSIONS sessions.
+        StockcastError: if the history has fewer than `sessions_needed`.
     """
     n = len(history)
-    first = history.first_row + config.window - 1
-    cases = n - HORIZON - first
-    shortest = MIN_SESSIONS + config.window - 1
-    if n < shortest or cases < shortest // 2:
+    needed = sessions_needed(config)
+    if n < needed:
         raise StockcastError(
-            f"Training {history.ticker} needs at least {shortest} sessions and has {n}: "
-            "ingest a longer history, or wait."
+            f"Training {history.ticker} needs at least {needed} sessions and has {n}: ingest a longer history, or wait."
         )
-    test_sessions = min(config.test_sessions, cases // 2)
+    first = history.first_row + config.window - 1
+    test_sessions = min(config.test_sessions, (n - HORIZON - first) // 2)
     bounds = np.linspace(n - HORIZON - test_sessions, n - HORIZON, config.folds + 1).round().astype(int)
     folds = [
         fold_before(first, start, np.arange(start, stop), config.validation_sessions)
@@ -179,6 +188,12 @@ class Evaluation:
     pinball: Mapping[str, Floats]
     scores: Floats
 
+    @classmethod
+    def without_cases(cls) -> "Evaluation":
+        """Of a history too short to judge anyone on: no contender, and a summary of NaN."""
+        nothing = np.empty(0)
+        return cls(pd.DatetimeIndex([]), nothing, {}, {}, np.empty((0, len(METRICS))))
+
     @property
     def contenders(self) -> list[str]:
         return list(self.pinball)
@@ -209,10 +224,12 @@ class Evaluation:
         return ratio_interval(self.pinball[name], self.pinball[other])
 
     def summary(self, name: str = "lstm") -> dict[str, float | int]:
-        """The headline numbers of one contender; ratios below 1 mean it is better.
+        """The headline numbers of one contender; ratios below 1 mean it is better, NaN that there are no cases.
 
         The constant-volatility baseline is the random walk with its normal quantiles.
         """
+        if not self.contenders:
+            return dict.fromkeys(_HEADLINES, math.nan) | {"n_cases": 0}
         table = self.table()
         pooled = table[(table["contender"] == name) & (table["horizon"] == POOLED)].iloc[0]
         low, high = self.rmse_ratio_interval(name, "random_walk")

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from stockcast_assets.forecasting.baselines import Naive, Rows
+from stockcast_assets.forecasting.baselines import HarVolatility, Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.market.indicators import Floats
 
 CALM = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 """oneDNN picks its kernels, and with them the last bits, by processor."""
@@ -78,12 +79,12 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
 
 
 def fit_lstm(
-    history: History, rows: Rows, validation: Rows, naive: Naive, config: ModelConfig
+    history: History, rows: Rows, validation: Rows, har: HarVolatility, quantiles: Floats, config: ModelConfig
 ) -> tuple[Lstm, LossCurve]:
     """Fit the interval's scale on `rows`, stop early on `validation`, keep the best epoch.
 
-    Targets are in units of the HAR volatility of `naive`, whose quantiles, pooled over the horizons, the network
-    scales. Loss: mean pinball.
+    Targets are in units of the volatility `har`; the network scales their `quantiles` [HORIZON, quantiles], pooled
+    over the horizons. Loss: mean pinball.
 
     Returns:
         The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch; epoch 0 is the HAR interval.
@@ -91,11 +92,11 @@ def fit_lstm(
     import tensorflow as tf
 
     scaler = fit_scaler(history, rows)
-    shape = pooled_shape(naive.shape)
+    shape = pooled_shape(quantiles)
 
     def tensors(of: Rows) -> tuple[Any, Any, Any]:
         inputs = scaler.apply(history.windows(of, config.window))
-        targets = history.targets[of] / naive.har.sigma(history, of)
+        targets = history.targets[of] / har.sigma(history, of)
         return tuple(tf.constant(values.astype(np.float32)) for values in (inputs, targets, shape))
 
     trainer = _trainer(config, history.features.shape[1])
@@ -123,4 +124,4 @@ def fit_lstm(
             if waited == config.patience:
                 break
     weights = Weights(*(values.astype(np.float64) for values in best))
-    return Lstm(weights, scaler, naive.har, shape, config.window, config.lstm_weight), curve
+    return Lstm(weights, scaler, har, shape, config.window, config.lstm_weight), curve

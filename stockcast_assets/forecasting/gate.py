@@ -71,6 +71,8 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
 
 
 def _worse_than(evaluation: Evaluation, champion: Evaluation) -> str | None:
+    if LSTM not in champion.contenders:
+        return None
     ours = pd.Series(evaluation.pinball[LSTM] / evaluation.cases, evaluation.dates)
     theirs = pd.Series(champion.pinball[LSTM] / champion.cases, champion.dates)
     both = pd.concat([ours, theirs], axis=1, join="inner").to_numpy()

@@ -5,6 +5,7 @@ their SHA-256 is the one asked for.
 """
 
 import logging
+import math
 import os
 import re
 import tempfile
@@ -96,8 +97,8 @@ class ModelRegistry:
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
         The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
-        horizon, a plot and the reason in words. The alias `champion` moves to the version if it is promoted
-        and no champion of a later month exists.
+        horizon and a plot (unless nothing was judged) and the reason in words. The alias `champion` moves to the
+        version if it is promoted and no champion of a later month exists.
 
         Args:
             ticker: the model's ticker.
@@ -213,14 +214,15 @@ class ModelRegistry:
             self._client.log_batch(
                 run_id,
                 metrics=[
-                    *(Metric(name, value, now, 0) for name, value in trained.summary().items()),
+                    *(Metric(name, value, now, 0) for name, value in trained.summary().items() if math.isfinite(value)),
                     *curves,
                 ],
                 params=[Param(name, str(value)) for name, value in params.items()],
                 tags=[RunTag("stockcast.reason", trained.decision.reason)],
             )
-            self._client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
-            self._client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
+            if trained.evaluation.contenders:
+                self._client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
+                self._client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / Path(ARTIFACT).name
                 file.write_bytes(trained.to_bytes())

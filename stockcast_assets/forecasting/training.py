@@ -19,18 +19,21 @@ from threadpoolctl import threadpool_limits
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.baselines import Contender, Forecast, Naive, fit_naive
+from stockcast_assets.forecasting.baselines import Contender, Forecast, Naive, fit_har, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
-from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan
+from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan, sessions_needed
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.fitting import CALM, fit_lstm
-from stockcast_assets.forecasting.forecaster import LSTM, Forecaster
-from stockcast_assets.forecasting.gate import decide
+from stockcast_assets.forecasting.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.gate import Decision, decide
 from stockcast_assets.forecasting.network import Lstm
 
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[Key, int, int], None]
+
+MIN_RETURNS = 20
+"""Returns below which not even a volatility is published: its standard error is 1 / sqrt(2 · (returns - 1)), 16 %."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,9 @@ class Fitted:
 
 def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     """Fit every contender on what the fold knows and forecast its test rows."""
-    naive = fit_naive(history, fold.known)
-    lstm, curve = fit_lstm(history, fold.train, fold.validation, naive["har"], config)
+    har = fit_har(history, fold.known)
+    naive = fit_naive(history, fold.known, har)
+    lstm, curve = fit_lstm(history, fold.train, fold.validation, har, naive["har"].shape, config)
     contenders: dict[str, Contender] = {LSTM: lstm, **naive}
     return Fitted(lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()})
 
@@ -143,7 +147,9 @@ def _assemble(
     decision = decide(evaluation, champion, learnt=min(losses) < losses[0])
     trained_to = history.dates[-1].date()
     return TrainedModel(
-        forecaster=Forecaster(history.ticker, decision.method, trained_to, final.lstm, final.naive, calibration),
+        forecaster=Forecaster(
+            history.ticker, decision.method, trained_to, final.naive, CalibratedLstm(final.lstm, calibration)
+        ),
         config=config,
         evaluation=evaluation,
         decision=decision,
@@ -151,6 +157,40 @@ def _assemble(
         trained_from=history.dates[folds[-1].train[0]].date(),
         trained_to=trained_to,
         n_samples=len(folds[-1].train),
+        code_version=version("stockcast"),
+    )
+
+
+def without_network(history: History, config: ModelConfig) -> TrainedModel:
+    """The model of a history too short to train on: a random walk with the volatility of the returns there are.
+
+    Raises:
+        StockcastError: if there are fewer than MIN_RETURNS.
+    """
+    n = len(history)
+    if n <= MIN_RETURNS:
+        raise StockcastError(
+            f"{history.ticker} has {n} sessions up to {history.dates[-1].date()} and a forecast needs at least "
+            f"{MIN_RETURNS + 1}: ingest a longer history, or wait."
+        )
+    walk = "random_walk"
+    decision = Decision(
+        promoted=False,
+        method=NAIVE_PREFIX + walk,
+        reason=f"{history.ticker} has {n} sessions and a model needs at least {sessions_needed(config)}: "
+        "the random walk is published.",
+    )
+    trained_to = history.dates[-1].date()
+    naive = {walk: fit_random_walk(np.diff(history.log_close))}
+    return TrainedModel(
+        forecaster=Forecaster(history.ticker, decision.method, trained_to, naive, network=None),
+        config=config,
+        evaluation=Evaluation.without_cases(),
+        decision=decision,
+        history=[],
+        trained_from=history.dates[0].date(),
+        trained_to=trained_to,
+        n_samples=0,
         code_version=version("stockcast"),
     )
 
@@ -165,7 +205,8 @@ def train_many(
 ) -> dict[Key, TrainedModel]:
     """Train one model per job on everything its bars hold, with its walk-forward proof and its decision.
 
-    The same bars and config give the same bytes, whatever the number of workers and the other jobs.
+    The same bars and config give the same bytes, whatever the number of workers and the other jobs. A history
+    shorter than `sessions_needed` gets a model without a network, which publishes the random walk.
 
     Args:
         bars: per job (any key: a ticker, or a ticker and month) one ticker's bars from its first stored one.
@@ -175,15 +216,22 @@ def train_many(
         champions: walk-forward scores of the models now published, for the gate.
 
     Raises:
-        StockcastError: if a history is too short or malformed (before any training), or a worker dies.
+        StockcastError: if a history is malformed or has fewer than MIN_RETURNS returns (before any training), or a
+            worker dies.
     """
     config = config or ModelConfig()
     folds: dict[Key, list[Fold]] = {}
+    trained: dict[Key, TrainedModel] = {}
     for key, of_ticker in bars.items():
-        tests, final = plan(prepare(of_ticker), config)
-        folds[key] = [*tests, final]
-    if not folds:
-        return {}
-    fits = fit_folds(folds, bars, config, workers=workers, progress=progress)
-    with threadpool_limits(1):
-        return {key: _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key)) for key in bars}
+        history = prepare(of_ticker)
+        if len(history) < sessions_needed(config):
+            trained[key] = without_network(history, config)
+        else:
+            tests, final = plan(history, config)
+            folds[key] = [*tests, final]
+    if folds:
+        fits = fit_folds(folds, bars, config, workers=workers, progress=progress)
+        with threadpool_limits(1):
+            for key in folds:
+                trained[key] = _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key))
+    return {key: trained[key] for key in bars}

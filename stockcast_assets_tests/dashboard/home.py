@@ -53,7 +53,7 @@ def fill(home: Path) -> None:
     uris = ReportStore(home / "reports").save(drift)
     rows = [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in drift]
     write(home, tables.DRIFT_REPORT, pd.concat(rows))
-    write(home, tables.TRAINED_MODEL, pd.DataFrame([_model(t, m) for t in TICKERS for m in (1, 2, 3)]))
+    write(home, tables.TRAINED_MODEL, pd.DataFrame([model_row(t, m) for t in TICKERS for m in (1, 2, 3)]))
 
 
 def _forecast(bars: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def _forecast(bars: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     return fan(bars, str(day.date()), 0.018).assign(target_date=targets)
 
 
-def _model(ticker: str, month: int) -> dict[str, object]:
+def model_row(ticker: str, month: int) -> dict[str, object]:
     return {
         "ticker": ticker,
         "date": pd.Timestamp(2013, month, 1),

@@ -3,14 +3,15 @@
 import re
 from datetime import date
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from stockcast_assets.dashboard import data
 from stockcast_assets.market import indicators
 from stockcast_assets.monitoring.reports import ReportStore
-from stockcast_assets.tables import INDICATORS
-from stockcast_assets_tests.dashboard.home import REASON
+from stockcast_assets.tables import INDICATORS, TRAINED_MODEL
+from stockcast_assets_tests.dashboard.home import REASON, model_row, write
 
 PAGES = ("forecasts", "trust", "monitoring", "universe")
 
@@ -99,6 +100,23 @@ def test_trust_tells_proof_outcome_and_history(home):
     assert "up to date" in shown
     everyone = text(open_page("trust", ticker="MSFT", scope="All tickers"))
     assert tuple(_scored(page) for page in (shown, everyone)) == ("765", "1,530")
+
+
+def test_trust_shows_no_proof_where_nothing_was_trained(empty_home):
+    reason = "SHORT has 104 sessions and a model needs at least 259: the random walk is published."
+    untrained = {
+        column.name: None for column in TRAINED_MODEL.columns if not column.required and column.type == "FLOAT64"
+    }
+    row = model_row("SHORT", 3) | untrained | {
+        "n_samples": 0, "n_cases": 0, "promoted": False, "method": "naive_random_walk", "reason": reason
+    }  # fmt: skip
+    write(empty_home, TRAINED_MODEL, pd.DataFrame([row]).astype(dict.fromkeys(untrained, "float64")))
+    app = open_page("trust", ticker="SHORT")
+    shown = text(app)
+    assert reason in shown
+    assert "Nothing was trained" in shown
+    assert "nan" not in shown.lower()
+    assert not app.get("plotly_chart")
 
 
 def test_monitoring_draws_evidently_report_when_asked(home):

@@ -47,8 +47,9 @@ def sample() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def jobs(sample: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The last sessions of two tickers up to the end of January 2013."""
-    return {ticker: known(sample[ticker], TRAINED_TO).tail(1200).reset_index(drop=True) for ticker in ("AAPL", "MSFT")}
+    """The last sessions of two tickers up to the end of January 2013, and between them one too short to train on."""
+    long = {ticker: known(sample[ticker], TRAINED_TO).tail(1200).reset_index(drop=True) for ticker in ("AAPL", "MSFT")}
+    return {"AAPL": long["AAPL"], "SHORT": made_up_bars(104, ticker="SHORT"), "MSFT": long["MSFT"]}
 
 
 @pytest.fixture(scope="session")

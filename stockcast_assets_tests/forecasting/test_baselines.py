@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from stockcast_assets.forecasting.baselines import HarVolatility, fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import HarVolatility, Naive, fit_har, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
@@ -14,16 +14,20 @@ ROWS = np.arange(HISTORY.first_row, len(HISTORY) - HORIZON)
 STEPS = np.arange(1, HORIZON + 1)
 
 
-def test_every_contender_has_sorted_quantiles_and_its_median_as_point() -> None:
-    for name, naive in fit_naive(HISTORY, ROWS).items():
-        forecast = naive.predict(HISTORY, ROWS)
+@pytest.fixture(scope="module")
+def naive() -> dict[str, Naive]:
+    return fit_naive(HISTORY, ROWS, fit_har(HISTORY, ROWS))
+
+
+def test_every_contender_has_sorted_quantiles_and_its_median_as_point(naive: dict[str, Naive]) -> None:
+    for name, contender in naive.items():
+        forecast = contender.predict(HISTORY, ROWS)
         assert forecast.quantiles.shape == (len(ROWS), HORIZON, len(QUANTILES)), name
         assert (np.diff(forecast.quantiles, axis=2) >= 0).all(), name
         assert np.array_equal(forecast.point, forecast.quantiles[:, :, MEDIAN]), name
 
 
-def test_random_walk_and_drift() -> None:
-    naive = fit_naive(HISTORY, ROWS)
+def test_random_walk_and_drift(naive: dict[str, Naive]) -> None:
     daily = HISTORY.targets[ROWS, 0]
     walk, drift = naive["random_walk"].predict(HISTORY, ROWS), naive["drift"].predict(HISTORY, ROWS)
     assert (walk.point == 0).all()
@@ -31,16 +35,25 @@ def test_random_walk_and_drift() -> None:
     np.testing.assert_allclose(walk.quantiles[0, :, 0], norm.ppf(0.05) * daily.std(ddof=1) * np.sqrt(STEPS))
 
 
+def test_a_random_walk_takes_any_history() -> None:
+    """On bars too few for a single feature: constant volatility, whatever day it is asked for."""
+    short = prepare(made_up_bars(22))
+    returns = np.diff(short.log_close)
+    quantiles = fit_random_walk(returns).predict(short, np.array([0, 21])).quantiles
+    expected = norm.ppf(QUANTILES) * returns.std(ddof=1) * np.sqrt(STEPS)[:, None]
+    np.testing.assert_allclose(quantiles, np.stack([expected, expected]), atol=1e-15)
+
+
 @pytest.mark.parametrize(("name", "attribute"), [("vol60", "std_60"), ("vol250", "std_250")])
-def test_rolling_volatility(name: str, attribute: str) -> None:
-    quantiles = fit_naive(HISTORY, ROWS)[name].predict(HISTORY, ROWS[-3:]).quantiles
+def test_rolling_volatility(naive: dict[str, Naive], name: str, attribute: str) -> None:
+    quantiles = naive[name].predict(HISTORY, ROWS[-3:]).quantiles
     expected = getattr(HISTORY, attribute)[ROWS[-3:], None] * np.sqrt(STEPS) * norm.ppf(0.9)
     np.testing.assert_allclose(quantiles[:, :, QUANTILES.index(0.9)], expected)
 
 
 @pytest.mark.parametrize("name", ["fhs", "har"])
-def test_simulated_quantiles_cover_their_own_sample_exactly(name: str) -> None:
-    quantiles = fit_naive(HISTORY, ROWS)[name].predict(HISTORY, ROWS).quantiles
+def test_simulated_quantiles_cover_their_own_sample_exactly(naive: dict[str, Naive], name: str) -> None:
+    quantiles = naive[name].predict(HISTORY, ROWS).quantiles
     below = (HISTORY.targets[ROWS][:, :, None] <= quantiles).mean(axis=0)
     np.testing.assert_allclose(below, np.broadcast_to(QUANTILES, below.shape), atol=2 / len(ROWS))
 

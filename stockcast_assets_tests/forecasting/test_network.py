@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stockcast_assets.forecasting.baselines import fit_naive
+from stockcast_assets.forecasting.baselines import fit_har, fit_naive
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, log_scales, pooled_shape
@@ -41,13 +41,14 @@ def test_a_row_alone_has_the_bits_it_has_in_any_batch(weights: Weights) -> None:
 def test_an_untrained_head_gives_the_har_interval(weights: Weights) -> None:
     history = prepare(made_up_bars(700))
     rows = np.arange(history.first_row + WINDOW, len(history) - HORIZON)
-    har = fit_naive(history, rows)["har"]
+    volatility = fit_har(history, rows)
+    har = fit_naive(history, rows, volatility)["har"]
     zeros = Weights(weights.kernel, weights.recurrent, weights.bias, 0 * weights.head, 0 * weights.head_bias)
-    lstm = Lstm(zeros, fit_scaler(history, rows), har.har, pooled_shape(har.shape), WINDOW, 1.0)
+    lstm = Lstm(zeros, fit_scaler(history, rows), volatility, pooled_shape(har.shape), WINDOW, 1.0)
     ours, theirs = lstm.predict(history, rows), har.predict(history, rows)
     np.testing.assert_allclose(ours.point, theirs.point)
     spread = ours.quantiles[:, :, -1] - ours.point
-    np.testing.assert_allclose(spread, har.har.sigma(history, rows) * (lstm.shape[:, -1] - lstm.shape[:, MEDIAN]))
+    np.testing.assert_allclose(spread, volatility.sigma(history, rows) * (lstm.shape[:, -1] - lstm.shape[:, MEDIAN]))
     assert (np.diff(ours.quantiles, axis=2) >= 0).all()
 
 

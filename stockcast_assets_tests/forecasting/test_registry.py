@@ -116,6 +116,23 @@ def test_champion_is_the_promoted_version_of_the_latest_month(
     assert registry.champion("NEVER") is None
 
 
+def test_a_short_history_is_published_once_and_never_crowned(
+    registry: ModelRegistry, trained: dict[str, TrainedModel]
+) -> None:
+    from mlflow import MlflowClient
+
+    model = trained["SHORT"]
+    version = registry.publish("SHORT", FEBRUARY, model)
+    assert registry.publish("SHORT", FEBRUARY, model) == version
+    assert registry.champion("SHORT") is None
+    assert registry.load_model(version.model_name, version.model_version, version.sha256).to_bytes() == model.to_bytes()
+    client = MlflowClient(registry.tracking_uri)
+    run = client.get_run(version.run_id)
+    assert run.data.metrics == {"n_cases": 0}
+    assert run.data.tags["stockcast.reason"] == model.decision.reason
+    assert {file.path for file in client.list_artifacts(version.run_id)} == {"model"}
+
+
 def test_a_death_before_registration_is_resumed(
     registry: ModelRegistry, trained: dict[str, TrainedModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,9 +26,7 @@ def show() -> None:
             "Outcomes of", ["This ticker", "All tickers"], default="This ticker", required=True, key="scope",
             bind="query-params",
         )  # fmt: skip
-    models = data.read(TRAINED_MODEL, tickers=[ticker]).sort_values(
-        "date", ascending=False, ignore_index=True
-    )
+    models = data.read(TRAINED_MODEL, tickers=[ticker]).sort_values("date", ascending=False, ignore_index=True)
     _proof(ticker, models)
     _outcomes(ticker if scope == "This ticker" else None)
     _history(models)
@@ -44,6 +42,9 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
     verdict = "The LSTM is published" if model["promoted"] else f"The baseline {model['method']} is published"
     st.markdown(f"**{verdict}** for {model['date']:%B %Y}. {model['reason']}")
+    if model["n_cases"] == 0:
+        fine_print("Nothing was trained, so there is no walk-forward proof to show.")
+        return
     cards(
         [
             Card("RMSE / random walk", f"{model['rmse_ratio_rw']:.3f}",
@@ -54,9 +55,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
             Card("Judged on", f"{model['n_cases']:,}", "as-of dates × 10 horizons"),
         ]
     )  # fmt: skip
-    figure(
-        charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better"
-    )
+    figure(charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better")
 
 
 def _outcomes(ticker: str | None) -> None:
@@ -93,9 +92,7 @@ def _outcomes(ticker: str | None) -> None:
     with right:
         fine_print("Typical error by distance")
         errors = summaries.error_by_horizon(scored)
-        figure(
-            charts.error_by_horizon(errors, palette()), "Error by horizon, published forecast and random walk"
-        )
+        figure(charts.error_by_horizon(errors, palette()), "Error by horizon, published forecast and random walk")
 
 
 def _history(models: pd.DataFrame) -> None:
@@ -113,9 +110,7 @@ def _history(models: pd.DataFrame) -> None:
             "promoted": st.column_config.CheckboxColumn("LSTM published"),
             "method": "Method",
             "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
-            "pinball_ratio_constant_vol": st.column_config.NumberColumn(
-                "Pinball / constant vol.", format="%.3f"
-            ),
+            "pinball_ratio_constant_vol": st.column_config.NumberColumn("Pinball / constant vol.", format="%.3f"),
             "coverage_80": st.column_config.NumberColumn("80 % held", format="percent"),
             "reason": st.column_config.TextColumn("Why", width="large"),
         },
@@ -136,9 +131,7 @@ def _freshness(ticker: str) -> None:
             days = data.read(table, tickers=[ticker], start=since, columns=["ticker", "date"])["date"]
             behind = int((prices["date"] > days.max()).sum()) if len(days) else 0
             note = "up to date" if behind == 0 else f"{behind} sessions behind"
-            items.append(
-                Card(name, f"{days.max():%d %b %Y}" if len(days) else "–", note if len(days) else "none")
-            )
+            items.append(Card(name, f"{days.max():%d %b %Y}" if len(days) else "–", note if len(days) else "none"))
     if items:
         cards(items)
     else:
