@@ -6,7 +6,10 @@ from pathlib import Path
 
 from stockcast_assets_tests.conftest import clean_env
 
-HEAVY = ("tensorflow", "keras", "mlflow", "evidently", "google.cloud", "yfinance", "streamlit", "pandera", "matplotlib")
+HEAVY = (
+    "tensorflow", "keras", "mlflow", "evidently", "google.cloud", "yfinance", "streamlit", "pandera", "matplotlib",
+    "scipy",
+)  # fmt: skip
 SCRIPT = f"""
 import sys
 import stockcast_assets.definitions

@@ -7,10 +7,10 @@ quantiles, both learnt from the rows it was fitted on.
 
 from dataclasses import dataclass
 from functools import reduce
+from statistics import NormalDist
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
-from scipy.stats import norm
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import History
@@ -96,7 +96,7 @@ class Naive:
         return Forecast(quantiles, quantiles[:, :, MEDIAN])
 
 
-_NORMAL = norm.ppf(QUANTILES) * np.ones((HORIZON, 1))
+_NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES]) * np.ones((HORIZON, 1))
 
 
 def fit_random_walk(returns: Floats) -> Naive:

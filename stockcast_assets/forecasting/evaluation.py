@@ -13,7 +13,6 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Forecast, Rows
@@ -158,6 +157,9 @@ def diebold_mariano(difference: Floats, horizon: int) -> tuple[float, float]:
 
     Newey-West variance with max(horizon - 1, 4 (n / 100)^(2/9)) lags, for targets that overlap.
     """
+    # Here, because SciPy takes seconds to import and nothing else in stockcast needs it.
+    from scipy.special import stdtr
+
     n = len(difference)
     lags = min(max(horizon - 1, int(4 * (n / 100) ** (2 / 9))), n - 1)
     centred = difference - difference.mean()
@@ -168,7 +170,7 @@ def diebold_mariano(difference: Floats, horizon: int) -> tuple[float, float]:
         return 0.0, 1.0
     correction = max((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n, 1 / n)
     statistic = float(difference.mean() / np.sqrt(variance / n) * np.sqrt(correction))
-    return statistic, float(2 * stats.t.sf(abs(statistic), n - 1))
+    return statistic, float(2 * stdtr(n - 1, -abs(statistic)))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ future changes nothing before it.
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
-from scipy.signal import lfilter
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
@@ -123,10 +123,9 @@ def _ewma_std(returns: Floats) -> Floats:
     if len(returns) <= _SEED_SESSIONS:
         return out
     squares = returns * returns
-    seed = squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS
-    later, _ = lfilter([1 - EWMA_DECAY], [1, -EWMA_DECAY], squares[_SEED_SESSIONS + 1 :], zi=[EWMA_DECAY * seed])
-    out[_SEED_SESSIONS] = seed
-    out[_SEED_SESSIONS + 1 :] = later
+    seed = float(squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS)
+    later = squares[_SEED_SESSIONS + 1 :].tolist()
+    out[_SEED_SESSIONS:] = list(accumulate(later, lambda v, s: EWMA_DECAY * v + (1 - EWMA_DECAY) * s, initial=seed))
     return np.sqrt(np.maximum(out, _MIN_DAILY_VARIANCE))
 
 
