@@ -42,7 +42,8 @@ screenshots: demo  ## Take the pictures of README (needs Chromium)
 	$(BIN)/python docs/screenshots.py
 
 test: setup lint  ## Every test, after lint and type checks
-	$(BIN)/pytest
+	# Two processes: most tests wait for a server or a disk part of the time. One file stays in one process, with its servers.
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup  ## ruff, mypy and the import contract
 	$(BIN)/ruff check

@@ -148,11 +148,11 @@ def test_status_counts_what_is_stored(demo: Cli) -> None:
 def test_the_instance_shows_runs_charts_and_passed_checks(demo: Cli) -> None:
     with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
         assert all(run.is_success for run in instance.get_runs())
-        event = instance.get_latest_materialization_event(dg.AssetKey(FORECASTS.name))
-        assert event is not None
-        assert event.asset_materialization is not None
-        metadata = event.asset_materialization.metadata
-        assert str(metadata["chart AAPL"].value).startswith("![AAPL](data:image/png;base64,")
+        newest = dg.AssetRecordsFilter(dg.AssetKey(FORECASTS.name), asset_partitions=["2013-03-01|AAPL"])
+        record = instance.fetch_materializations(newest, limit=1).records[0]
+        assert record.asset_materialization is not None
+        metadata = record.asset_materialization.metadata
+        assert str(metadata["chart"].value).startswith("![AAPL](data:image/png;base64,")
         assert metadata["dagster/row_count"].value
         for table in ALL_TABLES:
             check = dg.AssetCheckKey(dg.AssetKey(table.name), "obeys_its_declaration")
