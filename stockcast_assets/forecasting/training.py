@@ -55,7 +55,8 @@ def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     return Fitted(lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()})
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Set a fresh process up for training: one thread, deterministic operations."""
     os.environ.update(CALM)
     import tensorflow as tf
 
@@ -65,7 +66,8 @@ def _start_worker() -> None:
     threadpool_limits(1)
 
 
-def _run_job(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> Fitted:
+def run_job(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> Fitted:
+    """`fit_fold` from bars, which are cheaper to send to a worker than their arrays."""
     return fit_fold(prepare(bars), fold, config)
 
 
@@ -88,8 +90,8 @@ def fit_folds(
     jobs = [(key, fold) for key, of_key in folds.items() for fold in of_key]
     pool_size = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
     results: dict[Key, list[Fitted]] = {key: [] for key in folds}
-    with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        futures = [pool.submit(_run_job, bars[key], fold, config) for key, fold in jobs]
+    with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+        futures = [pool.submit(run_job, bars[key], fold, config) for key, fold in jobs]
         key_of = dict(zip(futures, (key for key, _ in jobs), strict=True))
         try:
             for done, future in enumerate(as_completed(futures), start=1):

@@ -1,6 +1,9 @@
-"""Real history for the forecasting tests, and two small models trained once for all of them."""
+"""Real history for the forecasting tests, and small models trained once for all of them."""
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,7 @@ import pytest
 
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.training import train_many
+from stockcast_assets.forecasting.training import start_worker, train_many
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = date(2013, 1, 31)
@@ -60,3 +63,10 @@ def progress() -> list[tuple[str, int, int]]:
 @pytest.fixture(scope="session")
 def trained(jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]]) -> dict[str, TrainedModel]:
     return train_many(jobs, SMALL, workers=2, progress=lambda *step: progress.append(step))
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[ProcessPoolExecutor]:
+    """One training process that knows nothing of those which trained `trained`; TensorFlow is imported here only."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as alone:
+        yield alone

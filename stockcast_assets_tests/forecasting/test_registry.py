@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +24,11 @@ JANUARY, FEBRUARY, MARCH = date(2013, 1, 1), date(2013, 2, 1), date(2013, 3, 1)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("mlflow")
+    """A folder with two empty databases, migrated once: a process's own and a server's."""
+    store = tmp_path_factory.mktemp("mlflow")
+    ModelRegistry(f"sqlite:///{store}/mlflow.db").champion("NONE")
+    shutil.copy(store / "mlflow.db", store / "server.db")
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +36,36 @@ def registry(store: Path) -> ModelRegistry:
     return ModelRegistry(f"sqlite:///{store}/mlflow.db", store / "artifacts")
 
 
-@pytest.fixture(scope="module")
-def server(store: Path, registry: ModelRegistry) -> Iterator[str]:
-    """A real tracking server with its own artifact proxy, on a free port; the database is migrated already."""
-    registry.champion("NONE")
+@pytest.fixture(scope="module", autouse=True)
+def starting(store: Path) -> Iterator[tuple[subprocess.Popen, int]]:
+    """A real tracking server with its own artifact proxy, on a free port, that starts while other tests run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
                "--backend-store-uri", f"sqlite:///{store}/server.db",
                "--artifacts-destination", str(store / "served")]  # fmt: skip
-    log = (store / "server.log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.3)
-        else:
-            raise RuntimeError((store / "server.log").read_text()[-2000:])
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
+    # Its scheduler of jobs would be a second process that imports MLflow.
+    quick = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (store / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=quick)
+    yield process, port
+    os.killpg(process.pid, 15)
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def server(starting: tuple[subprocess.Popen, int], store: Path) -> str:
+    """The address of that server, once it answers."""
+    process, port = starting
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+            return f"http://127.0.0.1:{port}"
+        except OSError:
+            time.sleep(0.3)
+    raise RuntimeError((store / "server.log").read_text()[-2000:])
 
 
 def promoted(model: TrainedModel, value: bool) -> TrainedModel:

@@ -3,8 +3,7 @@
 import hashlib
 import io
 import pickle
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import plan
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.network import Weights
-from stockcast_assets.forecasting.training import fit_folds, train_many
+from stockcast_assets.forecasting.training import run_job, train_many
 from stockcast_assets_tests.forecasting.conftest import SMALL, TRAINED_TO, made_up_bars
 
 PRICES = ["open", "high", "low", "close", "adj_close"]
@@ -53,22 +52,22 @@ def test_fits_actually_learn(trained: dict[str, TrainedModel]) -> None:
 
 
 def test_the_same_bars_give_the_same_bytes_and_a_fold_knows_only_its_past(
-    trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame]
+    trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame], worker: ProcessPoolExecutor
 ) -> None:
     """Another process, another number of workers, other jobs beside it: the same bytes.
 
-    In the same pool: folds of bars whose future is absurd have the weights of the real folds.
+    In that process: folds of bars whose future is absurd have the weights of the real folds.
     """
     tests, final = plan(prepare(jobs["MSFT"]), SMALL)
     origin = int(tests[0].test[0])
     absurd = jobs["MSFT"].copy()
     absurd.loc[origin:, PRICES] = absurd.loc[origin:, PRICES].to_numpy()[::-1] * 1e4
-    bars = {"real": jobs["MSFT"], "absurd": absurd}
-    fits = fit_folds({"real": [tests[0], final], "absurd": tests[:1]}, bars, SMALL, workers=1)
-    real, spoiled = fits["real"][0], fits["absurd"][0]
+    tasks = (jobs["MSFT"], tests[0]), (absurd, tests[0]), (jobs["MSFT"], final)
+    fits = [worker.submit(run_job, bars, fold, SMALL) for bars, fold in tasks]
+    real, spoiled, last = (fit.result() for fit in fits)
     for name in Weights.__dataclass_fields__:
         assert getattr(real.lstm.weights, name).tobytes() == getattr(spoiled.lstm.weights, name).tobytes(), name
-        again = getattr(fits["real"][1].lstm.weights, name)
+        again = getattr(last.lstm.weights, name)
         assert again.tobytes() == getattr(trained["MSFT"].forecaster.network.lstm.weights, name).tobytes(), name
     assert real.lstm.scaler.mean.tobytes() == spoiled.lstm.scaler.mean.tobytes()
     assert real.lstm.har.coefficients.tobytes() == spoiled.lstm.har.coefficients.tobytes()
@@ -144,26 +143,6 @@ def test_a_pickle_never_runs_even_under_its_right_digest(tmp_path: Path) -> None
         with pytest.raises(StockcastError, match="not one of stockcast's"):
             TrainedModel.from_bytes(data, hashlib.sha256(data).hexdigest())
     assert not marker.exists()
-
-
-def test_importing_the_package_loads_no_tensorflow_and_no_mlflow() -> None:
-    modules = [
-        "artifact",
-        "baselines",
-        "calibration",
-        "evaluation",
-        "features",
-        "fitting",
-        "gate",
-        "predict",
-        "registry",
-        "training",
-    ]
-    imports = "; ".join(f"import stockcast_assets.forecasting.{module}" for module in modules)
-    heavy = "('tensorflow', 'keras', 'mlflow', 'matplotlib')"
-    code = f"{imports}; import sys; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(("name", "value"), [("units", 0), ("dropout", 1.0), ("learning_rate", 0.0), ("folds", 0)])
