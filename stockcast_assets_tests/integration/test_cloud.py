@@ -1,0 +1,61 @@
+"""From laptop to cloud by settings alone: the same command on DuckDB and on BigQuery stores the same rows."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.warehouse import Warehouse
+from stockcast_assets.wiring import warehouse_from
+from stockcast_assets_tests.conftest import Cli
+
+# The clock at ingestion, the id that MLflow draws for a run, and a report's path in its own home.
+OF_THE_RUN = {"ingested_at", "run_id", "report_uri"}
+# Two days of one month: one model, and a forecast whose first target session closes.
+COMMANDS = [("forecast", "MSFT", day, "--json") for day in ("2013-02-27", "2013-02-28")]
+
+
+@pytest.fixture
+def cloud(bigquery_emulator: str) -> dict[str, str]:
+    """What a user sets to move to BigQuery; the emulator's address stands for credentials and Google."""
+    return {
+        "STOCKCAST_WAREHOUSE": "bigquery",
+        "STOCKCAST_GCP_PROJECT": "test-project",
+        "STOCKCAST_BQ_DATASET": f"cloud_{uuid.uuid4().hex[:8]}",
+        "BIGQUERY_EMULATOR_HOST": bigquery_emulator,
+    }
+
+
+def stored(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> tuple[Warehouse, dict[str, pd.DataFrame]]:
+    """The warehouse that the command's settings choose, and every table in it."""
+    for name, value in cli.env.items():
+        monkeypatch.setenv(name, value)
+    warehouse = warehouse_from(Settings(home=cli.home))
+    return warehouse, {table.name: warehouse.read(table) for table in ALL_TABLES}
+
+
+@pytest.mark.timeout(600)
+def test_settings_alone_move_the_whole_graph_to_bigquery(
+    make_cli: Callable[..., Cli], cloud: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop = Cli(tmp_path / "laptop", {"STOCKCAST_SOURCE": "sample"})
+    in_cloud = Cli(tmp_path / "cloud", {"STOCKCAST_SOURCE": "sample", **cloud})
+    for command in COMMANDS:
+        here, there = laptop(*command), in_cloud(*command)
+        assert here.returncode == 0, here.stderr
+        assert there.returncode == 0, there.stderr
+        assert there.stdout == here.stdout
+
+    duckdb, tables = stored(laptop, monkeypatch)
+    bigquery, same = stored(in_cloud, monkeypatch)
+    assert (duckdb.kind, bigquery.kind) == ("duckdb", "bigquery")
+    assert not (in_cloud.home / "warehouse.duckdb").exists()
+    for table in ALL_TABLES:
+        shared = [name for name in table.column_names if name not in OF_THE_RUN]
+        assert len(tables[table.name]), table.name
+        pd.testing.assert_frame_equal(same[table.name][shared], tables[table.name][shared], check_exact=True)
+    assert in_cloud("warehouse", "check").returncode == 0
