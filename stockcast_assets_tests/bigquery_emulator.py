@@ -1,21 +1,33 @@
 """Runs the BigQuery emulator in this process: `python -m stockcast_assets_tests.bigquery_emulator PORT`.
 
-The Google client uploads with media type `*/*`, as real BigQuery allows; the emulator has to be told.
+The Google client uploads with media type `*/*`, as real BigQuery allows; the emulator has to be told. It also runs
+`MERGE … ON FALSE` as DuckDB does, every row of the one side against every row of the other; an equality that never
+holds is the same join, hashed.
 """
 
 import sys
+from typing import Any
 
 from bqemulator.api.routes import upload
 from bqemulator.config import LogLevel, Settings
 from bqemulator.server import run_forever
+from bqemulator.sql.translator import SQLTranslator
+
+NEVER = "(target.rowid IS NULL) = (stage.rowid IS NOT NULL)"
 
 
 def main() -> None:
+    translate = SQLTranslator.translate
+
+    def hashed(self: SQLTranslator, sql: str, **options: Any) -> Any:
+        if sql.startswith("MERGE "):
+            sql = sql.replace(" ON FALSE WHEN ", f" ON {NEVER} WHEN ", 1)
+        return translate(self, sql, **options)
+
+    SQLTranslator.translate = hashed  # type: ignore[method-assign]
     upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)
     run_forever(
-        Settings(
-            rest_port=int(sys.argv[1]), grpc_port=0, log_level=LogLevel.ERROR, enable_format_extensions=False
-        )
+        Settings(rest_port=int(sys.argv[1]), grpc_port=0, log_level=LogLevel.ERROR, enable_format_extensions=False)
     )
 
 

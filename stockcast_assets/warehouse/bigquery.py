@@ -414,9 +414,11 @@ class BigQueryWarehouseIOManager(WarehouseIOManager):
 
 
 def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
+    # ON FALSE is what BigQuery documents to prune by the literals of the WHEN clauses. Joined on the primary key, a
+    # row may match one outside the slice, so BigQuery would have to read the whole table (docs/warehouse.md).
     columns = ", ".join(map(_quote, contract.column_names))
     return (
-        f"MERGE {target} USING {_quote(stage)} ON FALSE "  # noqa: S608
+        f"MERGE {target} AS target USING {_quote(stage)} AS stage ON FALSE "  # noqa: S608
         f"WHEN NOT MATCHED BY SOURCE AND {condition} THEN DELETE "
         f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
     )
