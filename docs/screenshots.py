@@ -65,16 +65,24 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with served("ui") as url:
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
             groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
+            page = browser.new_page(viewport={"width": 2200, "height": 1700})
             shoot(page, f"{url}/asset-groups?expanded={quote(groups)}", "asset-graph", settle=15)
+            page = browser.new_page(viewport={"width": 1600, "height": 900})
             shoot(page, f"{url}/assets/forecasts?view=partitions", "forecasts-partitions")
-            shoot(page, f"{url}/assets/forecasts?view=events", "forecasts-events")
+            page.goto(f"{url}/assets/forecasts?view=partitions&partition=2013-03-01%7CMSFT")
+            page.get_by_text("[Show Markdown]").click(timeout=60_000)
+            page.wait_for_timeout(2_000)
+            page.screenshot(path=str(PICTURES / "forecast-in-dagster.png"))
             shoot(page, f"{url}/assets/forecasts?view=checks", "forecasts-checks")
-            shoot(page, f"{url}/runs", "runs")
+            page.goto(f"{url}/runs")
+            page.get_by_text("daily_forecast").first.wait_for(timeout=60_000)
+            page.locator("a[href^='/runs/']").first.click()
+            page.wait_for_timeout(8_000)
+            page.screenshot(path=str(PICTURES / "run.png"))
         with served("dashboard") as url:
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
-            shoot(page, f"{url}/?ticker=MSFT", "dashboard", settle=8)
+            shoot(page, f"{url}/forecasts?ticker=AAPL", "dashboard", settle=8)
         browser.close()
 
 

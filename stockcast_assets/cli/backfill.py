@@ -61,7 +61,7 @@ def _bounds(session: Session, tickers: list[str], first_text: str | None, last_t
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
     if first < settings.start_date:
         raise StockcastError(
-            f"--from {first} is before the first daily key, STOCKCAST_START_DATE={settings.start_date}: set that earlier."
+            f"--from {first} is before the first daily key: set STOCKCAST_START_DATE={settings.start_date} earlier."
         )
     if last > max(newest):
         raise StockcastError(f"--to {last} is after the newest session there is, {max(newest)}.")

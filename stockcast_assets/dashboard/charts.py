@@ -106,16 +106,12 @@ def price_and_fan(
             ),
             row=1, col=1,
         )  # fmt: skip
-        volume = go.Bar(
-            x=studied["date"], y=studied["volume"], name="Volume", marker_color=palette.muted, opacity=0.6
-        )
+        volume = go.Bar(x=studied["date"], y=studied["volume"], name="Volume", marker_color=palette.muted, opacity=0.6)
         figure.add_trace(volume, row=2, col=1)
         figure.update_xaxes(rangeslider_visible=False)
     else:
         figure.add_trace(_line(studied, "close", "Close", palette.close, width=2))
-        for column, name, color in zip(
-            ("sma_5", "sma_15"), ("SMA 5", "SMA 15"), palette.averages, strict=True
-        ):
+        for column, name, color in zip(("sma_5", "sma_15"), ("SMA 5", "SMA 15"), palette.averages, strict=True):
             figure.add_trace(_line(studied, column, name, color, width=1.2))
     if len(forecast):
         _add_fan(figure, forecast.sort_values("horizon"), palette)

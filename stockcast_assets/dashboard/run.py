@@ -65,7 +65,5 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe  # noqa: F401
 
     flags = options(host, port)
-    bootstrap.load_config_options(
-        flag_options={name.replace(".", "_"): value for name, value in flags.items()}
-    )
+    bootstrap.load_config_options(flag_options={name.replace(".", "_"): value for name, value in flags.items()})
     bootstrap.run(str(Path(__file__).with_name("app.py")), False, [], {})

@@ -85,9 +85,7 @@ def coverage_over_time(accuracy: pd.DataFrame, sessions: int = 20) -> pd.DataFra
 def annual_volatility(closes: pd.Series, every_day: bool) -> float:
     """Standard deviation of the daily log returns times the root of the sessions in a year."""
     returns = np.diff(np.log(closes.to_numpy(np.float64)))
-    return (
-        float(np.std(returns, ddof=1) * math.sqrt(SESSIONS_PER_YEAR[every_day])) if len(returns) > 1 else 0.0
-    )
+    return float(np.std(returns, ddof=1) * math.sqrt(SESSIONS_PER_YEAR[every_day])) if len(returns) > 1 else 0.0
 
 
 def drift_days(drift: pd.DataFrame) -> pd.DataFrame:
@@ -121,13 +119,7 @@ def universe(indicators: pd.DataFrame, forecasts: pd.DataFrame, drift: pd.DataFr
     """
     latest = indicators.sort_values("date").groupby("ticker").tail(1).set_index("ticker")
     closes = indicators.sort_values("date").groupby("ticker")["close"].agg(list)
-    ends = (
-        forecasts[forecasts["horizon"] == 10]
-        .sort_values("date")
-        .groupby("ticker")
-        .tail(1)
-        .set_index("ticker")
-    )
+    ends = forecasts[forecasts["horizon"] == 10].sort_values("date").groupby("ticker").tail(1).set_index("ticker")
     newest = drift[drift["date"] == drift.groupby("ticker")["date"].transform("max")]
     tickers = sorted({*latest.index, *ends.index})
     frame = pd.DataFrame(index=pd.Index(tickers, name="ticker"))

@@ -171,15 +171,13 @@ def drift_report(
     compared = [
         feature
         for feature in FEATURES
-        if reference[feature].count() >= 2 * current_sessions
-        and current[feature].count() >= current_sessions // 2
+        if reference[feature].count() >= 2 * current_sessions and current[feature].count() >= current_sessions // 2
     ]
     if not compared:
         raise StockcastError(f"{where}: no feature has values in both windows; check the ticker's prices.")
 
     thresholds = {
-        feature: calibrated_threshold(reference[feature].dropna().to_numpy(), current_sessions)
-        for feature in compared
+        feature: calibrated_threshold(reference[feature].dropna().to_numpy(), current_sessions) for feature in compared
     }
     scores = {feature: _distance(reference[feature], current[feature]) for feature in compared}
     bounds = {

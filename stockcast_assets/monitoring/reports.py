@@ -82,9 +82,7 @@ class ReportStore:
             return page.read_text("utf-8")
         record = self.record(ticker, day)
         if record is None:
-            raise StockcastError(
-                f"There is no drift report of {ticker} on {day}; materialise drift_report for it."
-            )
+            raise StockcastError(f"There is no drift report of {ticker} on {day}; materialise drift_report for it.")
         windows = {}
         for name in ("reference", "current"):
             bounds = record[name]

@@ -32,9 +32,7 @@ def open_page(view: str, **query: str) -> AppTest:
 
 def text(app: AppTest) -> str:
     """Everything written on the page as HTML or markdown."""
-    return " ".join(str(block.proto.body) for block in app.get("html")) + " ".join(
-        m.value for m in app.markdown
-    )
+    return " ".join(str(block.proto.body) for block in app.get("html")) + " ".join(m.value for m in app.markdown)
 
 
 def _scored(shown: str) -> str:

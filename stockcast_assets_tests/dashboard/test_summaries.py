@@ -75,9 +75,7 @@ def test_coverage_counts_the_last_sessions():
 
 def test_volatility_is_annual():
     closes = pd.Series(np.exp(np.cumsum(np.tile([0.01, -0.01], 500))))
-    assert summaries.annual_volatility(closes, every_day=False) == pytest.approx(
-        0.01 * np.sqrt(252), rel=0.01
-    )
+    assert summaries.annual_volatility(closes, every_day=False) == pytest.approx(0.01 * np.sqrt(252), rel=0.01)
     assert summaries.annual_volatility(closes, every_day=True) == pytest.approx(0.01 * np.sqrt(365), rel=0.01)
     assert summaries.annual_volatility(closes.head(1), every_day=True) == 0
 
@@ -140,9 +138,7 @@ def test_universe_shows_the_latest_of_each_ticker_and_blanks_for_what_is_missing
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_no_csv_cell_can_be_taken_for_a_formula(start):
-    frame = pd.DataFrame(
-        {"ticker": [f'{start}HYPERLINK("http://x")', "MSFT", None], f"{start}cmd": [-1.5, 2.0, 3.0]}
-    )
+    frame = pd.DataFrame({"ticker": [f'{start}HYPERLINK("http://x")', "MSFT", None], f"{start}cmd": [-1.5, 2.0, 3.0]})
     rows = list(csv.reader(io.StringIO(summaries.csv(frame).decode(), newline="")))
     cells = [cell for row in rows for cell in row]
     assert all(not cell.startswith(start) or cell == "-1.5" for cell in cells)

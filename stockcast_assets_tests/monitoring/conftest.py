@@ -10,9 +10,7 @@ from stockcast_assets.tables import QUANTILES
 def sample() -> dict[str, pd.DataFrame]:
     """The bundled history, one frame per ticker."""
     source = SampleSource()
-    return {
-        ticker: source.bars(ticker, None, pd.Timestamp("2013-03-01").date()) for ticker in source.tickers()
-    }
+    return {ticker: source.bars(ticker, None, pd.Timestamp("2013-03-01").date()) for ticker in source.tickers()}
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +31,7 @@ def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFra
             "horizon": horizons,
             "target_date": pd.bdate_range(pd.Timestamp(as_of) + pd.offsets.BDay(), periods=10),
             "last_close": last,
-            **{
-                f"close_p{round(q * 100):02d}": last * np.exp(z[q] * volatility * horizons**0.5)
-                for q in QUANTILES
-            },
+            **{f"close_p{round(q * 100):02d}": last * np.exp(z[q] * volatility * horizons**0.5) for q in QUANTILES},
             "naive_close": last,
             "model_version": "1",
             "method": "naive_har",

@@ -31,9 +31,7 @@ def test_each_horizon_is_scored_once_on_its_target_day(forecasts, msft):
     assert (rows["target_date"] == rows["date"]).all()
     closes = msft.set_index("date")["close"]
     for row in rows.itertuples():
-        made = forecasts[(forecasts["date"] == row.as_of_date) & (forecasts["horizon"] == row.horizon)].iloc[
-            0
-        ]
+        made = forecasts[(forecasts["date"] == row.as_of_date) & (forecasts["horizon"] == row.horizon)].iloc[0]
         assert row.actual_close == closes[pd.Timestamp(DAY)]
         assert row.error == pytest.approx(made["close_p50"] - row.actual_close)
         assert row.naive_error == pytest.approx(closes[row.as_of_date] - row.actual_close)
@@ -42,9 +40,7 @@ def test_each_horizon_is_scored_once_on_its_target_day(forecasts, msft):
 
 def test_later_bars_change_nothing(forecasts, msft):
     truncated = msft[msft["date"] <= pd.Timestamp(DAY)]
-    pd.testing.assert_frame_equal(
-        score(forecasts, msft, DAY), score(forecasts, truncated, DAY), check_exact=True
-    )
+    pd.testing.assert_frame_equal(score(forecasts, msft, DAY), score(forecasts, truncated, DAY), check_exact=True)
 
 
 def with_split(bars: pd.DataFrame, ex_date: str, ratio: float, refetched: bool) -> pd.DataFrame:
@@ -85,7 +81,5 @@ def test_no_forecast_no_row(forecasts, msft):
 
 @pytest.mark.parametrize("missing", ["2013-02-15", "2013-02-05"])
 def test_a_missing_bar_is_named(forecasts, msft, missing):
-    with pytest.raises(
-        StockcastError, match=f"MSFT for 2013-02-15 cannot be scored: there is no bar for {missing}"
-    ):
+    with pytest.raises(StockcastError, match=f"MSFT for 2013-02-15 cannot be scored: there is no bar for {missing}"):
         score(forecasts, msft[msft["date"] != missing], DAY)

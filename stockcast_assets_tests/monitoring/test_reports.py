@@ -91,9 +91,7 @@ def test_a_malformed_ticker_reaches_no_path(store, ticker):
 
 
 def test_again_changes_no_byte(store, msft):
-    report = drift_report(
-        "MSFT", date(2013, 2, 15), drift_features(msft), date(2000, 3, 1), date(2013, 1, 31)
-    )
+    report = drift_report("MSFT", date(2013, 2, 15), drift_features(msft), date(2000, 3, 1), date(2013, 1, 31))
     plain = DriftResult(report.ticker, report.day, report.rows, report.json, lambda: "page")
     uri = store.save([plain])["MSFT", report.day]
     path = store.root.parent / uri
@@ -113,9 +111,7 @@ def test_a_pruned_page_is_drawn_again_from_its_windows(store, msft):
     store.page("MSFT", day).unlink()
     again = store.render("MSFT", day, features)
     assert "log_return" in again
-    assert abs(len(again) - len(kept)) < 2000, (
-        "same windows, same page (Evidently numbers its widgets at random)"
-    )
+    assert abs(len(again) - len(kept)) < 2000, "same windows, same page (Evidently numbers its widgets at random)"
     with pytest.raises(StockcastError, match="compared 775 sessions and the warehouse now holds"):
         store.render("MSFT", day, features[features["date"] != "2012-05-01"])
     with pytest.raises(StockcastError, match="no drift report of MSFT on 2013-02-18"):

@@ -102,17 +102,13 @@ def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) 
             )
         )
     items += [
-        Card(
-            "RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"])
-        ),
+        Card("RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"])),
         Card(
             "MACD",
             f"{last['macd']:.2f}" if pd.notna(last["macd"]) else "–",
             f"histogram {last['macd_hist']:+.2f}",
         ),
-        Card(
-            "Volatility", per_cent(summaries.annual_volatility(closes, every_day), 0), "a year, this window"
-        ),
+        Card("Volatility", per_cent(summaries.annual_volatility(closes, every_day), 0), "a year, this window"),
         Card("Mean", price(closes.mean()), f"{len(closes)} sessions"),
         Card("Lowest", price(closes.min()), f"{lowest:%d %b %Y}"),
         Card("Highest", price(closes.max()), f"{highest:%d %b %Y}"),
@@ -139,15 +135,11 @@ def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -
     st.subheader("What was forecast for this day")
     due = made[made["target_date"] == as_of]
     if due.empty:
-        state(
-            "No earlier forecast", "Forecasts made up to ten sessions before this day would be compared here."
-        )
+        state("No earlier forecast", "Forecasts made up to ten sessions before this day would be compared here.")
         return
     hits = int(((due["close_p10"] <= actual) & (actual <= due["close_p90"])).sum())
     fine_print(f"{hits} of {len(due)} intervals of 80 % held the close of {price(actual)}.")
-    figure(
-        charts.forecasts_for_day(due, actual, palette()), "Earlier forecasts for this day against its close"
-    )
+    figure(charts.forecasts_for_day(due, actual, palette()), "Earlier forecasts for this day against its close")
 
 
 def _downloads(ticker: str, day: str, window: pd.DataFrame, forecast: pd.DataFrame) -> None:

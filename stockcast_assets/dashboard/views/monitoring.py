@@ -48,9 +48,7 @@ def show() -> None:
         "Distance of the last 60 sessions from the training window, over the distance that ordinary blocks "
         "of 60 sessions stay below 99 % of the time. At 1 and above a feature counts as drifted."
     )
-    figure(
-        charts.drift_history(drift, palette()), f"Drift score over threshold of {ticker} by day and feature"
-    )
+    figure(charts.drift_history(drift, palette()), f"Drift score over threshold of {ticker} by day and feature")
     _distributions(ticker, day.date())
     _days(days)
     _report(ticker, day.date())
@@ -89,9 +87,7 @@ def _distributions(ticker: str, day: date) -> None:
         with columns[index % 2]:
             name = FEATURES.get(feature["feature"], feature["feature"])
             mark = " · **drifted**" if feature["drifted"] else ""
-            st.markdown(
-                f"**{name}**  \ndistance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
-            )
+            st.markdown(f"**{name}**  \ndistance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}")
             figure(charts.distributions(feature, palette()), f"Distribution of {name} in both windows")
 
 
@@ -105,9 +101,7 @@ def _days(days: pd.DataFrame) -> None:
             "date": st.column_config.DateColumn("Day"),
             "drifted": st.column_config.CheckboxColumn("Drift"),
             "feature": "Closest feature",
-            "ratio": st.column_config.ProgressColumn(
-                "Score / threshold", format="%.2f", min_value=0, max_value=2
-            ),
+            "ratio": st.column_config.ProgressColumn("Score / threshold", format="%.2f", min_value=0, max_value=2),
             "drifted_features": "Features drifted",
         },
     )

@@ -28,9 +28,7 @@ def show() -> None:
         )
         return
     silent = sorted({*data.tickers()} - {*rows["ticker"]})
-    fine_print(
-        f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page."
-    )
+    fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
         st.warning(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}")
     ratios = ["change", "outlook", "width", "volatility"]
