@@ -38,7 +38,7 @@ class Cli:
             cwd=self.home.parent,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=550,
         )
 
     @property

@@ -53,7 +53,7 @@ class DagsterDev:
         assert "errors" not in answer, answer
         return answer["data"]
 
-    def backfill(self, asset: str, keys: Sequence[str], seconds: float = 200) -> str:
+    def backfill(self, asset: str, keys: Sequence[str], seconds: float = 450) -> str:
         """Launch a backfill of exactly these keys and wait for its end; returns the final status."""
         params = {"assetSelection": [{"path": [asset]}], "partitionNames": list(keys)}
         launched = self.graphql(LAUNCH, params=params)["launchPartitionBackfill"]
