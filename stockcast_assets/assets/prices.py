@@ -19,7 +19,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.tickers import validate_ticker
 from stockcast_assets.partitions import ticker_partitions
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, Table
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
 
 
@@ -38,10 +38,6 @@ def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame
     known = stored[[*values, "ingested_at"]].rename(columns={"ingested_at": "first_seen"})
     merged = fetched.merge(known, on=values, how="left")
     return fetched.assign(ingested_at=merged["first_seen"].fillna(merged["ingested_at"]).to_numpy())
-
-
-def _stored(warehouse: Warehouse, table: Table, tickers: list[str], start: date | None, end: date) -> pd.DataFrame:
-    return warehouse.read(table, tickers=tickers, start=start, end=end)
 
 
 def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
@@ -74,7 +70,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
                 empty[ticker] = f"no bars before {first_daily_key}"
             frames.append(bars)
         fetched = pd.concat(frames, ignore_index=True)
-        return KeyedFrame(keep_first_seen(fetched, _stored(warehouse, PRICE_HISTORY, tickers, None, end)), empty)
+        return KeyedFrame(keep_first_seen(fetched, warehouse.read(PRICE_HISTORY, tickers=tickers, end=end)), empty)
 
     return price_history
 
@@ -117,7 +113,7 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition
             frames.append(bars)
         fetched = pd.concat(frames, ignore_index=True)
         first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
-        stored = _stored(warehouse, RAW_PRICES, list(days), first.date(), last.date())
+        stored = warehouse.read(RAW_PRICES, tickers=list(days), start=first.date(), end=last.date())
         return keyed(context, keep_first_seen(fetched, stored), closed)
 
     return raw_prices

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -65,7 +64,7 @@ class Runner:
     log_level: str = "CRITICAL"
     finished: list[tuple[Step, float]] = field(default_factory=list)
 
-    def run(self, step: Step, config: Mapping[str, Any] | None = None) -> None:
+    def run(self, step: Step) -> None:
         """Materialise exactly the keys of the step.
 
         Raises:
@@ -80,7 +79,7 @@ class Runner:
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
                     tags=dict(range_tags((first, last), step.first, step.last)),
-                    run_config={"loggers": {"console": {"config": {"log_level": self.log_level}}}, **(config or {})},
+                    run_config={"loggers": {"console": {"config": {"log_level": self.log_level}}}},
                     raise_on_error=False,
                 )
                 if not result.success:
@@ -161,9 +160,3 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
 
 def _qualified_name() -> str:
     return f"{StockcastError.__module__}.{StockcastError.__name__}"
-
-
-@contextmanager
-def unobserved(step: Step) -> Any:
-    """Progress for nobody."""
-    yield
