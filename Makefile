@@ -43,7 +43,8 @@ screenshots: demo  ## Take the pictures of README (needs Chromium)
 
 test: setup lint  ## Every test, after lint and type checks
 	# Two processes: most tests wait for a server or a disk part of the time. One file stays in one process, with its servers.
-	$(BIN)/pytest -n 2 --dist loadfile
+	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy and the import contract
 	$(BIN)/ruff check
@@ -59,7 +60,7 @@ bench: setup  ## Every benchmark
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
-	$(BIN)/python bench/forecast.py
+	$(BIN)/python bench/forecast.py --with-statistical
 
 lock: setup  ## Resolve the dependencies again
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

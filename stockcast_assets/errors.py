@@ -7,3 +7,7 @@ class StockcastError(Exception):
     The CLI prints the sentence and exits 1; a Dagster run fails with it. Everything else is a bug and
     keeps its traceback.
     """
+
+
+class WarehouseBusyError(StockcastError):
+    """Somebody else holds the warehouse's file, and did not release it in the time given: later it will work."""

@@ -53,7 +53,10 @@ def monthly_partitions(start: date, end: date | None) -> dg.MultiPartitionsDefin
 
 def partition_key(ticker: str, day: date | pd.Timestamp | str) -> str:
     """The multi-partition key Dagster uses: dimensions in alphabetical order, `2024-05-31|AAPL`."""
-    return f"{pd.Timestamp(day).date().isoformat()}|{ticker}"
+    if isinstance(day, str):
+        day = pd.Timestamp(day)
+    # Planning asks for hundreds of thousands of keys.
+    return f"{day.year:04d}-{day.month:02d}-{day.day:02d}|{ticker}"
 
 
 def month_of(day: date | pd.Timestamp | str) -> date:

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         default_factory=lambda data: _DEFAULT_END.get(data.get("source", "yahoo")),
         description="Last daily partition key; open-ended if unset",
     )
+    automation: bool = Field(True, description="Whether schedules and sensors run unless they are stopped in the UI")
+    alerts: Names = Field(
+        (), repr=False, description="Comma-separated Apprise URLs that failed runs and red checks reach"
+    )
     calendars: Names = Field(("XNYS", "24/7"), description="Exchange calendars in use (codes of exchange_calendars)")
     gcp_project: str | None = Field(None, description="Google Cloud project of the BigQuery warehouse")
     gcp_credentials: str | None = Field(
@@ -51,13 +55,22 @@ class Settings(BaseSettings):
     )
     bq_dataset: str = Field("stockcast", description="BigQuery dataset")
     bq_location: str | None = Field(None, description="BigQuery location of a new dataset")
+    bq_maximum_bytes_billed: int | None = Field(
+        None, gt=0, description="Bytes that one BigQuery query may bill; unlimited if unset"
+    )
+    bq_require_partition_filter: bool = Field(
+        False, description="Whether new BigQuery tables refuse queries without a bound on date"
+    )
     uploads: str | None = Field(None, description="Folder or gs://bucket/prefix watched for CSV uploads")
     mlflow_uri: str | None = Field(None, description="MLflow tracking server; a SQLite file in the home if unset")
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
+    model_max_age_days: int = Field(
+        92, ge=1, description="Days after the end of its training during which a champion may serve later months"
+    )
 
-    @field_validator("tickers", "calendars", mode="before")
+    @field_validator("tickers", "calendars", "alerts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

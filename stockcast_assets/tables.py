@@ -56,7 +56,7 @@ _BARS = (
     _price("high", "Highest price of the session, split-adjusted"),
     _price("low", "Lowest price of the session, split-adjusted"),
     _price("close", "Last price of the session, split-adjusted"),
-    _price("adj_close", "Close adjusted for splits and dividends"),
+    _price("adj_close", "Provider's adjusted close when the bar was fetched; nothing is computed from it"),
     Column("volume", "INT64", "Shares or units traded", required=True, ge=0),
     Column("dividend", "FLOAT64", "Cash dividend with this ex-date, per share; 0 if none", True, ge=0),
     Column("split_ratio", "FLOAT64", "New shares per old share with this ex-date; 1 if none", True, gt=0),
@@ -138,11 +138,13 @@ TRAINED_MODEL = Table(
         _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
         _metric("pinball_ratio_har", "Pinball / linear HAR"),
         _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
-        Column("promoted", "BOOL", "Whether the model's own forecast is published", required=True),
-        Column("method", "STRING", "What is published: lstm or naive_*", required=True),
+        Column("promoted", "BOOL", "Whether the model is the new champion", required=True),
+        Column("method", "STRING", "What the month publishes: lstm or naive_*", required=True),
         Column("reason", "STRING", "Why, in words", required=True),
+        Column("serving_version", "STRING", "Version that serves the month: the model's own, or the champion's before"),
+        Column("trigger", "STRING", "Why it was trained again within the month; null for the month's first model"),
     ),
-    ("ticker", "date"),
+    ("ticker", "date", "trained_to"),
 )
 
 FORECASTS = Table(
@@ -156,8 +158,9 @@ FORECASTS = Table(
         _price("last_close", "Close of the as-of date"),
         *(_price(f"close_p{round(q * 100):02d}", f"{q:.0%} quantile of the target session's close") for q in QUANTILES),
         _price("naive_close", "Random walk forecast: the last close"),
-        Column("model_version", "STRING", "MLflow version of the month's model", required=True),
+        Column("model_version", "STRING", "MLflow version that served; none: fitted on the spot", required=True),
         Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),
+        Column("fallback", "STRING", "Why another model served than the month's, in words; null if the month's did"),
     ),
     ("ticker", "date", "horizon"),
 )
