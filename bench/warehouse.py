@@ -135,24 +135,6 @@ def child(kind: str, rows: int, environment: dict[str, str]) -> dict[str, float]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def emulator() -> tuple[subprocess.Popen, str]:
-    from duckdb_extensions import import_extension
-
-    from stockcast_assets_tests.servers import free_port, wait_for_http
-
-    import_extension("spatial")
-    port = free_port()
-    log = Path(tempfile.mkstemp()[1])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stockcast_assets_tests.bigquery_emulator", str(port)],
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        cwd=Path(__file__).parent.parent,
-    )
-    wait_for_http(f"http://127.0.0.1:{port}/", process, log)
-    return process, f"http://127.0.0.1:{port}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case")
@@ -163,9 +145,10 @@ def main() -> None:
         run = read_one_day if arguments.case == "read" else lambda rows: replace_slice(arguments.case, rows)
         print(json.dumps(run(arguments.rows)))
         return
-    server, address = emulator()
-    environment = {"BIGQUERY_EMULATOR_HOST": address, "DO_NOT_TRACK": "1"}
-    try:
+    from stockcast_assets_tests.servers import start_bigquery_emulator
+
+    with tempfile.TemporaryDirectory() as folder, start_bigquery_emulator(Path(folder)) as server:
+        environment = {"BIGQUERY_EMULATOR_HOST": server.address, "DO_NOT_TRACK": "1"}
         for warehouse, rows in (("duckdb", 1_000_000), ("bigquery", 100_000)):
             rounds = [
                 {whose: child(f"{whose}-{warehouse}", rows, environment) for whose in ("stock", "ours")}
@@ -182,9 +165,6 @@ def main() -> None:
         one = child("read", 1_250_000, environment)
         print(f"read one day of one ticker out of {one['rows']:,} rows on duckdb")
         print(f"  {one['seconds'] * 1000:.0f} ms, {one['rows_scanned']:,} rows scanned")
-    finally:
-        server.terminate()
-        server.wait()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs the BigQuery emulator in this process: `python -m stockcast_assets_tests.bigquery_emulator PORT`.
+"""Runs the BigQuery emulator in this process: `python -m stockcast_assets_tests.bigquery_emulator PORT STORAGE_PORT`.
 
 The Google client uploads with media type `*/*`, as real BigQuery allows; the emulator has to be told. It also runs
 `MERGE … ON FALSE` as DuckDB does, every row of the one side against every row of the other; an equality that never
@@ -27,7 +27,12 @@ def main() -> None:
     SQLTranslator.translate = hashed  # type: ignore[method-assign]
     upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)
     run_forever(
-        Settings(rest_port=int(sys.argv[1]), grpc_port=0, log_level=LogLevel.ERROR, enable_format_extensions=False)
+        Settings(
+            rest_port=int(sys.argv[1]),
+            grpc_port=int(sys.argv[2]),
+            log_level=LogLevel.ERROR,
+            enable_format_extensions=False,
+        )
     )
 
 

@@ -72,6 +72,14 @@ class Warehouse(ABC):
     ) -> pa.Table | None:
         """The slice's rows as stored, or None if the table does not exist."""
 
+    def read_cost(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> int | None:
+        """Bytes that reading the slice will be billed for by its size, before it is read; None if reading is free."""
+        return None
+
+    def drop_orphans(self) -> list[str]:
+        """Drop what dead runs left behind and return its names; nothing where a dead run leaves nothing."""
+        return []
+
     @abstractmethod
     def full_name(self, ref: TableRef) -> str:
         """The table's name as a person would type it in a query."""
@@ -105,6 +113,16 @@ class Warehouse(ABC):
             box.append(Windows("date", (Span(_midnight(start), last and last + timedelta(days=1)),)))
         boxes: tuple[Box, ...] = (tuple(box),)
         return self.load(TableRef(self.schema, table.name), Slice(boxes), table, columns)
+
+    def read_stored(
+        self, table: Table, *, tickers: Sequence[str], start: date | None = None, end: date | None = None
+    ) -> pd.DataFrame:
+        """As `read`, from a table that an earlier release may have written: columns it lacks read as null."""
+        stored = self.stored(TableRef(self.schema, table.name))
+        present = table.column_names if stored is None else stored.column_names
+        columns = [name for name in table.column_names if name in present]
+        rows = self.read(table, tickers=tickers, start=start, end=end, columns=columns)
+        return rows.reindex(columns=table.column_names)
 
     def content_hash(self, table: Table) -> tuple[int, str]:
         """Row count and SHA-256 of a declared table's contents, in primary key order.

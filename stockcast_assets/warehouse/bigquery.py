@@ -8,6 +8,7 @@ looked up instead of guessed. `BIGQUERY_EMULATOR_HOST` sends everything to an em
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import time
@@ -28,10 +29,12 @@ from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
-from stockcast_assets.warehouse.slices import Slice
+from stockcast_assets.warehouse.slices import Slice, Windows
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
+
+_log = logging.getLogger(__name__)
 
 _STORED: Mapping[str, str] = {
     **{type_: type_ for type_ in frames.ARROW},
@@ -52,6 +55,10 @@ _STAGE_PREFIX = "_stockcast_stage_"
 _STAGE_LIFETIME = timedelta(hours=6)
 _REQUEST_TIMEOUT = 60.0
 _DROP_TIMEOUT = 10.0
+# What the Storage Read API may take of a read's deadline before the plain API is asked instead.
+_STORAGE_API_SHARE = 0.5
+# Every DATE there is, for tables that refuse a statement without a bound on their partitions.
+_FIRST_DATE = "0001-01-01"
 # The client's own retries know neither our deadline nor our job ids; its annotations know no None.
 _NO_RETRY: Any = None
 
@@ -76,7 +83,8 @@ class _BigQueryDialect(slices.Dialect):
 class BigQueryWarehouse(Warehouse):
     """Slices in BigQuery tables, partitioned by month on `date` and clustered by `ticker` if they have them.
 
-    `deadline` bounds each operation in seconds, retries included; `maximum_bytes_billed` bounds each query.
+    `deadline` bounds each operation in seconds, retries included; `maximum_bytes_billed` bounds each query. With
+    `require_partition_filter` new tables refuse, from anyone, a query without a bound on `date`.
     Credentials are Application Default Credentials, or `gcp_credentials`: a service account key in base64.
     """
 
@@ -92,6 +100,7 @@ class BigQueryWarehouse(Warehouse):
         *,
         deadline: float = 300.0,
         maximum_bytes_billed: int | None = None,
+        require_partition_filter: bool = False,
     ) -> None:
         self.project = project
         self.schema = dataset
@@ -99,6 +108,7 @@ class BigQueryWarehouse(Warehouse):
         self.gcp_credentials = gcp_credentials
         self.deadline = deadline
         self.maximum_bytes_billed = maximum_bytes_billed
+        self.require_partition_filter = require_partition_filter
 
     def full_name(self, ref: TableRef) -> str:
         return f"{self.project}.{ref}"
@@ -116,14 +126,13 @@ class BigQueryWarehouse(Warehouse):
             return None if table is None else _stored_table(table, ref)
 
     def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
-        dialect = _BigQueryDialect()
-        condition = slices.where(part, contract, dialect)
-        name, parameters = self.full_name(ref), dialect.parameters
+        condition, parameters = self._condition(part, contract)
+        name = self.full_name(ref)
         target = _quote(name)
         content = _parquet(data)
         job = _job_name(ref, attempt, condition, parameters, content)
         with self._session(f"write table {name}") as session:
-            session.ensure_table(ref, contract, self.location)
+            session.ensure_table(ref, contract, self.location, self.require_partition_filter)
             if data.num_rows == 0:
                 session.query(f"DELETE FROM {target} WHERE {condition}", parameters, job)  # noqa: S608
                 return
@@ -137,23 +146,57 @@ class BigQueryWarehouse(Warehouse):
     ) -> pa.Table | None:
         from google.api_core.exceptions import NotFound
 
-        dialect = _BigQueryDialect()
-        condition = slices.where(part, contract, dialect)
-        query = f"SELECT {', '.join(map(_quote, columns))} FROM {_quote(self.full_name(ref))} WHERE {condition}"  # noqa: S608
+        query, parameters = self._select(ref, part, contract, columns)
         if order_by:
             query += f" ORDER BY {', '.join(map(_quote, order_by))}"
         with self._session(f"read table {self.full_name(ref)}") as session:
             try:
-                return session.query_arrow(query, dialect.parameters)
+                return session.query_arrow(query, parameters)
             except NotFound:
                 if session.get_table(self.full_name(ref)) is None:
                     return None
                 raise
 
-    def drop_orphans(self, older_than: timedelta = _STAGE_LIFETIME) -> list[str]:
-        """Drop stages that dead runs left behind and return their names; BigQuery expires them as well."""
+    def read_cost(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> int | None:
+        """Bytes that reading the slice will process, by a dry run; 0 if the table does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        query, parameters = self._select(ref, part, contract, columns)
+        with self._session(f"read table {self.full_name(ref)}") as session:
+            try:
+                return session.dry_run(query, parameters)
+            except NotFound:
+                return 0
+
+    def _select(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> tuple[str, Sequence[Any]]:
+        condition, parameters = self._condition(part, contract)
+        table = _quote(self.full_name(ref))
+        return f"SELECT {', '.join(map(_quote, columns))} FROM {table} WHERE {condition}", parameters  # noqa: S608
+
+    def _condition(self, part: Slice, contract: Table) -> tuple[str, Sequence[Any]]:
+        dialect = _BigQueryDialect()
+        condition = slices.where(part, contract, dialect)
+        bounded = all(any(isinstance(c, Windows) and c.expr == "date" for c in box) for box in part.boxes)
+        if self.require_partition_filter and _filters(contract) and not bounded:
+            condition = f"({condition}) AND `date` >= DATE '{_FIRST_DATE}'"
+        return condition, dialect.parameters
+
+    def drop_orphans(self, older_than: timedelta | None = None) -> list[str]:
+        """Drop stages that dead runs left behind and return their names; BigQuery expires them as well.
+
+        A stage younger than `older_than` (default: the six hours after which it expires) is left alone: its run may
+        be alive.
+        """
+        age = _STAGE_LIFETIME if older_than is None else older_than
         with self._session(f"sweep dataset {self.schema}") as session:
-            return session.drop_stages(f"{self.project}.{self.schema}", datetime.now(UTC) - older_than)
+            return session.drop_stages(f"{self.project}.{self.schema}", datetime.now(UTC) - age)
+
+    def put_view(self, name: str, sql: str, description: str) -> str:
+        """Create a view in the dataset, or make the one there is this one; its full name."""
+        full_name = self.full_name(TableRef(self.schema, name))
+        with self._session(f"create view {full_name}") as session:
+            session.put_view(full_name, sql, description)
+        return full_name
 
     @contextmanager
     def _session(self, doing: str) -> Iterator["_Session"]:
@@ -220,7 +263,7 @@ class _Session:
         except NotFound:
             return None
 
-    def ensure_table(self, ref: TableRef, contract: Table, location: str | None) -> None:
+    def ensure_table(self, ref: TableRef, contract: Table, location: str | None, filtered: bool) -> None:
         """Make the dataset and table, or add the columns that are new in the contract."""
         from google.cloud import bigquery
 
@@ -231,7 +274,7 @@ class _Session:
             if location:
                 dataset.location = location
             self._call(self._client.create_dataset, dataset, exists_ok=True)
-            self._call(self._client.create_table, _new_table(name, contract), exists_ok=True)
+            self._call(self._client.create_table, _new_table(name, contract, filtered), exists_ok=True)
             return
         added = frames.new_columns(_stored_table(stored, ref), contract, name, partial(_migration, name))
         for column in added:
@@ -241,6 +284,16 @@ class _Session:
                 f"ALTER TABLE {_quote(name)} ADD COLUMN IF NOT EXISTS {_quote(column.name)} {column.type}{described}",
                 [],
             )
+
+    def put_view(self, name: str, sql: str, description: str) -> None:
+        from google.cloud import bigquery
+
+        view = bigquery.Table(name)
+        view.view_query, view.description, view.labels = sql, description, {"app": "stockcast"}
+        if self.get_table(name) is None:
+            self._call(self._client.create_table, view, exists_ok=True)
+        else:
+            self._call(self._client.update_table, view, ["view_query", "description", "labels"])
 
     @contextmanager
     def stage(self, ref: TableRef, contract: Table, content: bytes, rows: int) -> Iterator[str]:
@@ -316,16 +369,26 @@ class _Session:
         return self._run(job or f"stockcast-{uuid.uuid4().hex}", begin)
 
     def query_arrow(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
-        from google.api_core.exceptions import Forbidden, ServiceUnavailable
+        """The rows of a query: by the Storage Read API if it is there and within reach, else page by page."""
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-        rows = self.query(sql, parameters).result(retry=_NO_RETRY, timeout=self._left())
-        if os.environ.get("BIGQUERY_EMULATOR_HOST"):
-            return rows.to_arrow(create_bqstorage_client=False)
-        try:
-            return rows.to_arrow()
-        except (Forbidden, ServiceUnavailable):
-            # The Storage Read API is faster but may be out of reach; the plain API always is there.
-            return self.query(sql, parameters).result().to_arrow(create_bqstorage_client=False)
+        job = self.query(sql, parameters)
+        _log.info("%s processed %s bytes", sql, job.total_bytes_processed)
+        rows = job.result(retry=_NO_RETRY, timeout=self._left())
+        with _storage() as options:
+            try:
+                return rows.to_arrow(timeout=_STORAGE_API_SHARE * self._left(), **options)
+            except (GoogleAPICallError, RetryError, TimeoutError) as error:
+                _log.warning("The Storage Read API is out of reach (%s); reading page by page.", _text(error))
+        return job.result(retry=_NO_RETRY, timeout=self._left()).to_arrow(create_bqstorage_client=False)
+
+    def dry_run(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Bytes that a query would process."""
+        from google.cloud import bigquery
+
+        config = bigquery.QueryJobConfig(query_parameters=list(parameters), dry_run=True, use_query_cache=False)
+        job = self._call(self._client.query, sql, job_config=config, job_retry=None)
+        return int(job.total_bytes_processed or 0)
 
     def drop_stages(self, dataset: str, created_before: datetime) -> list[str]:
         dropped = []
@@ -398,6 +461,9 @@ class BigQueryWarehouseIOManager(WarehouseIOManager):
     gcp_credentials: str | None = Field(default=None, description="Base64-encoded service account key.")
     deadline: float = Field(default=300.0, description="Seconds that one read or write may take.")
     maximum_bytes_billed: int | None = Field(default=None, description="Bytes that one query may bill.")
+    require_partition_filter: bool = Field(
+        default=False, description="Whether new tables refuse queries without a bound on their partitions."
+    )
 
     def warehouse(self) -> BigQueryWarehouse:
         return BigQueryWarehouse(
@@ -407,6 +473,7 @@ class BigQueryWarehouseIOManager(WarehouseIOManager):
             self.gcp_credentials,
             deadline=self.deadline,
             maximum_bytes_billed=self.maximum_bytes_billed,
+            require_partition_filter=self.require_partition_filter,
         )
 
     def default_schema(self) -> str | None:
@@ -426,7 +493,8 @@ def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
 
 def _parquet(data: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(data, buffer, compression="zstd")
+    # Prices hardly repeat: a dictionary of them costs time and makes the file larger.
+    pq.write_table(data, buffer, compression="zstd", use_dictionary=False)
     return buffer.getvalue()
 
 
@@ -438,7 +506,31 @@ def _job_name(ref: TableRef, attempt: str | None, condition: str, parameters: Se
     return f"stockcast-merge-{re.sub(r'[^A-Za-z0-9_-]', '_', ref.name)[:64]}-{digest.hexdigest()}"
 
 
-def _new_table(name: str, contract: Table) -> "bigquery.Table":
+def _filters(contract: Table) -> bool:
+    """Whether a table can demand a bound on `date`: a row without a date would be out of every bound."""
+    return any(column.name == "date" and column.type == "DATE" and column.required for column in contract.columns)
+
+
+@contextmanager
+def _storage() -> Iterator[dict[str, Any]]:
+    """How rows are to be downloaded: the client makes one of the Storage Read API itself, for results that are large
+    enough, but knows nothing of an emulator's."""
+    if not os.environ.get("BIGQUERY_EMULATOR_HOST"):
+        yield {}
+        return
+    address = os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")
+    if not address:
+        yield {"create_bqstorage_client": False}
+        return
+    import grpc
+    from google.cloud.bigquery_storage import BigQueryReadClient
+    from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+    with grpc.insecure_channel(address) as channel:
+        yield {"bqstorage_client": BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))}
+
+
+def _new_table(name: str, contract: Table, filtered: bool) -> "bigquery.Table":
     from google.cloud import bigquery
 
     types = {column.name: column.type for column in contract.columns}
@@ -447,6 +539,7 @@ def _new_table(name: str, contract: Table) -> "bigquery.Table":
     table.labels = {"app": "stockcast"}
     if types.get("date") == "DATE":
         table.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="date")
+        table.require_partition_filter = filtered and _filters(contract)
     if types.get("ticker") == "STRING":
         table.clustering_fields = ["ticker"]
     return table
@@ -527,6 +620,8 @@ def _advice(error: Any) -> str:
     reasons = {item.get("reason") for item in error.errors if isinstance(item, Mapping)}
     if "quotaExceeded" in reasons:
         return "The project's quota is used up: wait for it to refill or ask for more, then run again."
+    if "bytesBilledLimitExceeded" in reasons:
+        return "Read fewer days or columns, or raise maximum_bytes_billed (STOCKCAST_BQ_MAXIMUM_BYTES_BILLED)."
     if error.code in (401, 403):
         return "Give the account the roles BigQuery Data Editor and BigQuery Job User on the project."
     if error.code == 404:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from stockcast_assets.errors import StockcastError
+from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
@@ -150,7 +150,7 @@ class DuckDBWarehouse(Warehouse):
         deadline = time.monotonic() + self.lock_timeout
         lock = _WRITERS[self.database]
         if not lock.acquire(timeout=self.lock_timeout):
-            raise StockcastError(self._locked("another thread of this process"))
+            raise WarehouseBusyError(self._locked("another thread of this process"))
         try:
             Path(self.database).parent.mkdir(parents=True, exist_ok=True)
             connection = self._connect(read_only=False, timeout=max(0.0, deadline - time.monotonic()))
@@ -177,7 +177,7 @@ class DuckDBWarehouse(Warehouse):
             connection = retrying(duckdb.connect, self.database, read_only=read_only, config=self.connection_config)
         except duckdb.Error as error:
             if _is_busy(error):
-                raise StockcastError(self._locked(_holder(error))) from None
+                raise WarehouseBusyError(self._locked(_holder(error))) from None
             raise StockcastError(
                 f"DuckDB cannot open {self.database}: {_first_line(error)} "
                 "Check STOCKCAST_HOME or the IO manager's 'database'."

@@ -82,7 +82,11 @@ class WarehouseIOManager(ConfigurableIOManager):
             )
         if contract is None:
             return pd.DataFrame()
-        return warehouse.load(ref, part, contract, plain((context.definition_metadata or {}).get("columns")))
+        columns = plain((context.definition_metadata or {}).get("columns"))
+        cost = warehouse.read_cost(ref, part, contract, frames.wanted_columns(contract, columns).column_names)
+        if cost is not None:
+            _tell_cost(context, warehouse.full_name(ref), cost)
+        return warehouse.load(ref, part, contract, columns)
 
     def _table_ref(self, context: InputContext | OutputContext, metadata: Mapping[str, Any]) -> TableRef:
         schema = plain(metadata.get("schema")) or self.default_schema()
@@ -100,6 +104,14 @@ class WarehouseIOManager(ConfigurableIOManager):
             plain(metadata.get("partition_expr")),
             context.asset_key.to_user_string(),
         )
+
+
+def _tell_cost(context: InputContext, table: str, cost: int) -> None:
+    # Dagster keeps an input's metadata with one partition key; an input of none or of many has the log.
+    if context.has_asset_partitions and len(list(context.asset_partition_keys)) != 1:
+        context.log.info(f"Reading {table} will process {cost} bytes.")
+    else:
+        context.add_input_metadata({"table": table, "bytes to read": cost})
 
 
 def _check_complete(

@@ -1,5 +1,6 @@
 """A small declared table, frames for it, and Dagster runs as someone else's project would make them."""
 
+import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,21 @@ PRICES = Table(
     ),
     ("ticker", "date"),
 )
+# A clean process that has imported what the processes of these tests need, and forks one in no time.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    [
+        "google.cloud.bigquery",
+        *(f"stockcast_assets_tests.warehouse.{name}" for name in ("test_bigquery", "test_duckdb", "test_model")),
+    ]
+)
 TICKERS = dg.DynamicPartitionsDefinition(name="ticker")
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2025-01-01")
 TICKER_DAYS = dg.MultiPartitionsDefinition({"ticker": TICKERS, "date": DAYS})
 BY_TICKER_AND_DAY = {"ticker": "ticker", "date": "date"}
 METADATA = asset_metadata(PRICES, BY_TICKER_AND_DAY)
 HOSTILE = [
+    "a\0b",
     "' OR TRUE --",
     "\\') OR TRUE -- ",
     "../../x",

@@ -1,13 +1,15 @@
-"""BigQuery's own troubles: lost answers, errors that pass and errors that do not, dead clients, and its "
-"SQL."""
+"""BigQuery's own troubles: lost answers, errors that pass and errors that do not, dead clients, frozen servers; and
+what it is asked: its SQL, its limits, its two ways to read."""
 
 import contextlib
-import multiprocessing
+import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from sqlglot import exp
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.warehouse import BigQueryWarehouse
-from stockcast_assets_tests.servers import free_port
+from stockcast_assets_tests.servers import BigQueryEmulator, free_port, start_bigquery_emulator
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
 from stockcast_assets_tests.warehouse.fault_proxy import (
     LOSE_ANSWER,
@@ -30,6 +32,7 @@ from stockcast_assets_tests.warehouse.fault_proxy import (
 from stockcast_assets_tests.warehouse.helpers import (
     HOSTILE,
     PRICES,
+    PROCESSES,
     closes,
     instance,
     keys_slice,
@@ -43,8 +46,6 @@ from stockcast_assets_tests.warehouse.test_io_manager import every_key
 OLD = {("AAPL", "2024-01-02"): 1.0, ("MSFT", "2024-01-02"): 1.0}
 NEW = {**OLD, ("AAPL", "2024-01-02"): 2.0}
 KEY = "2024-01-02|AAPL"
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
 
 
 @pytest.fixture
@@ -185,6 +186,11 @@ def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store,
 
 LASTING: dict[str, tuple[Any, Any, str]] = {
     "quota": (lambda r: r.is_merge, Answer(403, "quotaExceeded", "Quota exceeded"), "quota is used up"),
+    "bytes limit": (
+        lambda r: r.is_merge,
+        Answer(400, "bytesBilledLimitExceeded", "Query exceeded limit for bytes billed: 1."),
+        "STOCKCAST_BQ_MAXIMUM_BYTES_BILLED",
+    ),
     "forbidden": (lambda r: r.is_load, Answer(403, "accessDenied", "Access Denied"), "BigQuery Data Editor"),
     "bad request": (lambda r: r.is_merge, Answer(400, "invalid", "Bad"), "could not write table .*prices: Bad"),
     "wrong location": (
@@ -301,3 +307,87 @@ def test_a_quota_error_is_not_retried(store: Store, proxy: FaultProxy) -> None:
     with contextlib.suppress(StockcastError):
         write_new(store)
     assert len([request for request in proxy.requests if request.is_merge]) == 1
+
+
+def test_a_server_that_freezes_is_one_sentence_and_its_table_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_bigquery_emulator(tmp_path) as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+        warehouse = bigquery_store().warehouse
+        write(warehouse, prices((t, d, c) for (t, d), c in OLD.items()))
+        impatient = BigQueryWarehouse("test-project", warehouse.schema, deadline=2)
+        server.process.send_signal(signal.SIGSTOP)
+        for action in (
+            lambda: write(impatient, of_keys([KEY], 2.0), keys_slice([KEY])),
+            lambda: impatient.read(PRICES),
+        ):
+            with pytest.raises(StockcastError, match=r"within 2 s .*check the network"):
+                action()
+        server.process.send_signal(signal.SIGCONT)
+        assert closes(warehouse) == OLD
+        write(warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
+        assert closes(warehouse) == NEW
+
+
+def test_a_server_that_dies_and_comes_back_within_the_deadline_is_survived(
+    tmp_path: Path, bigquery_server: BigQueryEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is refused while the server is away; nothing needs to be asked twice by the caller."""
+    with fault_proxy(bigquery_server.address) as proxy:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
+        warehouse = bigquery_store().warehouse
+        write(warehouse, prices((t, d, c) for (t, d), c in OLD.items()))
+        proxy.fault = lambda request: LOSE_REQUEST
+        threading.Timer(3, lambda: setattr(proxy, "fault", lambda request: None)).start()
+        write(warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
+        assert closes(warehouse) == NEW
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["refuses", "unreachable"])
+def test_what_the_storage_read_api_cannot_give_is_read_page_by_page(
+    store: Store,
+    bigquery_server: BigQueryEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    there: bool,
+) -> None:
+    """The emulator has the API, but not for the results of queries, which is a refusal like any other."""
+    address = bigquery_server.storage_address if there else f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", address)
+    impatient = BigQueryWarehouse("test-project", store.warehouse.schema, deadline=8)
+    with caplog.at_level(logging.WARNING, "stockcast_assets.warehouse"):
+        assert closes(impatient) == OLD
+    assert "The Storage Read API is out of reach" in caplog.text
+
+
+def test_a_read_says_what_it_will_cost_before_it_is_made(store: Store, proxy: FaultProxy) -> None:
+    from stockcast_assets.warehouse import TableRef
+
+    ref = TableRef(store.warehouse.schema, PRICES.name)
+    bytes_ = store.warehouse.read_cost(ref, keys_slice([KEY]), PRICES, ["close"])
+    assert isinstance(bytes_, int)
+    (asked,) = proxy.requests
+    assert b'"dryRun": true' in asked.body
+    assert store.warehouse.read_cost(TableRef(ref.schema, "nowhere"), keys_slice([KEY]), PRICES, ["close"]) == 0
+
+
+def test_a_table_that_demands_a_bound_is_always_given_one(proxy: FaultProxy) -> None:
+    dataset = bigquery_store().warehouse.schema
+    warehouse = BigQueryWarehouse("test-project", dataset, deadline=30, require_partition_filter=True)
+    write(warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
+    write(warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
+    write(warehouse, prices([]))
+    warehouse.content_hash(PRICES)
+    warehouse.read(PRICES, tickers=["AAPL"])
+    (created,) = [
+        r
+        for r in proxy.requests
+        if r.method == "POST" and b'"tableId": "prices"' in r.body and r.path.endswith("/tables?prettyPrint=false")
+    ]
+    assert b'"requirePartitionFilter": true' in created.body
+    statements = proxy.statements()
+    assert len(statements) == 5
+    for statement in statements:
+        tree = sqlglot.parse_one(statement, dialect="bigquery")
+        assert {node.left.name for node in tree.find_all(exp.GTE)} == {"date"}

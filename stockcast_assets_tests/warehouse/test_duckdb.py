@@ -1,8 +1,8 @@
 """DuckDB's own troubles: locks between processes, crashes, full disks, files that are no database."""
 
 import contextlib
-import multiprocessing
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -17,11 +17,7 @@ import pytest
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.warehouse import DuckDBWarehouse, TableRef
-from stockcast_assets_tests.warehouse.helpers import PRICES, closes, keys_slice, prices, write
-
-# A clean process that has imported everything and forks a writer in no time.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+from stockcast_assets_tests.warehouse.helpers import PRICES, PROCESSES, closes, keys_slice, prices, write
 
 
 def hold(database: Path, seconds: float) -> subprocess.Popen:
@@ -67,8 +63,11 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_held_file_is_waited_for_and_then_the_holder_is_named(database: Path) -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["busy", "frozen"])
+def test_a_held_file_is_waited_for_and_then_the_holder_is_named(database: Path, frozen: bool) -> None:
     holder = hold(database, 60)
+    if frozen:
+        holder.send_signal(signal.SIGSTOP)
     try:
         warehouse = DuckDBWarehouse(str(database), lock_timeout=0.5)
         for action in (lambda: write(warehouse, prices([])), lambda: warehouse.read(PRICES)):

@@ -1,83 +1,186 @@
-"""Random histories of writes, faults, refusals and reads, checked step by step against a plain dict."""
+"""Random histories of writes, crashes, retries, backfills, new tickers, a new column, refusals and reads on both
+warehouses, checked after every step against a plain dict."""
 
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dagster as dg
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Column
-from stockcast_assets.warehouse import TableRef, frames
+from stockcast_assets.tables import Column, Table
+from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, TableRef, Warehouse, asset_metadata, frames
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
-from stockcast_assets_tests.warehouse.fault_proxy import LOSE_ANSWER, LOSE_REQUEST, Answer, FaultProxy, fault_proxy
-from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write
+from stockcast_assets_tests.warehouse.fault_proxy import (
+    LOSE_ANSWER,
+    LOSE_REQUEST,
+    STALL,
+    Answer,
+    FaultProxy,
+    Request,
+    fault_proxy,
+)
+from stockcast_assets_tests.warehouse.helpers import (
+    BY_TICKER_AND_DAY,
+    HOSTILE,
+    PRICES,
+    PROCESSES,
+    keys_slice,
+    of_keys,
+    prices,
+    run,
+)
+from stockcast_assets_tests.warehouse.test_io_manager import prices_asset
+from stockcast_assets_tests.warehouse.test_real_runs import stop_at_statement
 
-# Histories of 20 steps per warehouse; the emulator takes ten times as long as DuckDB. STOCKCAST_MODEL_EXAMPLES=60
-# gives 1,200 steps on each.
+# Histories of 50 steps, fewer on the emulator, where a step takes half a second; STOCKCAST_MODEL_EXAMPLES=20 asks for a
+# thousand steps on both.
 EXAMPLES = os.environ.get("STOCKCAST_MODEL_EXAMPLES")
-TICKERS = ["AAPL", "MSFT", *HOSTILE[:4]]
+STEPS = 50
+
 Key = tuple[str, str]
-KEYS = st.sets(st.tuples(st.sampled_from(TICKERS), st.integers(1, 6).map(lambda day: f"2024-01-{day:02}")), min_size=1)
+Row = tuple[float, str | None]
+TICKERS = ["AAPL", "MSFT", *HOSTILE[:5]]
+DAYS = st.integers(1, 6).map(lambda day: f"2024-01-{day:02}")
+KEYS = st.sets(st.tuples(st.sampled_from(TICKERS), DAYS), min_size=1)
+WIDER = replace(PRICES, columns=(*PRICES.columns, Column("currency", "STRING", "Currency")))
 
 
 def names(keys: set[Key]) -> list[str]:
     return [f"{day}|{ticker}" for ticker, day in keys]
 
 
+def rows_of(keys: set[Key], value: float, table: Table) -> pd.DataFrame:
+    frame = prices((ticker, day, value) for ticker, day in sorted(keys))
+    return frame.assign(currency="USD") if table is WIDER else frame
+
+
+def write(warehouse: Warehouse, keys: set[Key], kept: set[Key], value: float, wider: bool, attempt: str | None) -> None:
+    """Make `kept` the rows of the slice of `keys`."""
+    data, contract = frames.to_arrow(rows_of(kept, value, WIDER if wider else PRICES), PRICES.name, _table(wider))
+    warehouse.replace(TableRef(warehouse.schema, PRICES.name), data, keys_slice(names(keys)), contract, attempt)
+
+
+def _table(wider: bool) -> Table:
+    return WIDER if wider else PRICES
+
+
+def write_on_duckdb(database: str, statement: str, after: bool, told: Connection, *what: Any) -> None:
+    """Write in this process and stop for good before or after a statement."""
+
+    def stop() -> None:
+        told.send("stopped")
+        told.recv()
+
+    stop_at_statement(statement, after, stop)
+    write(DuckDBWarehouse(database), *what)
+
+
+def write_on_bigquery(address: str, dataset: str, *what: Any) -> None:
+    """Write in this process; the proxy at `address` stops it."""
+    os.environ["BIGQUERY_EMULATOR_HOST"] = address
+    write(BigQueryWarehouse("test-project", dataset), *what)
+
+
 class History(RuleBasedStateMachine):
     """A table and the dict it must equal."""
 
     store: Store
-    examples: ClassVar[int]
+    steps: ClassVar[int] = 0
+    examples: ClassVar[int] = 20
+    commits: ClassVar[tuple[str, ...]]
+    """The moments of a crash at which the new value is there."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.model: dict[Key, float] = {}
+        self.model: dict[Key, Row] = {}
         self.value = 0.0
-
-    def rows(self, keys: set[Key]) -> Any:
-        self.value += 1
-        return prices((ticker, day, self.value) for ticker, day in sorted(keys))
+        self.wider = False
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.tickers: list[str] = []
 
     def accept(self, keys: set[Key], kept: set[Key]) -> None:
-        self.model = {key: value for key, value in self.model.items() if key not in keys}
-        self.model.update(dict.fromkeys(kept, self.value))
+        self.model = {key: row for key, row in self.model.items() if key not in keys}
+        self.model.update(dict.fromkeys(kept, (self.value, "USD" if self.wider else None)))
+
+    def write(self, keys: set[Key], kept: set[Key], attempt: str | None = None) -> None:
+        write(self.store.warehouse, keys, kept, self.value, self.wider, attempt)
+        self.accept(keys, kept)
 
     @rule(keys=KEYS)
-    def write(self, keys: set[Key]) -> None:
-        write(self.store.warehouse, self.rows(keys), keys_slice(names(keys)))
-        self.accept(keys, keys)
+    def replace_slices(self, keys: set[Key]) -> None:
+        self.value += 1
+        self.write(keys, keys)
 
     @rule(keys=KEYS, data=st.data())
-    def write_with_closed_keys(self, keys: set[Key], data: st.DataObject) -> None:
-        kept = {key for key in sorted(keys) if data.draw(st.booleans())}
-        write(self.store.warehouse, self.rows(kept), keys_slice(names(keys)))
-        self.accept(keys, kept)
+    def replace_with_closed_keys(self, keys: set[Key], data: st.DataObject) -> None:
+        self.value += 1
+        self.write(keys, {key for key in sorted(keys) if data.draw(st.booleans())})
+
+    @rule(keys=KEYS)
+    def do_the_same_attempt_twice(self, keys: set[Key]) -> None:
+        self.value += 1
+        attempt = f"run {self.value}"
+        self.write(keys, keys, attempt)
+        self.write(keys, keys, attempt)
+
+    @rule(ticker=st.sampled_from(TICKERS))
+    def add_a_ticker(self, ticker: str) -> None:
+        if ticker not in self.tickers:
+            self.tickers.append(ticker)
+            self.instance.add_dynamic_partitions("ticker", [ticker])
+
+    @precondition(lambda self: self.tickers)
+    @rule(data=st.data(), days=st.tuples(DAYS, DAYS).map(sorted))
+    def backfill_a_rectangle(self, data: st.DataObject, days: list[str]) -> None:
+        """A real Dagster run of a range, through the IO manager."""
+        ends = sorted(data.draw(st.integers(0, len(self.tickers) - 1)) for _ in range(2))
+        tickers = self.tickers[ends[0] : ends[1] + 1]
+        keys = {(t, str(day.date())) for t in tickers for day in pd.date_range(*days)}
+        self.value += 1
+        asset = prices_asset(
+            lambda context: rows_of(keys, self.value, _table(self.wider)),
+            **asset_metadata(_table(self.wider), BY_TICKER_AND_DAY),
+        )
+        between = (f"{days[0]}|{tickers[0]}", f"{days[1]}|{tickers[-1]}")
+        assert run(asset, self.store.io_manager, self.instance, between=between).success
+        self.accept(keys, keys)
+
+    @precondition(lambda self: not self.wider)
+    @rule()
+    def add_a_column(self) -> None:
+        """The next write adds it to the table."""
+        self.wider = True
+        self.value += 1
+        self.write({("AAPL", "2024-01-01")}, {("AAPL", "2024-01-01")})
 
     @rule(keys=KEYS, stray=KEYS)
     def refuse_a_row_outside(self, keys: set[Key], stray: set[Key]) -> None:
         if stray <= keys:
             return
-        data, contract = frames.to_arrow(self.rows(keys | stray), PRICES.name, PRICES)
+        data, contract = frames.to_arrow(of_keys(names(keys | stray)), PRICES.name, PRICES)
         with pytest.raises(StockcastError):
             frames.rows_per_key(data, keys_slice(names(keys)), contract, PRICES.name)
 
+    @precondition(lambda self: self.model)
     @rule(keys=KEYS)
     def refuse_another_shape(self, keys: set[Key]) -> None:
         other = replace(PRICES, columns=(*PRICES.columns[:-1], Column("stored_at", "STRING", "", True)))
-        data, _ = frames.to_arrow(self.rows(keys).assign(stored_at="now"), PRICES.name, other)
-        if self.model:
-            ref = TableRef(self.store.warehouse.schema, PRICES.name)
-            with pytest.raises(StockcastError):
-                self.store.warehouse.replace(ref, data, keys_slice(names(keys)), other)
+        data, _ = frames.to_arrow(of_keys(names(keys)).assign(stored_at="now"), PRICES.name, other)
+        with pytest.raises(StockcastError):
+            self.store.warehouse.replace(
+                TableRef(self.store.warehouse.schema, PRICES.name), data, keys_slice(names(keys)), other
+            )
 
     @rule(keys=KEYS)
     def read_some(self, keys: set[Key]) -> None:
@@ -87,25 +190,62 @@ class History(RuleBasedStateMachine):
         days = frame["date"].dt.strftime("%Y-%m-%d")
         assert list(zip(frame["ticker"], days, strict=True)) == sorted(expected, key=lambda k: (k[0].encode(), k[1]))
 
+    @precondition(lambda self: self.model)
+    @rule(keys=KEYS, data=st.data(), retry=st.booleans())
+    def crash_and_perhaps_retry(self, keys: set[Key], data: st.DataObject, retry: bool) -> None:
+        """A writer killed by SIGKILL; the retry of the same attempt does what is left to do."""
+        self.value += 1
+        moment = data.draw(st.sampled_from(self.moments))
+        attempt = f"run {self.value}"
+        self.crash(moment, (keys, keys, self.value, self.wider, attempt))
+        if retry:
+            self.write(keys, keys, attempt)
+        elif moment in self.commits:
+            self.accept(keys, keys)
+
+    moments: ClassVar[tuple[str, ...]]
+
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
     @invariant()
     def table_equals_model(self) -> None:
-        assert closes(self.store.warehouse) == self.model
+        type(self).steps += 1
+        frame = self.store.warehouse.read(_table(self.wider) if self.model else PRICES)
+        days = frame["date"].dt.strftime("%Y-%m-%d")
+        currency = frame["currency"] if "currency" in frame else [None] * len(frame)
+        rows = list(zip(frame["ticker"], days, frame["close"], currency, strict=True))
+        assert rows == sorted(
+            ((ticker, day, *row) for (ticker, day), row in self.model.items()), key=lambda r: (r[0].encode(), r[1])
+        )
 
 
 class DuckDBHistory(History):
     folder: ClassVar[Path]
-    examples = 6
+    moments = ("before BEGIN", "after DELETE", "after INSERT", "before COMMIT", "after COMMIT")
+    commits = ("after COMMIT",)
 
     def __init__(self) -> None:
         super().__init__()
         self.store = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder)))
 
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        when, statement = moment.split()
+        listener, told = PROCESSES.Pipe()
+        place = self.store.warehouse.place
+        writer = PROCESSES.Process(
+            target=write_on_duckdb, args=(place, statement, when == "after", told, *what), daemon=True
+        )
+        writer.start()
+        assert listener.recv() == "stopped"
+        writer.kill()
+        writer.join()
+
+    @precondition(lambda self: self.model)
     @rule(keys=KEYS)
     def fail_after_the_delete(self, keys: set[Key]) -> None:
         """A null gets past the frame's checks and breaks the insert: the delete before it must be undone."""
-        if not self.model:
-            return
-        data, contract = frames.to_arrow(self.rows(keys), PRICES.name, PRICES)
+        data, contract = frames.to_arrow(rows_of(keys, 0.0, _table(self.wider)), PRICES.name, _table(self.wider))
         position = contract.column_names.index("close")
         broken = data.set_column(position, "close", frames.pa.nulls(data.num_rows, frames.ARROW["FLOAT64"]))
         with pytest.raises(StockcastError, match="left it as it was"):
@@ -114,11 +254,38 @@ class DuckDBHistory(History):
 
 class BigQueryHistory(History):
     proxy: ClassVar[FaultProxy]
-    examples = 2
+    examples = 8
+    moments = ("before load", "after load", "before merge", "after merge")
+    commits = ("after merge",)
 
     def __init__(self) -> None:
         super().__init__()
         self.store = bigquery_store()
+        self.proxy.fault = lambda request: None
+
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        when, job = moment.split()
+        listener, reached = PROCESSES.Pipe(duplex=False)
+
+        def stall(request: Request) -> str:
+            reached.send("stopped")
+            return STALL
+
+        def decide(request: Request) -> str | None:
+            if not (request.is_load if job == "load" else request.is_merge):
+                return None
+            if when == "before":
+                return stall(request)
+            self.proxy.fault = stall
+            return LOSE_ANSWER
+
+        self.proxy.fault = decide
+        arguments = (self.proxy.address, self.store.warehouse.schema, *what)
+        writer = PROCESSES.Process(target=write_on_bigquery, args=arguments, daemon=True)
+        writer.start()
+        assert listener.recv() == "stopped"
+        writer.kill()
+        writer.join()
         self.proxy.fault = lambda request: None
 
     @rule(
@@ -128,13 +295,12 @@ class BigQueryHistory(History):
     )
     def write_through_a_fault(self, keys: set[Key], fault: Any, on_load: bool) -> None:
         self.proxy.times(1, lambda request: request.is_load if on_load else request.is_merge, fault)
-        frame = self.rows(keys)
+        self.value += 1
         if isinstance(fault, Answer) and fault.status == 400:
             with pytest.raises(StockcastError):
-                write(self.store.warehouse, frame, keys_slice(names(keys)))
+                self.write(keys, keys)
         else:
-            write(self.store.warehouse, frame, keys_slice(names(keys)))
-            self.accept(keys, keys)
+            self.write(keys, keys)
         self.proxy.fault = lambda request: None
 
 
@@ -149,13 +315,18 @@ def history(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         yield request.param
 
 
+# A thousand steps on the emulator are minutes, and more on a busy machine.
+@pytest.mark.timeout(1800)
 def test_any_history_leaves_exactly_what_was_accepted(history: type[History]) -> None:
+    history.steps = 0
+    examples = int(EXAMPLES or history.examples)
     run_state_machine_as_test(
         history,
         settings=settings(
-            max_examples=int(EXAMPLES or history.examples),
-            stateful_step_count=20,
+            max_examples=examples,
+            stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert history.steps >= examples * STEPS

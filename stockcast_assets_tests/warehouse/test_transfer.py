@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +254,20 @@ def test_a_copy_that_cannot_be_is_one_sentence(run: Run, arguments: tuple[str, .
     assert (status, out) == (1, "")
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_the_command_sweeps_up_after_dead_runs(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = f"_stockcast_stage_{RAW_PRICES.name}_0"
+    if isinstance(store.warehouse, BigQueryWarehouse):
+        monkeypatch.setenv("STOCKCAST_WAREHOUSE", "bigquery")
+        monkeypatch.setenv("STOCKCAST_GCP_PROJECT", "test-project")
+        monkeypatch.setenv("STOCKCAST_BQ_DATASET", store.warehouse.schema)
+        put(store.warehouse, RAW_PRICES)
+        with store.warehouse._client() as client:
+            client.create_table(f"test-project.{store.warehouse.schema}.{stage}")
+    # A stage younger than six hours may belong to a run that is alive.
+    assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == []
+    monkeypatch.setattr("stockcast_assets.warehouse.bigquery._STAGE_LIFETIME", timedelta(0))
+    dropped = [stage] if isinstance(store.warehouse, BigQueryWarehouse) else []
+    assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == dropped
+    assert "0 staging tables dropped" in run("warehouse", "sweep")[1]

@@ -1,0 +1,17 @@
+-- Drift by ticker, day and feature; a ratio of 1 and above counts as drifted.
+SELECT
+  ticker,
+  date,
+  feature,
+  method,
+  score,
+  threshold,
+  score / threshold AS ratio,
+  drifted,
+  reference_from,
+  reference_to,
+  current_from,
+  current_to,
+  report_uri
+FROM `{dataset}.drift_report`
+WHERE date >= DATE '1900-01-01'

@@ -1,0 +1,116 @@
+"""The views of Looker Studio, on the BigQuery emulator."""
+
+import os
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlglot
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as google
+
+from stockcast_assets import tables
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import TableRef, Warehouse, frames
+from stockcast_assets.warehouse.slices import Slice
+from stockcast_assets.warehouse.views import create_views, declared_views
+from stockcast_assets_tests.warehouse.conftest import Store, duckdb_store
+
+FIRST, SECOND = pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")
+KINDS: dict[str, Any] = {
+    "STRING": "x",
+    "DATE": FIRST,
+    "TIMESTAMP": pd.Timestamp("2024-01-02", tz="UTC"),
+    "FLOAT64": 1.0,
+    "INT64": 1,
+    "BOOL": True,
+}
+
+
+def write(warehouse: Warehouse, table: Table, *rows: dict[str, Any]) -> None:
+    blank = {column.name: KINDS[column.type] for column in table.columns}
+    data, contract = frames.to_arrow(pd.DataFrame([blank | row for row in rows]), table.name, table)
+    warehouse.replace(TableRef(warehouse.schema, table.name), data, Slice.whole(), contract)
+
+
+def ask(sql: str) -> list[dict[str, Any]]:
+    client = google.Client(
+        "test-project",
+        credentials=AnonymousCredentials(),
+        client_options=ClientOptions(api_endpoint=os.environ["BIGQUERY_EMULATOR_HOST"]),
+    )
+    return [dict(row) for row in client.query(sql).result()]
+
+
+@pytest.fixture
+def filled(bigquery: Store) -> Warehouse:
+    warehouse = bigquery.warehouse
+    closes = [{"ticker": "A", "date": FIRST + pd.Timedelta(days=n), "close": 100.0 + n} for n in range(25)]
+    write(warehouse, tables.INDICATORS, *closes)
+    write(warehouse, tables.RAW_PRICES, {"ticker": "A", "date": FIRST, "volume": 7})
+    write(
+        warehouse,
+        tables.FORECASTS,
+        {"ticker": "A", "date": FIRST, "horizon": 1, "target_date": SECOND, "close_p50": 11.0},
+        {"ticker": "A", "date": FIRST, "horizon": 2, "target_date": SECOND + pd.Timedelta(days=1)},
+    )
+    write(
+        warehouse,
+        tables.FORECAST_ACCURACY,
+        {
+            "ticker": "A",
+            "date": SECOND,
+            "horizon": 1,
+            "as_of_date": FIRST,
+            "target_date": SECOND,
+            "actual_close": 10.0,
+            "error": 1.0,
+            "naive_error": -2.0,
+        },
+    )
+    write(
+        warehouse,
+        tables.DRIFT_REPORT,
+        {"ticker": "A", "date": FIRST, "feature": "log_return", "score": 3.0, "threshold": 2.0},
+    )
+    return warehouse
+
+
+def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
+    names = create_views(filled)
+    assert names == create_views(filled)
+    view = {name.rsplit("_", 1)[1]: f"`{name}`" for name in names}
+    assert sorted(view) == ["distributions", "drift", "forecasts", "indicators", "trust"]
+
+    bars = ask(f"SELECT * FROM {view['indicators']} ORDER BY date")  # noqa: S608
+    assert [row["volume"] for row in bars] == [7, *[None] * 24]
+    made = ask(f"SELECT * FROM {view['forecasts']} ORDER BY horizon")  # noqa: S608
+    assert [row["actual_close"] for row in made] == [10.0, None]
+    assert made[0]["relative_naive_error"] == pytest.approx(0.2)
+    assert ask(f"SELECT ratio FROM {view['drift']}") == [{"ratio": 1.5}]  # noqa: S608
+    (trust,) = ask(f"SELECT * FROM {view['trust']}")  # noqa: S608
+    assert 1 - (trust["squared_error"] / trust["squared_naive_error"]) ** 0.5 == pytest.approx(0.5)
+    buckets = ask(f"SELECT * FROM {view['distributions']} ORDER BY bucket")  # noqa: S608
+    assert [row["sessions"] for row in buckets] == [*[1] * 23, 2]
+    assert (buckets[0]["close_from"], buckets[-1]["close_to"]) == (100.0, 124.0)
+
+
+def test_no_view_is_made_before_its_tables(bigquery):
+    with pytest.raises(StockcastError, match="does not exist yet, and no view was made"):
+        create_views(bigquery.warehouse)
+
+
+def test_duckdb_is_refused_with_the_way_out(tmp_path):
+    with pytest.raises(StockcastError, match="stockcast warehouse copy"):
+        create_views(duckdb_store(tmp_path).warehouse)
+
+
+def test_every_view_is_described_bigquery_sql_that_bounds_the_date_of_each_table():
+    for view in declared_views():
+        assert len(view.description) > 20
+        (parsed,) = sqlglot.parse(view.sql.format(dataset="project.dataset"), read="bigquery")
+        assert view.sql.count("WHERE date >= DATE '1900-01-01'") == len(list(parsed.find_all(sqlglot.exp.Table))) - len(
+            [t for t in parsed.find_all(sqlglot.exp.Table) if not t.db]
+        )
