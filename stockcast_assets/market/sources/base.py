@@ -25,8 +25,11 @@ class Source(Protocol):
     name: str
     """What the `source` column says: sample, yahoo or csv."""
 
-    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+    def bars(self, ticker: str, start: date | None, end: date, overlap: date | None = None) -> pd.DataFrame:
         """The ticker's bars from `start` (None: from the first there is) to `end`, both included.
+
+        With `overlap`, a day before `start`, the bars that the source has from that day on come along in the
+        same request, so that what is stored can be compared with it; that one of those is missing is no error.
 
         The frame has the columns of `tables.RAW_PRICES`, sorted by date, one row per day, only finished
         sessions of the ticker's calendar. It is empty only if the calendar has no session in the range, or
@@ -61,7 +64,13 @@ def finished_sessions(
 
 
 def select(
-    bars: pd.DataFrame, ticker: str, start: date | None, end: date, now: pd.Timestamp, remedy: str
+    bars: pd.DataFrame,
+    ticker: str,
+    start: date | None,
+    end: date,
+    now: pd.Timestamp,
+    remedy: str,
+    overlap: date | None = None,
 ) -> pd.DataFrame:
     """The rows of all the `bars` a source has of a ticker that `Source.bars` owes for a range.
 
@@ -72,7 +81,8 @@ def select(
     first, last = bars["date"].iloc[0], bars["date"].iloc[-1]
     chosen = bars[bars["date"].between(first if start is None else pd.Timestamp(start), pd.Timestamp(end))]
     if not chosen.empty:
-        return chosen.reset_index(drop=True)
+        with_overlap = bars["date"].between(pd.Timestamp(overlap or chosen["date"].iloc[0]), pd.Timestamp(end))
+        return bars[with_overlap].reset_index(drop=True)
     if pd.Timestamp(end) < first or nothing_to_expect(ticker, start, end, now):
         return empty_bars()
     raise StockcastError(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, islice
 from pathlib import Path, PurePath
 from typing import NoReturn
 
@@ -45,6 +46,10 @@ _NEEDED = "it needs Date, Open, High, Low, Close and Volume"
 _ABSENT = ("", "null", "nan", "none", "n/a")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T].*)?")
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+MAX_ROWS = 50_000
+"""Rows of one upload: a bar for every day of 136 years. Reading stops there, however large the file is."""
+
+_SURE_SPLIT = 1.25
 _HEAD_BYTES = 64 * 2**10
 _HEAD_LINES = 20
 _REMEDY = "correct it and upload the file again"
@@ -63,9 +68,9 @@ class ParsedUpload:
 
 @dataclass(frozen=True)
 class _Table:
-    """The file's cells as text: one row per bar, with the line it stands on."""
+    """The cells of the columns we know, as text: one row per bar, with the line it stands on."""
 
-    names: list[str | None]
+    names: list[str]
     rows: list[list[str]]
     lines: list[int]
     tickers: list[tuple[int, str]]
@@ -148,12 +153,13 @@ class CsvSource:
         self._uploads = open_uploads(uploads) if isinstance(uploads, Path | str) else uploads
         self._now = now
         self._tickers: dict[tuple[str, str], str] = {}
+        self._noted: set[tuple[str, str]] = set()
 
-    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+    def bars(self, ticker: str, start: date | None, end: date, overlap: date | None = None) -> pd.DataFrame:
         """See `Source.bars`."""
         now = self._now()
         remedy = f"upload a CSV file with the missing days to {self._uploads.location}"
-        chosen = select(self._merged(ticker, now), ticker, start, end, now, remedy)
+        chosen = select(self._merged(ticker, now), ticker, start, end, now, remedy, overlap)
         return chosen.assign(ingested_at=pd.Series(now, chosen.index, dtype="datetime64[ns, UTC]"))
 
     def first_session(self, ticker: str) -> date | None:
@@ -189,8 +195,11 @@ class CsvSource:
         except StockcastError as error:
             place = self._uploads.reject(upload, str(error))
             raise StockcastError(f"{error} The file is now {place}.") from error
-        for note in parsed.notes:
-            _log.warning("%s: %s", upload.label, note)
+        # A daily run parses the file again; what was left out is news once.
+        if (upload.name, upload.version) not in self._noted:
+            self._noted.add((upload.name, upload.version))
+            for note in parsed.notes:
+                _log.warning("%s: %s", upload.label, note)
         return parsed
 
 
@@ -204,14 +213,14 @@ def _is_ticker(ticker: str) -> bool:
 
 def _parse(content: bytes, stem: str, now: pd.Timestamp) -> ParsedUpload:
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        # Decoded as it is read: the whole text would take up to four times the file's size.
+        table = _table(_records(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")))
+    except UnicodeDecodeError:
+        line = _first_undecodable(content)
         raise _Fault("this is not UTF-8 text; save the file as CSV UTF-8 and upload it again", line) from None
-    table = _table(list(_records(io.StringIO(text, newline=""))))
     ticker = _one_ticker(table, stem)
     cells = pd.DataFrame(
-        {name: [row[index] for row in table.rows] for index, name in enumerate(table.names) if name},
+        {name: [row[index] for row in table.rows] for index, name in enumerate(table.names)},
         dtype=object,
     )
     lines = np.array(table.lines)
@@ -237,6 +246,8 @@ def _parse(content: bytes, stem: str, now: pd.Timestamp) -> ParsedUpload:
     if fault is not None:
         row, words = fault
         _refuse(lines, row, f"the bar has {words}; {_REMEDY}")
+    if "adj_close" in cells and "dividend" not in cells:
+        bars["dividend"] = _derived_dividends(bars, lines)
 
     calendar = calendar_for(ticker)
     first, last = bars["date"].iloc[0], bars["date"].iloc[-1]
@@ -255,7 +266,41 @@ def _parse(content: bytes, stem: str, now: pd.Timestamp) -> ParsedUpload:
     return ParsedUpload(ticker, bars[finished].reset_index(drop=True), tuple(notes))
 
 
-def _records(lines: io.StringIO | list[str]) -> Iterator[tuple[int, list[str]]]:
+def _derived_dividends(bars: pd.DataFrame, lines: np.ndarray) -> np.ndarray:
+    """The dividends that a file without that column tells by its adjusted closes.
+
+    The ratio adjusted close / close is constant between ex-dates and steps there by 1 + dividend / close, up to
+    how the adjusted closes were rounded. So total returns are those of the adjusted closes.
+    """
+    close, adjusted = bars["close"].to_numpy("float64"), bars["adj_close"].to_numpy("float64")
+    step = np.ones(len(bars))
+    step[1:] = (adjusted[1:] / close[1:]) / (adjusted[:-1] / close[:-1])
+    grain = 0.01 if np.allclose(adjusted, adjusted.round(2), rtol=0, atol=1e-9) else 1e-6
+    noise = np.full(len(bars), 1e-6)
+    noise[1:] += grain / adjusted[1:] + grain / adjusted[:-1]
+    jump = np.zeros(len(bars))
+    jump[1:] = np.log(close[1:] / close[:-1])
+    unadjusted = (step > _SURE_SPLIT) & (np.abs(jump + np.log(step)) < np.log(step) / 4)
+    if unadjusted.any():
+        row = int(unadjusted.argmax())
+        _refuse(
+            lines,
+            row,
+            f"only Adj Close, not Close, is adjusted for a split of about {step[row]:.3g} for 1; divide the earlier "
+            "prices by it and upload the file again",
+        )
+    return np.where(step - 1 > noise, ((step - 1) * close).round(6), 0.0)
+
+
+def _first_undecodable(content: bytes) -> int:
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    raise AssertionError("the content is UTF-8")
+
+
+def _records(lines: io.TextIOWrapper | list[str]) -> Iterator[tuple[int, list[str]]]:
     """Line number and stripped cells of every line that is not blank."""
     reader = csv.reader(lines, strict=True)
     try:
@@ -275,18 +320,19 @@ def _records(lines: io.StringIO | list[str]) -> Iterator[tuple[int, list[str]]]:
         raise _Fault(f"this is not CSV ({error}); export the file again", reader.line_num) from None
 
 
-def _table(records: list[tuple[int, list[str]]]) -> _Table:
-    if not records:
+def _table(records: Iterator[tuple[int, list[str]]]) -> _Table:
+    first = list(islice(records, 3))
+    if not first:
         raise _Fault(f"the file is empty; {_NEEDED}")
-    heads = [cells[0].lower() for _, cells in records[:3]]
+    heads = [cells[0].lower() for _, cells in first]
     if heads in (["price", "ticker", "date"], ["ticker", "price", "date"]):
         # yfinance.download writes one header line per level of its columns, and a third for the index.
-        header = ["Date", *records[heads.index("price")][1][1:]]
-        line, cells = records[heads.index("ticker")]
+        header = ["Date", *first[heads.index("price")][1][1:]]
+        line, cells = first[heads.index("ticker")]
         tickers = [(line, cell.upper()) for cell in cells[1:]]
-        body = records[3:]
+        body = records
     else:
-        (line, header), body, tickers = records[0], records[1:], []
+        (line, header), body, tickers = first[0], chain(first[1:], records), []
     names = [_column(cell) for cell in header]
     missing = [name.title() for name in _REQUIRED if name not in names]
     if missing:
@@ -295,13 +341,21 @@ def _table(records: list[tuple[int, list[str]]]) -> _Table:
     for name in filter(None, names):
         if names.count(name) > 1 and len(set(tickers)) < 2:
             raise _Fault(f"two columns say {name}; remove one and upload the file again", line)
+    known = {index: name for index, name in enumerate(names) if name}
+    rows: list[list[str]] = []
+    lines: list[int] = []
     for number, cells in body:
         if len(cells) != len(header):
             raise _Fault(f"{len(cells)} cells where the header has {len(header)}; {_REMEDY}", number)
-    if "ticker" in names:
-        column = names.index("ticker")
-        tickers = [(number, cells[column].upper()) for number, cells in body if cells[column]]
-    return _Table(names, [cells for _, cells in body], [number for number, _ in body], tickers)
+        if len(rows) == MAX_ROWS:
+            raise _Fault(f"more than {MAX_ROWS:,} rows; upload one file per ticker, with one row per day", number)
+        rows.append([cells[index] for index in known])
+        lines.append(number)
+    columns = list(known.values())
+    if "ticker" in columns:
+        place = columns.index("ticker")
+        tickers = [(number, row[place].upper()) for number, row in zip(lines, rows, strict=True) if row[place]]
+    return _Table(columns, rows, lines, tickers)
 
 
 def _one_ticker(table: _Table, stem: str) -> str:

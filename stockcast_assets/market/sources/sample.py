@@ -40,11 +40,11 @@ class SampleSource:
     def __init__(self, now: Clock = utc_now) -> None:
         self._now = now
 
-    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+    def bars(self, ticker: str, start: date | None, end: date, overlap: date | None = None) -> pd.DataFrame:
         """See `Source.bars`."""
         now = self._now()
         remedy = "ask for those days, or set STOCKCAST_SOURCE=yahoo"
-        chosen = select(_history(_known(ticker)), ticker, start, end, now, remedy)
+        chosen = select(_history(_known(ticker)), ticker, start, end, now, remedy, overlap)
         return chosen.assign(ingested_at=pd.Series(now, chosen.index, dtype="datetime64[ns, UTC]"))
 
     def first_session(self, ticker: str) -> date | None:

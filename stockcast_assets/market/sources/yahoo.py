@@ -1,23 +1,27 @@
 """Daily bars from Yahoo Finance, through yfinance.
 
 What yfinance leaves to its callers is done here. It is asked for raw and adjusted closes and for actions, and
-never for a session that is not over. Every request of the process passes one rate limit. An answer that says
-"later" is asked again after growing, random pauses. An answer that is empty, has holes or holds an impossible
-bar is an error, not data.
+never for a session that is not over. Every request passes one rate limit, which all processes of a user share.
+An answer that says "later" is asked again after growing, random pauses. An answer that is empty, has holes or
+holds an impossible bar is an error, not data.
 
 Behind a proxy set HTTPS_PROXY, and CURL_CA_BUNDLE if it signs with a certificate of its own.
 """
 
+import getpass
 import json
 import logging
+import sqlite3
+import tempfile
 import threading
 from datetime import date, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pyrate_limiter import Duration, Limiter, Rate
+from pyrate_limiter import Duration, Limiter, Rate, SQLiteBucket
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError
@@ -38,7 +42,7 @@ GRACE = pd.Timedelta(minutes=30)
 """After its close a session's bar is still being settled; Yahoo's data of some exchanges is 20 minutes late."""
 
 RATES = (Rate(5, Duration.SECOND), Rate(100, Duration.MINUTE))
-"""Requests the process may send to Yahoo. Yahoo publishes no limit, but refuses several hundred a minute."""
+"""Requests a user of this machine may send to Yahoo. Yahoo publishes no limit, but refuses several hundred a minute."""
 
 HOLES = 0.05
 """Share of the sessions of a long range that Yahoo may lack, as it does of old or thinly traded tickers."""
@@ -48,7 +52,6 @@ _FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
 
-_limiter = Limiter(list(RATES))
 _one_at_a_time = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -80,19 +83,21 @@ class YahooSource:
         self._pause_s = pause_s
         self._first: dict[str, date] = {}
 
-    def bars(self, ticker: str, start: date | None, end: date) -> pd.DataFrame:
+    def bars(self, ticker: str, start: date | None, end: date, overlap: date | None = None) -> pd.DataFrame:
         """See `Source.bars`."""
         validate_ticker(ticker)
         now = self._now()
         if nothing_to_expect(ticker, start, end, now, GRACE):
             return empty_bars()
         due = finished_sessions(ticker, start, end, now, GRACE)
-        answer, facts = self._ask(ticker, due[0].date(), due[-1].date())
+        wanted = due if overlap is None else finished_sessions(ticker, overlap, end, now, GRACE)
+        answer, facts = self._ask(ticker, wanted[0].date(), wanted[-1].date())
         first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
         if first is not None:
             self._first[ticker] = first.date()
-        bars = _bars(answer, ticker, due, now)
-        if bars.empty:
+        bars = _bars(answer, ticker, wanted, now)
+        owed = bars[bars["date"] >= due[0]]
+        if owed.empty:
             if first is not None and due[-1] < first:
                 return empty_bars()
             known = "" if last is None else f"; its last trade there was on {last:%Y-%m-%d}"
@@ -101,10 +106,10 @@ class YahooSource:
                 f"{_LATER}."
             )
         validate_bars(bars, "Yahoo Finance", _LATER)
-        begin = bars["date"].iloc[0] if start is None or first is None else first
-        until = due[-1] if last is None else max(last, bars["date"].iloc[-1])
+        begin = owed["date"].iloc[0] if start is None or first is None else first
+        until = due[-1] if last is None else max(last, owed["date"].iloc[-1])
         expected = due[(due >= begin) & (due <= until)]
-        _refuse_holes(ticker, expected, bars["date"])
+        _refuse_holes(ticker, expected, owed["date"])
         return bars
 
     def first_session(self, ticker: str) -> date | None:
@@ -117,8 +122,10 @@ class YahooSource:
 
     def _ask(self, ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Yahoo's rows from `first` to `last`, and what it says about the ticker."""
-        from curl_cffi.requests.exceptions import HTTPError, RequestException
-        from yfinance.exceptions import YFException, YFRateLimitError
+        # Two threads that import it at the same time may deadlock.
+        with _one_at_a_time:
+            from curl_cffi.requests.exceptions import HTTPError, RequestException
+            from yfinance.exceptions import YFException, YFRateLimitError
 
         retrying = Retrying(
             retry=retry_if_exception(_is_passing),
@@ -195,6 +202,21 @@ def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[s
 
 
 @lru_cache(maxsize=1)
+def _limiter() -> Limiter:
+    """The rate limit, kept in a file that all processes of this user share: Yahoo counts by address."""
+    folder = Path(tempfile.gettempdir()) / f"stockcast-{getpass.getuser()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.owner() != getpass.getuser():
+            raise PermissionError(f"{folder} belongs to {folder.owner()}")
+        file = str(folder / "yahoo-requests.sqlite")
+        return Limiter(SQLiteBucket.init_from_file(list(RATES), db_path=file, use_file_lock=True))
+    except (OSError, KeyError, sqlite3.Error, ImportError) as error:
+        _log.warning("The rate limit of Yahoo Finance holds for this process alone: %s", error)
+        return Limiter(list(RATES))
+
+
+@lru_cache(maxsize=1)
 def _session() -> "Session":
     """The HTTP session that yfinance uses: its usual one, within the rate limit and with statuses as errors.
 
@@ -204,7 +226,7 @@ def _session() -> "Session":
 
     class PoliteSession(requests.Session):
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-            _limiter.try_acquire("yahoo")
+            _limiter().try_acquire("yahoo")
             response = super().request(method, url, *args, **options)
             if _CHART in url and response.status_code == 404:
                 raise _UnknownTicker

@@ -5,9 +5,13 @@ So the client is pointed to it by HTTPS_PROXY and CURL_CA_BUNDLE alone, in this 
 """
 
 import json
+import math
 import ssl
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,10 +19,15 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
+import pytest
+import yfinance
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pyrate_limiter import Duration, Limiter, Rate
+
+from stockcast_assets.market.sources import yahoo
 
 Bar = tuple[float | None, float | None, float | None, float | None, int | None]
 
@@ -87,6 +96,48 @@ class Listing:
         return {"chart": {"result": [result], "error": None}}
 
 
+@dataclass
+class Script:
+    """What happens to a ticker, day by day; `listing` is how Yahoo shows it on one of these days.
+
+    Attributes:
+        traded: bars as they were traded, in the shares and units of their own day.
+        splits: (new, old) shares by ex-date.
+        dividends: cash per share of the ex-date.
+        corrections: by session, the day from which Yahoo shows another bar, and that bar (in the session's shares).
+        arrives: by session, the day on which its bar is there; without an entry its own day.
+        announced: by ex-date of a dividend, the day from which Yahoo knows it; without an entry its own day.
+    """
+
+    traded: dict[str, Bar]
+    splits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    dividends: dict[str, float] = field(default_factory=dict)
+    corrections: dict[str, tuple[str, Bar]] = field(default_factory=dict)
+    arrives: dict[str, str] = field(default_factory=dict)
+    announced: dict[str, str] = field(default_factory=dict)
+    first_trade: str = "1980-12-12"
+
+    def listing(self, today: str) -> Listing:
+        """Bars up to `today`, in today's shares, with the events known by then."""
+        splits = {day: ratio for day, ratio in self.splits.items() if day <= today}
+        shown = Listing(splits=splits, first_trade=self.first_trade, last_trade=today)
+        days = [day for day in sorted(self.traded) if self.arrives.get(day, day) <= today]
+        for day in days:
+            known_from, corrected = self.corrections.get(day, ("9999", self.traded[day]))
+            *prices, volume = corrected if known_from <= today else self.traded[day]
+            shares = math.prod(new / old for ex_date, (new, old) in splits.items() if ex_date > day)
+            opening, high, low, close = (price / shares for price in prices)
+            shown.bars[day] = (opening, high, low, close, round(volume * shares))
+            if day in self.dividends and self.announced.get(day, day) <= today:
+                shown.dividends[day] = self.dividends[day] / shares
+        kept = 1.0
+        for earlier, day in zip([None, *days[:-1]][::-1], days[::-1], strict=True):
+            shown.adjusted[day] = shown.bars[day][3] * kept
+            if day in shown.dividends and earlier is not None:
+                kept *= 1 - shown.dividends[day] / shown.bars[earlier][3]
+        return shown
+
+
 Answer = tuple[int, str]
 """An HTTP status and a body."""
 
@@ -106,6 +157,7 @@ class FakeYahoo:
         self.delay = threading.Event()
         self.stalls = False
         self.charts: list[dict[str, str]] = []
+        self.moments: list[float] = []
         self.certificate = folder / "yahoo.pem"
         self._tls = _tls(self.certificate)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -113,6 +165,11 @@ class FakeYahoo:
         self.proxy = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
+
+    def show(self, scripts: dict[str, Script], today: str, outage: bool = False) -> None:
+        """Be Yahoo on that day; in an outage every request for bars is answered 503."""
+        self.listings = {ticker: script.listing(today) for ticker, script in scripts.items()}
+        self.always = (503, "") if outage else None
 
     def close(self) -> None:
         self.delay.set()
@@ -126,6 +183,7 @@ class FakeYahoo:
         return {"HTTPS_PROXY": self.proxy, "CURL_CA_BUNDLE": bundle, "REQUESTS_CA_BUNDLE": bundle}
 
     def answer(self, path: str) -> Answer:
+        self.moments.append(time.monotonic())
         url = urlsplit(path)
         if "/finance/chart/" not in url.path:
             return 200, "crumb"
@@ -177,6 +235,22 @@ class FakeYahoo:
                 pass
 
         return Handler
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[FakeYahoo]:
+    """A fake to which this process's yfinance is led, without its rate limit."""
+    yfinance.set_tz_cache_location(str(folder))
+    server = FakeYahoo(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        unlimited = Limiter(Rate(1000, Duration.SECOND))
+        patch.setattr(yahoo, "_limiter", lambda: unlimited)
+        yahoo._session.cache_clear()
+        yield server
+    yahoo._session.cache_clear()
+    server.close()
 
 
 def _tls(authority_file: Path) -> ssl.SSLContext:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.sources import source_from
+from stockcast_assets.market.adjust import total_return_close
+from stockcast_assets.market.sources import csvfile, source_from
 from stockcast_assets.market.sources.csvfile import CsvSource, parse, parse_bytes
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.market.sources.validate import validate_bars
@@ -51,7 +54,7 @@ class TestGoodFiles:
         assert list(bars["date"].dt.strftime("%Y-%m-%d")) == ["2024-01-02", "2024-01-03", "2024-01-04"]
         assert list(bars["adj_close"]) == [10.5, 11.5, 11.0]
         assert list(bars["volume"]) == [100, 200, 0]
-        assert set(bars["dividend"]) == {0.0}
+        assert list(bars["dividend"]) == [0.0, pytest.approx(12.0 * (11.5 / 12.0 * 11.0 / 10.5 - 1), abs=1e-6), 0.0]
         assert set(bars["split_ratio"]) == {1.0}
         assert set(bars["source"]) == {"csv"}
         assert set(bars["ingested_at"]) == {NOW}
@@ -380,3 +383,76 @@ class TestSource:
         source = source_from("csv", tmp_path / "nowhere")
         assert source.name == "csv"
         assert source.tickers() == []
+
+
+class TestDividendsOfAdjustedCloses:
+    """Yahoo's own export names no dividend: its adjusted closes tell them."""
+
+    def export(self, bars: pd.DataFrame, decimals: int) -> str:
+        columns = {"date": "Date", "open": "Open", "high": "High", "low": "Low", "close": "Close"}
+        named = bars.rename(columns=columns | {"adj_close": "Adj Close", "volume": "Volume"})
+        named = named[[*columns.values(), "Adj Close", "Volume"]]
+        return named.assign(**{"Adj Close": named["Adj Close"].round(decimals)}).to_csv(index=False)
+
+    @pytest.mark.parametrize("ticker", ["AAPL", "IBM", "GOOG"])
+    def test_total_returns_are_those_of_the_file(self, sample_bars, ticker):
+        true = sample_bars[ticker].tail(1500).reset_index(drop=True)
+        bars = parsed(self.export(true, 6), f"{ticker}.csv").bars
+        assert list(bars["dividend"] > 0)[1:] == list(true["dividend"] > 0)[1:]
+        np.testing.assert_allclose(bars["dividend"][1:], true["dividend"][1:], atol=1e-3)
+        total = np.log(total_return_close(bars["close"].to_numpy(), bars["dividend"].to_numpy()))
+        np.testing.assert_allclose(np.diff(total), np.diff(np.log(true["adj_close"])), atol=1e-6)
+
+    def test_rounding_to_cents_is_no_dividend(self, sample_bars):
+        true = sample_bars["GOOG"].tail(1500)
+        assert set(parsed(self.export(true, 2), "GOOG.csv").bars["dividend"]) == {0.0}
+
+    def test_closes_before_a_split_that_are_in_old_shares_are_refused(self):
+        old = "".join(f"2024-01-0{day},40,44,36,40,10,100\n" for day in (2, 3))
+        new = "2024-01-04,10,11,9,10,10,400\n"
+        assert "line 4: only Adj Close, not Close, is adjusted for a split of about 4 for 1" in refusal(
+            HEADER + old + new
+        )
+
+
+class TestSize:
+    def test_reading_stops_at_the_rows_a_file_can_have(self, monkeypatch):
+        monkeypatch.setattr(csvfile, "MAX_ROWS", 2)
+        assert "line 4: more than 2 rows; upload one file per ticker" in refusal(PLAIN)
+
+    def test_memory_stays_near_the_size_of_the_file(self, tmp_path):
+        """40 MB that would be 300,000 bars: refused after as many rows as there can be, in a process of its own."""
+        path = tmp_path / "NEW.csv"
+        line = "2024-01-02,10.0,11.5,9.5,11.0,10.5,100," + "x" * 90 + "\n"
+        path.write_text("Date,Open,High,Low,Close,Adj Close,Volume,Comment\n" + line * 300_000)
+        size = path.stat().st_size
+        code = (
+            "import re, sys, psutil; from pathlib import Path\n"
+            "from stockcast_assets.errors import StockcastError\n"
+            "from stockcast_assets.market.sources import csvfile, uploads\n"
+            "uploads.MAX_BYTES = 2**40\n"
+            "csvfile.parse\n"
+            "before = psutil.Process().memory_info().rss\n"
+            "try: csvfile.parse(Path(sys.argv[1]))\n"
+            "except StockcastError as error: print(error)\n"
+            # Linux: the highest memory of this program; getrusage also counts the test's that started it.
+            "peak = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]\n"
+            "print(int(peak) * 1024 - before)"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        sentence, peak = done.stdout.splitlines()
+        assert "more than 50,000 rows" in sentence
+        assert int(peak) < 2 * size
+
+
+def test_what_was_left_out_is_said_once_per_version(tmp_path, caplog):
+    path = tmp_path / "NEW.csv"
+    path.write_text(PLAIN + "2024-01-06,10,11,9,10,10,100\n")
+    source = CsvSource(tmp_path, now=lambda: NOW)
+    for _ in range(3):
+        source.bars("NEW", None, date(2024, 1, 5))
+    assert caplog.text.count("days on which XNYS is closed") == 1
+    path.write_text(PLAIN + "2024-01-07,10,11,9,10,10,1000\n")
+    source.bars("NEW", None, date(2024, 1, 5))
+    assert caplog.text.count("days on which XNYS is closed") == 2

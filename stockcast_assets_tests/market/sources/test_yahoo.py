@@ -1,7 +1,11 @@
 """The real yfinance client, over HTTPS, against a local server that speaks Yahoo's chart API."""
 
+import getpass
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -9,16 +13,17 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-import yfinance
-from pyrate_limiter import Duration, Limiter, Rate
+from pyrate_limiter import Limiter, Rate
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources import source_from, yahoo
 from stockcast_assets.market.sources.validate import validate_bars
 from stockcast_assets.market.sources.yahoo import YahooSource
-from stockcast_assets_tests.market.sources.fake_yahoo import Bar, FakeYahoo, Listing, refusal
+from stockcast_assets_tests.market.sources.fake_yahoo import Bar, FakeYahoo, Listing, Script, refusal, serving
 
+# The real one: the module fixture replaces it for this process.
+YAHOO_LIMITER = yahoo._limiter.__wrapped__
 BAR: Bar = (10.0, 11.0, 9.0, 10.5, 100)
 EMPTY: Bar = (None, None, None, None, None)
 TOO_MANY = (429, "Too Many Requests")
@@ -28,17 +33,8 @@ WEEK = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05", "2024-01-08"]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[FakeYahoo]:
-    folder = tmp_path_factory.mktemp("yahoo")
-    yfinance.set_tz_cache_location(str(folder))
-    server = FakeYahoo(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment().items():
-            patch.setenv(name, value)
-        patch.setattr(yahoo, "_limiter", Limiter(Rate(1000, Duration.SECOND)))
-        yahoo._session.cache_clear()
+    with serving(tmp_path_factory.mktemp("yahoo")) as server:
         yield server
-    yahoo._session.cache_clear()
-    server.close()
 
 
 @pytest.fixture
@@ -380,7 +376,8 @@ class TestPatience:
             self.bars(YahooSource(now=clock(NOW), pause_s=0.01))
 
     def test_the_rate_is_kept(self, fake, source, monkeypatch):
-        monkeypatch.setattr(yahoo, "_limiter", Limiter(Rate(2, 400)))
+        limiter = Limiter(Rate(2, 400))
+        monkeypatch.setattr(yahoo, "_limiter", lambda: limiter)
         started = time.monotonic()
         for _ in range(5):
             source.bars("AAPL", date(2024, 1, 2), date(2024, 1, 8))
@@ -391,3 +388,113 @@ def test_factory(tmp_path):
     source = source_from("yahoo", tmp_path)
     assert source.name == "yahoo"
     assert source.tickers() == []
+
+
+class TestOverlap:
+    def test_stored_sessions_come_along_in_the_same_request(self, fake, source):
+        bars = source.bars("AAPL", date(2024, 1, 8), date(2024, 1, 9), overlap=date(2024, 1, 3))
+        assert list(bars["date"].dt.day) == [3, 4, 5, 8, 9]
+        assert asked(fake) == [("2024-01-03", "2024-01-10")]
+
+    def test_one_of_them_may_be_missing_but_none_that_is_owed(self, fake, source):
+        del fake.listings["AAPL"].bars["2024-01-03"]
+        bars = source.bars("AAPL", date(2024, 1, 8), date(2024, 1, 9), overlap=date(2024, 1, 3))
+        assert list(bars["date"].dt.day) == [4, 5, 8, 9]
+        del fake.listings["AAPL"].bars["2024-01-08"]
+        with pytest.raises(StockcastError, match="did not send 1 of 2 bars of AAPL, the first one that of 2024-01-08"):
+            source.bars("AAPL", date(2024, 1, 8), date(2024, 1, 9), overlap=date(2024, 1, 3))
+        del fake.listings["AAPL"].bars["2024-01-09"]
+        with pytest.raises(StockcastError, match="has no bar of AAPL from 2024-01-08"):
+            source.bars("AAPL", date(2024, 1, 8), date(2024, 1, 9), overlap=date(2024, 1, 3))
+
+
+class TestScript:
+    """The fake tells events as Yahoo does: in the shares of the day it is asked."""
+
+    DAYS = ("2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05")
+
+    def shown(self, fake, source, today: str, **events) -> pd.DataFrame:
+        script = Script(dict.fromkeys(self.DAYS, (100.0, 110.0, 90.0, 100.0, 1000)), **events)
+        fake.show({"AAPL": script}, today)
+        return source.bars("AAPL", date(2024, 1, 2), date.fromisoformat(today))
+
+    def test_a_split_rescales_the_days_before_it_once_it_is_there(self, fake, source):
+        splits = {"2024-01-04": (4, 1)}
+        assert list(self.shown(fake, source, "2024-01-03", splits=splits)["close"]) == [100, 100]
+        after = self.shown(fake, source, "2024-01-04", splits=splits)
+        assert list(after["close"]) == [25, 25, 100]
+        assert list(after["volume"]) == [4000, 4000, 1000]
+        assert list(after["split_ratio"]) == [1, 1, 4]
+
+    def test_a_dividend_moves_adjusted_closes_only(self, fake, source):
+        after = self.shown(fake, source, "2024-01-04", dividends={"2024-01-03": 2.0})
+        assert list(after["close"]) == [100, 100, 100]
+        assert list(after["adj_close"]) == [98, 100, 100]
+        assert list(after["dividend"]) == [0, 2, 0]
+
+    def test_a_correction_shows_from_its_day_on(self, fake, source):
+        corrections = {"2024-01-03": ("2024-01-05", (100.0, 110.0, 90.0, 101.0, 1000))}
+        assert self.shown(fake, source, "2024-01-04", corrections=corrections)["close"][1] == 100
+        assert self.shown(fake, source, "2024-01-05", corrections=corrections)["close"][1] == 101
+
+    def test_a_late_bar_and_an_outage(self, fake, source, clock):
+        with pytest.raises(StockcastError, match="that of 2024-01-04"):
+            self.shown(fake, source, "2024-01-04", arrives={"2024-01-04": "2024-01-05"})
+        assert len(self.shown(fake, source, "2024-01-05", arrives={"2024-01-04": "2024-01-05"})) == 4
+        fake.show({}, "2024-01-05", outage=True)
+        with pytest.raises(StockcastError, match="HTTP 503"):
+            YahooSource(now=clock(NOW), attempts=2, pause_s=0.01).bars("AAPL", date(2024, 1, 2), date(2024, 1, 5))
+
+
+ASK = """
+import sys
+from datetime import date
+import pandas as pd
+import yfinance
+from pyrate_limiter import Rate
+from stockcast_assets.market.sources import yahoo
+yfinance.set_tz_cache_location(sys.argv[1])
+yahoo.RATES = (Rate(3, 1500),)
+source = yahoo.YahooSource(now=lambda: pd.Timestamp("2024-01-10 23:00", tz="UTC"))
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(3):
+    source.bars("AAPL", date(2024, 1, 5), date(2024, 1, 5))
+"""
+
+
+def test_two_processes_share_one_rate_limit(fake, tmp_path):
+    environment = {**os.environ, **fake.environment(), "TMPDIR": str(tmp_path)}
+    fake.moments.clear()
+    asking = [
+        subprocess.Popen(
+            [sys.executable, "-c", ASK, str(tmp_path / name)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    for process in asking:
+        assert process.stdout.readline() == "ready\n"
+    for process in asking:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in asking:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    sent = sorted(fake.moments)
+    assert len(sent) >= 8
+    # Requests take a moment to arrive: allow the window of 1.5 seconds that much.
+    assert max(sum(moment <= later < moment + 1.2 for later in sent) for moment in sent) <= 3
+    assert [path.name for path in tmp_path.glob("stockcast-*/*.sqlite")] == ["yahoo-requests.sqlite"]
+
+
+def test_without_a_shared_file_the_rate_limit_is_the_process_own(tmp_path, monkeypatch, caplog):
+    blocked = tmp_path / f"stockcast-{getpass.getuser()}"
+    blocked.write_text("not a folder")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert YAHOO_LIMITER().try_acquire("yahoo")
+    assert "holds for this process alone" in caplog.text
