@@ -1,10 +1,13 @@
 """How good are the forecasts, and how fast: yearly retrains on the sample's tickers, scored 2009-01 to 2013-02.
 
 python bench/forecast.py                     # the table with 95 % intervals, about a minute on two cores
+python bench/forecast.py --with-statistical  # AutoETS and Theta too (extra `stats`), half a minute more
 python bench/forecast.py --from 2005-01-01 --to 2008-12-31 --tickers AAPL IBM MSFT
-python bench/forecast.py --bars prices.csv   # one ticker of your own, columns as in raw_prices
+python bench/forecast.py --bars prices.csv   # tickers of your own, columns as in raw_prices
 python bench/forecast.py --set units=200     # another configuration
 python bench/forecast.py --speed             # seconds to forecast 500 tickers with 500 models
+
+The protocol is `stockcast_assets.forecasting.walkforward`, which `stockcast evaluate` runs on stored bars.
 """
 
 import argparse
@@ -17,31 +20,34 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.evaluation import POOLED, Evaluation, evaluate, yearly
+from stockcast_assets.forecasting.evaluation import POOLED, SCORES, coverage_by_day
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.forecaster import LSTM
 from stockcast_assets.forecasting.predict import forecast
-from stockcast_assets.forecasting.training import fit_folds, train_many, walk_forward_cases
+from stockcast_assets.forecasting.training import train_many
+from stockcast_assets.forecasting.walkforward import WalkForward, walk_forward
+from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
 
 GATES = {
-    "rmse_ratio_rw": 1.00,
-    "rmse_ratio_drift": 1.00,
-    "pinball_ratio_constant_vol": 0.91,
-    "pinball_ratio_vol60": 0.99,
-    "pinball_ratio_vol250": 1.00,
-    "pinball_ratio_fhs": 1.00,
-    "pinball_ratio_har": 1.00,
+    ("rmse", "random_walk"): 1.00,
+    ("rmse", "drift"): 1.00,
+    ("pinball", "random_walk"): 0.91,
+    ("pinball", "vol60"): 0.99,
+    ("pinball", "vol250"): 1.00,
+    ("pinball", "fhs"): 1.00,
+    ("pinball", "har"): 1.00,
 }
-BASELINE = {"rw": "random_walk", "constant_vol": "random_walk"}
+"""The highest ratio of the LSTM to a contender that is good enough."""
 
 
 def read_bars(arguments: argparse.Namespace) -> dict[str, pd.DataFrame]:
     if arguments.bars:
-        bars = pd.read_csv(arguments.bars, parse_dates=["date"])
+        bars = with_total_return(pd.read_csv(arguments.bars, parse_dates=["date"]))
         return {str(ticker): of_ticker.reset_index(drop=True) for ticker, of_ticker in bars.groupby("ticker")}
     source = SampleSource()
-    return {ticker: source.bars(ticker, None, date(2013, 3, 1)) for ticker in arguments.tickers or source.tickers()}
+    tickers = arguments.tickers or source.tickers()
+    return {ticker: with_total_return(source.bars(ticker, None, date(2013, 3, 1))) for ticker in tickers}
 
 
 def read_config(pairs: list[str]) -> ModelConfig:
@@ -51,39 +57,43 @@ def read_config(pairs: list[str]) -> ModelConfig:
     return ModelConfig.from_dict(values)
 
 
-def headline(evaluation: Evaluation) -> pd.DataFrame:
+def headline(walk: WalkForward) -> pd.DataFrame:
     rows = []
-    summary = evaluation.summary()
-    for key, gate in GATES.items():
-        other = BASELINE.get(key.split("ratio_")[1], key.split("ratio_")[1])
-        interval = evaluation.rmse_ratio_interval if key.startswith("rmse") else evaluation.pinball_ratio_interval
-        low, high = interval(LSTM, other)
-        rows.append({"metric": key, "value": summary[key], "low": low, "high": high, "gate": gate})
-    return pd.DataFrame(rows).assign(passed=lambda frame: frame["value"] <= frame["gate"])
+    for _, row in walk.against().iterrows():
+        for metric in ("rmse", "pinball"):
+            ratio, gate = row[f"{metric}_ratio"], GATES.get((metric, row["contender"]))
+            rows.append(
+                {
+                    "LSTM against": row["contender"],
+                    "metric": metric,
+                    "ratio": ratio,
+                    "low": row[f"{metric}_low"],
+                    "high": row[f"{metric}_high"],
+                    "gate": gate,
+                    "passed": "" if gate is None else ratio <= gate,
+                }
+            )
+    return pd.DataFrame(rows).sort_values("metric", ascending=False, kind="stable")
 
 
 def quality(arguments: argparse.Namespace) -> None:
-    bars, config = read_bars(arguments), read_config(arguments.set)
-    histories = {ticker: prepare(of_ticker) for ticker, of_ticker in bars.items()}
-    folds = {ticker: yearly(history, arguments.start, arguments.end, config) for ticker, history in histories.items()}
+    config = read_config(arguments.set)
     started = time.perf_counter()
-    fits = fit_folds(folds, bars, config)
+    walk = walk_forward(
+        read_bars(arguments), arguments.start, arguments.end, config, statistical=arguments.with_statistical
+    )
     seconds = time.perf_counter() - started
-    cases = {ticker: walk_forward_cases(histories[ticker], folds[ticker], fits[ticker], config)[0] for ticker in bars}
-    pooled = evaluate(list(cases.values()))
+    pooled = walk.pooled
     print(f"{dataclasses.asdict(config)}")
     print(
-        f"{sum(map(len, folds.values()))} fits in {seconds:.1f} s on {os.cpu_count()} cores, TensorFlow's import "
-        f"included; {int(pooled.cases.sum())} as-of days x 10 horizons, {pooled.dates[0]:%Y-%m-%d} to "
-        f"{pooled.dates[-1]:%Y-%m-%d}\n"
+        f"{sum(walk.retrains.values())} fits in {seconds:.1f} s on {os.cpu_count()} cores, TensorFlow's import "
+        f"included; {int(pooled.cases.sum())} as-of days x 10 horizons, {walk.first_day} to {walk.last_day}\n"
     )
-    print(headline(pooled).to_string(index=False, float_format="{:.4f}".format), "\n")
+    show(headline(walk))
+    columns = ["contender", *SCORES, "dm_squared_vs_random_walk", "dm_pinball_vs_har"]
+    show(walk.scores()[columns])
     table = pooled.table()
-    columns = ["contender", "rmse", "mae", "mase", "pinball", "crps", "coverage_50", "coverage_80", "coverage_90",
-               "directional_accuracy", "dm_squared_vs_random_walk", "dm_pinball_vs_har"]  # fmt: skip
-    print(table[table["horizon"] == POOLED][columns].to_string(index=False, float_format="{:.4f}".format), "\n")
-    lstm = table[(table["contender"] == LSTM) & (table["horizon"] != POOLED)]
-    print(lstm[["horizon", *columns[1:]]].to_string(index=False, float_format="{:.4f}".format), "\n")
+    show(table[(table["contender"] == LSTM) & (table["horizon"] != POOLED)][["horizon", *columns[1:]]])
     years = pooled.dates.year
     ratios = {
         name: [pooled.pinball[LSTM][years == y].sum() / pooled.pinball[name][years == y].sum() for y in years.unique()]
@@ -91,19 +101,18 @@ def quality(arguments: argparse.Namespace) -> None:
         if name != LSTM
     }
     print("Pinball ratio by year\n", pd.DataFrame(ratios, years.unique()).round(4).to_string(), "\n")
-    coverage = {
-        ticker: pd.Series(
-            (
-                (one.targets >= one.forecasts[LSTM].quantiles[:, :, 1])
-                & (one.targets <= one.forecasts[LSTM].quantiles[:, :, 5])
-            ).mean(axis=1)
-        ).groupby(one.dates.year).mean()
-        for ticker, one in cases.items()
-    }  # fmt: skip
+    coverage = {}
+    for ticker, cases in walk.cases.items():
+        by_day = coverage_by_day([cases], LSTM)
+        coverage[ticker] = by_day.groupby(by_day.index.year).mean()
     by_year = pd.DataFrame(coverage)
     print("80 % coverage by year\n", by_year.assign(all=by_year.mean(axis=1)).round(4).to_string(), "\n")
-    by_ticker = {ticker: evaluate([one]).summary() for ticker, one in cases.items()}
+    by_ticker = {ticker: walk.headline(ticker) for ticker in walk.tickers}
     print("By ticker\n", pd.DataFrame(by_ticker).round(4).to_string())
+
+
+def show(frame: pd.DataFrame) -> None:
+    print(frame.to_string(index=False, float_format="{:.4f}".format), "\n")
 
 
 def speed(arguments: argparse.Namespace) -> None:
@@ -136,6 +145,7 @@ def main() -> None:
     parser.add_argument("--tickers", nargs="+")
     parser.add_argument("--bars", help="CSV file with the columns of raw_prices")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of ModelConfig")
+    parser.add_argument("--with-statistical", action="store_true", help="AutoETS and Theta as well")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
     speed(arguments) if arguments.speed else quality(arguments)

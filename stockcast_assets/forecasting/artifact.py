@@ -26,6 +26,10 @@ FORMAT = 1
 _META = "meta"
 
 
+class ModelFileError(StockcastError):
+    """A model's file is missing, or is not the one that was published: another model has to serve."""
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A ticker's model with its proof.
@@ -99,12 +103,12 @@ class TrainedModel:
         """Read what `to_bytes` wrote.
 
         Raises:
-            StockcastError: if the digest differs, or the file is of another format. Nothing is read before
+            ModelFileError: if the digest differs, or the file is of another format. Nothing is read before
                 the digest is checked, and nothing in the file is ever executed.
         """
         actual = hashlib.sha256(data).hexdigest()
         if actual != sha256:
-            raise StockcastError(
+            raise ModelFileError(
                 f"The model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
                 "swapped; materialise trained_model for that month again."
             )
@@ -113,12 +117,12 @@ class TrainedModel:
                 arrays = {name: archive[name] for name in archive.files}
             meta = json.loads(arrays.pop(_META).tobytes())
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise StockcastError(
+            raise ModelFileError(
                 f"The model file {sha256[:12]}… is not one of stockcast's ({error}): "
                 "materialise trained_model for that month again."
             ) from error
         if meta["format"] != FORMAT:
-            raise StockcastError(
+            raise ModelFileError(
                 f"The model file {sha256[:12]}… has format {meta['format']}, this stockcast reads {FORMAT}: "
                 "materialise trained_model for that month again."
             )
@@ -130,8 +134,7 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
         return {}
     lstm = network.lstm
     return {
-        # Trained in float32: storing them so loses nothing and halves the file.
-        **{f"weights.{k.name}": getattr(lstm.weights, k.name).astype(np.float32) for k in fields(Weights)},
+        **{f"weights.{k.name}": getattr(lstm.weights, k.name) for k in fields(Weights)},
         "shape": lstm.shape,
         "scaler.mean": lstm.scaler.mean,
         "scaler.std": lstm.scaler.std,
@@ -144,7 +147,7 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
     if "shape" not in arrays:
         return None
     lstm = Lstm(
-        weights=Weights(**{k.name: arrays[f"weights.{k.name}"].astype(np.float64) for k in fields(Weights)}),
+        weights=Weights(**{k.name: arrays[f"weights.{k.name}"] for k in fields(Weights)}),
         scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
         har=HarVolatility(arrays["har.coefficients"]),
         shape=arrays["shape"],

@@ -6,6 +6,7 @@ whose overlapping outcomes carry nearly the same news. An as-of day D knows only
 HORIZON or more sessions earlier.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,34 +14,63 @@ import numpy as np
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.market.indicators import Floats
 
-_PAIRS = tuple((low, len(QUANTILES) - 1 - low) for low in range(MEDIAN))
-_MISSES = np.array([2 * QUANTILES[low] for low, _ in _PAIRS])
+_MISSES = 2 * np.array(QUANTILES[:MEDIAN])
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """`log_factors` [intervals] from the widest interval to the narrowest, and the `step`."""
+    """`log_factors` [..., intervals] from the widest interval to the narrowest, and the `step` [..., 1] or a number."""
 
     log_factors: Floats
-    step: float
+    step: float | Floats
 
     @classmethod
     def start(cls, step: float) -> "Calibration":
-        return cls(np.zeros(len(_PAIRS)), step)
+        return cls(np.zeros(MEDIAN), step)
 
     def apply(self, quantiles: Floats) -> Floats:
         """Widen or narrow `quantiles` [..., HORIZON, quantiles] around their median; the result is sorted."""
-        factors = np.ones(len(QUANTILES))
-        for (low, high), log_factor in zip(_PAIRS, self.log_factors, strict=True):
-            factors[low] = factors[high] = np.exp(log_factor)
+        outer = np.exp(self.log_factors)
+        factors = np.concatenate((outer, np.ones((*outer.shape[:-1], 1)), outer[..., ::-1]), axis=-1)
         median = quantiles[..., MEDIAN, None]
-        return np.sort(median + (quantiles - median) * factors, axis=-1)
+        return np.sort(median + (quantiles - median) * factors[..., None, :], axis=-1)
 
     def learn(self, quantiles: Floats, outcome: Floats) -> "Calibration":
-        """The calibration after a day whose raw `quantiles` [HORIZON, quantiles] met `outcome` [HORIZON]."""
+        """The calibration after a day whose raw `quantiles` [..., HORIZON, quantiles] met `outcome` [..., HORIZON]."""
         issued = self.apply(quantiles)
-        misses = [((outcome < issued[:, low]) | (outcome > issued[:, high])).mean() for low, high in _PAIRS]
-        return Calibration(self.log_factors + self.step * (np.array(misses) - _MISSES), self.step)
+        below = outcome[..., None] < issued[..., :MEDIAN]
+        above = outcome[..., None] > issued[..., :MEDIAN:-1]
+        misses = (below | above).sum(axis=-2) / HORIZON
+        return Calibration(self.log_factors + self.step * (misses - _MISSES), self.step)
+
+
+def replay(
+    starts: Sequence[Calibration], quantiles: Sequence[Floats], outcomes: Sequence[Floats]
+) -> list[list[Calibration]]:
+    """The calibrations of several models before and after each of their days, all models a day at a time.
+
+    Args:
+        starts: each model's first calibration.
+        quantiles: per model [days, HORIZON, quantiles] raw forecasts.
+        outcomes: per model [days, HORIZON] what happened.
+
+    Returns:
+        Per model days + 1 calibrations. Each is a function of its own model's days alone, to the last bit.
+    """
+    states = [[start] for start in starts]
+    for day in range(max(map(len, outcomes), default=0)):
+        going_on = [model for model, of_model in enumerate(outcomes) if len(of_model) > day]
+        together = Calibration(
+            np.stack([states[model][day].log_factors for model in going_on]),
+            np.array([[starts[model].step] for model in going_on]),
+        )
+        learnt = together.learn(
+            np.stack([quantiles[model][day] for model in going_on]),
+            np.stack([outcomes[model][day] for model in going_on]),
+        )
+        for model, log_factors in zip(going_on, learnt.log_factors, strict=True):
+            states[model].append(Calibration(log_factors, starts[model].step))
+    return states
 
 
 def calibrate(quantiles: Floats, outcomes: Floats, start: Calibration) -> tuple[Floats, Calibration]:

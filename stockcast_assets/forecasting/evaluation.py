@@ -41,9 +41,11 @@ _HEADLINES = (
     "rmse_ratio_rw", "rmse_ratio_rw_low", "rmse_ratio_rw_high", "rmse_ratio_drift", "pinball", *_BASELINE_KEYS,
     "coverage_80",
 )  # fmt: skip
+SCORES = (
+    "rmse", "mae", "mase", "pinball", "crps", "coverage_50", "coverage_80", "coverage_90", "directional_accuracy",
+)  # fmt: skip
 METRICS = (
-    "n", "rmse", "mae", "mase", "pinball", "crps", "coverage_50", "coverage_80", "coverage_90",
-    "directional_accuracy", "dm_squared_vs_random_walk", "dm_squared_p", "dm_pinball_vs_har", "dm_pinball_p",
+    "n", *SCORES, "dm_squared_vs_random_walk", "dm_squared_p", "dm_pinball_vs_har", "dm_pinball_p",
 )  # fmt: skip
 
 
@@ -104,11 +106,18 @@ def plan(history: History, config: ModelConfig) -> tuple[list[Fold], Fold]:
     return folds, fold_before(first, n, np.arange(0), config.validation_sessions)
 
 
+def first_origin(history: History, config: ModelConfig) -> int:
+    """First row from which a walk-forward may judge: before it lie enough rows to learn from, and the purge."""
+    return history.first_row + config.window - 1 + MIN_SESSIONS // 2 + PURGE
+
+
 def yearly(history: History, start: date, end: date, config: ModelConfig) -> list[Fold]:
     """One fold per calendar year of as-of days from `start` to `end`, retrained at each year's start.
 
+    As-of days whose outcomes are not known yet are left out.
+
     Raises:
-        StockcastError: if a year has no as-of day with a known outcome, or too short a past to learn from.
+        StockcastError: if there is no as-of day with known outcomes, or too short a past to learn from.
     """
     first = history.first_row + config.window - 1
     folds = []
@@ -116,13 +125,28 @@ def yearly(history: History, start: date, end: date, config: ModelConfig) -> lis
         bounds = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
         begin = int(history.dates.searchsorted(bounds[0]))
         stop = min(int(history.dates.searchsorted(bounds[1], side="right")), len(history) - HORIZON)
-        if stop <= begin or begin - PURGE - first < MIN_SESSIONS // 2:
-            raise StockcastError(
-                f"{history.ticker} cannot be evaluated in {year}: its bars reach from {history.dates[0].date()} to "
-                f"{history.dates[-1].date()}; evaluate years inside, with a year before them."
-            )
+        if stop <= begin:
+            continue
+        if begin < first_origin(history, config):
+            raise StockcastError(too_early(history, config, bounds[0].date()))
         folds.append(fold_before(first, begin, np.arange(begin, stop), config.validation_sessions))
+    if not folds:
+        raise StockcastError(
+            f"{history.ticker} has no session from {start} to {end} with {HORIZON} sessions after it: its "
+            f"{len(history)} bars reach from {history.dates[0].date()} to {history.dates[-1].date()}."
+        )
     return folds
+
+
+def too_early(history: History, config: ModelConfig, start: date) -> str:
+    """The sentence for a history that cannot be judged from `start` on."""
+    origin, n = first_origin(history, config), len(history)
+    begins = f"{history.ticker} has {n} sessions, from {history.dates[0].date()} to {history.dates[-1].date()}"
+    if origin >= n - HORIZON:
+        needed = origin + HORIZON + 1
+        return f"{begins}, and an evaluation needs at least {needed}: ingest a longer history, or leave the ticker out."
+    earliest = history.dates[origin].date()
+    return f"{begins}, which leaves too little to learn from before {start}: evaluate from {earliest} on."
 
 
 @dataclass(frozen=True)
@@ -139,9 +163,9 @@ class Cases:
     forecasts: Mapping[str, Forecast]
 
 
-def _pinball(cases: Cases, name: str) -> Floats:
-    """[n, HORIZON, quantiles]"""
-    below = cases.targets[:, :, None] - cases.forecasts[name].quantiles
+def pinball_losses(targets: Floats, quantiles: Floats) -> Floats:
+    """[n, HORIZON, quantiles] of outcomes [n, HORIZON] and forecasts [n, HORIZON, quantiles]."""
+    below = targets[:, :, None] - quantiles
     return np.maximum(_LEVELS * below, (_LEVELS - 1) * below)
 
 
@@ -265,6 +289,29 @@ def ratio_interval(numerator: Floats, denominator: Floats) -> tuple[float, float
     return float(low), float(high)
 
 
+def coverage_by_day(cases: Sequence[Cases], name: str, share: int = 80) -> pd.Series:
+    """Share of a day's outcomes (of all tickers and horizons) inside the `share` % interval, by as-of day."""
+    low, high = next((low, high) for of, low, high in _COVERAGES if of == share)
+    parts = []
+    for one in cases:
+        quantiles = one.forecasts[name].quantiles
+        inside = (one.targets >= quantiles[:, :, low]) & (one.targets <= quantiles[:, :, high])
+        parts.append(pd.Series(inside.mean(axis=1), one.dates))
+    return pd.concat(parts).groupby(level=0).mean()
+
+
+def coverage_interval(cases: Sequence[Cases], name: str, share: int = 80) -> tuple[float, float]:
+    """95 % interval of the coverage by block bootstrap over days."""
+    by_day = coverage_by_day(cases, name, share).to_numpy()
+    return ratio_interval(by_day, np.ones(len(by_day)))
+
+
+def reliability(cases: Sequence[Cases], name: str) -> Floats:
+    """[quantiles] share of outcomes at or below each quantile: equal to the level if the forecast is calibrated."""
+    below = [one.targets[:, :, None] <= one.forecasts[name].quantiles for one in cases]
+    return np.concatenate(below).mean(axis=(0, 1))
+
+
 def evaluate(cases: Sequence[Cases]) -> Evaluation:
     """Score every contender on the cases of one ticker, or pooled over several.
 
@@ -283,7 +330,10 @@ def evaluate(cases: Sequence[Cases]) -> Evaluation:
         return np.bincount(day, weights=values, minlength=len(dates)).astype(np.float32).astype(np.float64)
 
     errors = {name: np.concatenate([one.targets - one.forecasts[name].point for one in cases]) for name in names}
-    losses = {name: np.concatenate([_pinball(one, name) for one in cases]) for name in names}
+    losses = {
+        name: np.concatenate([pinball_losses(one.targets, one.forecasts[name].quantiles) for one in cases])
+        for name in names
+    }
     scores = []
     for name in names:
         score = _scores(cases, name, errors, losses)

@@ -7,7 +7,6 @@ future changes nothing before it.
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,9 @@ FEATURE_NAMES = (
 EWMA_DECAY = 0.94
 """RiskMetrics' daily decay (J.P. Morgan, 1996)."""
 
+LOOKBACK = 260
+"""Sessions before a row that every feature and volatility of it needs, the recursive ones apart."""
+
 _SEED_SESSIONS = 20
 """Returns that the first volatility of a series takes."""
 
@@ -57,6 +59,7 @@ class History:
             log EWMA variance, downside return in EWMA standard deviations.
         variance: [n] daily variance from gap and range.
         ewma: [n] exponentially weighted standard deviation of log returns, per session.
+        skipped: sessions of the ticker before the first one here.
     """
 
     ticker: str
@@ -67,6 +70,7 @@ class History:
     har: Floats
     variance: Floats
     ewma: Floats
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -90,10 +94,12 @@ class History:
     @cached_property
     def targets(self) -> Floats:
         """[n, HORIZON] log(close[t + h] / close[t]), NaN where the future is not known."""
-        out = np.full((len(self), HORIZON), np.nan)
-        for h in range(1, min(HORIZON, len(self) - 1) + 1):
-            out[:-h, h - 1] = self.log_close[h:] - self.log_close[:-h]
-        return out
+        return self.outcomes(np.arange(len(self)))
+
+    def outcomes(self, rows: np.ndarray) -> Floats:
+        """The `targets` of some rows, [len(rows), HORIZON]."""
+        padded = np.concatenate((self.log_close, np.full(HORIZON, np.nan)))
+        return padded[rows[:, None] + np.arange(1, HORIZON + 1)] - self.log_close[rows, None]
 
     def windows(self, rows: np.ndarray, length: int) -> Floats:
         """Features of the `length` sessions ending at each of `rows`, [len(rows), length, features]."""
@@ -119,17 +125,21 @@ def _widening_std(returns: Floats, window: int) -> Floats:
 
 def _ewma_std(returns: Floats) -> Floats:
     """Exponentially weighted standard deviation around zero, seeded with the first returns."""
+    from scipy.signal import lfilter
+
     out = np.full(len(returns), np.nan)
     if len(returns) <= _SEED_SESSIONS:
         return out
     squares = returns * returns
     seed = float(squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS)
-    later = squares[_SEED_SESSIONS + 1 :].tolist()
-    out[_SEED_SESSIONS:] = list(accumulate(later, lambda v, s: EWMA_DECAY * v + (1 - EWMA_DECAY) * s, initial=seed))
+    out[_SEED_SESSIONS] = seed
+    out[_SEED_SESSIONS + 1 :], _ = lfilter(
+        [1 - EWMA_DECAY], [1, -EWMA_DECAY], squares[_SEED_SESSIONS + 1 :], zi=[EWMA_DECAY * seed]
+    )
     return np.sqrt(np.maximum(out, _MIN_DAILY_VARIANCE))
 
 
-def prepare(bars: pd.DataFrame) -> History:
+def prepare(bars: pd.DataFrame, first: int = 0) -> History:
     """Arrays of one ticker's bars.
 
     Opens, highs and lows are brought onto the dividend-adjusted close by adj_close / close. Daily variance is
@@ -137,6 +147,8 @@ def prepare(bars: pd.DataFrame) -> History:
 
     Args:
         bars: the ticker's bars from its first stored one, columns as in `raw_prices`.
+        first: number of the first session that is needed. What lies LOOKBACK sessions before it is cut off, which
+            saves time and changes no bit of the needed rows: recursions still start at the first bar.
 
     Raises:
         StockcastError: if the frame is empty, holds several tickers, repeats or disorders sessions, or holds
@@ -144,36 +156,44 @@ def prepare(bars: pd.DataFrame) -> History:
     """
     if bars.empty:
         raise StockcastError("There are no bars to forecast from: ingest the ticker's prices first.")
-    ticker = str(bars["ticker"].iloc[0])
-    if bars["ticker"].nunique() != 1:
+    tickers = bars["ticker"].to_numpy()
+    ticker = str(tickers[0])
+    if (tickers != ticker).any():
         raise StockcastError(f"The bars of {ticker} also hold {bars['ticker'].nunique() - 1} other tickers.")
-    dates = pd.DatetimeIndex(bars["date"])
-    if not (dates.is_monotonic_increasing and dates.is_unique):
+    dates = bars["date"].to_numpy()
+    if not (dates[1:] > dates[:-1]).all():
         raise StockcastError(f"The bars of {ticker} are not in order of session, one row each: sort them.")
-    columns = ["open", "high", "low", "close", "adj_close"]
-    opens, high, low, close, adjusted = np.ascontiguousarray(bars[columns].to_numpy(np.float64).T)
-    bad = ~(np.isfinite([opens, high, low, close, adjusted]).all(axis=0) & (low > 0) & (opens > 0) & (adjusted > 0))
-    if bad.any():
+    opens, high, low, close, adjusted = (
+        bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close", "adj_close")
+    )
+    good = np.isfinite(opens + high + low + close + adjusted) & (low > 0) & (opens > 0) & (adjusted > 0)
+    if not good.all():
         raise StockcastError(
-            f"The bar of {ticker} on {dates[bad][0].date()} holds a price that is not a positive number: "
-            "ingest that session again."
+            f"The bar of {ticker} on {pd.Timestamp(dates[~good][0]).date()} holds a price that is not a positive "
+            "number: ingest that session again."
         )
-    volume = bars["volume"].to_numpy(np.float64)
 
-    log_factor = np.log(adjusted / close)
     log_close = np.log(adjusted)
     previous = np.concatenate(([np.nan], log_close[:-1]))
     returns = log_close - previous
-    gap = np.log(opens) + log_factor - previous
+    ewma = _ewma_std(returns)
+    macd_hist = indicators.macd(adjusted)[2]
+    rsi, sma, ema = indicators.rsi(adjusted), indicators.sma(adjusted, 20), indicators.ema(adjusted, 50)
+
+    skipped = max(0, first - LOOKBACK)
+    opens, high, low, close, adjusted, log_close, previous, returns, ewma, macd_hist, rsi, sma, ema = (
+        values[skipped:]
+        for values in (opens, high, low, close, adjusted, log_close, previous, returns, ewma, macd_hist, rsi, sma, ema)
+    )
+    volume = bars["volume"].to_numpy(np.float64)[skipped:]
+    gap = np.log(opens) + np.log(adjusted / close) - previous
     log_range = np.log(high / low)
     known_gap = np.nan_to_num(gap)
     variance = np.maximum(known_gap * known_gap + log_range * log_range / (4 * np.log(2)), _MIN_DAILY_VARIANCE)
-    ewma = _ewma_std(returns)
     means = {window: _rolling_mean(variance, window) for window in HAR_WINDOWS}
     mean_volume = _rolling_mean(volume, 20)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative_volume = np.where(mean_volume > 0, volume / mean_volume, 1.0) + 0 * mean_volume
-    macd_hist = indicators.macd(adjusted)[2] / adjusted
 
     har = np.column_stack(
         [
@@ -189,23 +209,24 @@ def prepare(bars: pd.DataFrame) -> History:
             gap,
             np.log(np.maximum(log_range, 1e-4)),
             np.log(np.maximum(relative_volume, 0.05)),
-            macd_hist,
-            indicators.rsi(adjusted) / 100 - 0.5,
-            log_close - np.log(indicators.sma(adjusted, 20)),
-            log_close - np.log(indicators.ema(adjusted, 50)),
+            macd_hist / adjusted,
+            rsi / 100 - 0.5,
+            log_close - np.log(sma),
+            log_close - np.log(ema),
             0.5 * np.log(means[5] / means[66]),
             har[:, 1:],
         ]
     )
     return History(
         ticker=ticker,
-        dates=dates,
+        dates=pd.DatetimeIndex(dates[skipped:]),
         close=close,
         log_close=log_close,
         features=features,
         har=har,
         variance=variance,
         ewma=ewma,
+        skipped=skipped,
     )
 
 

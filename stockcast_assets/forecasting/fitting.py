@@ -61,11 +61,12 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     masks = tf.TensorSpec((config.batch_size,), tf.float32)
 
     @tf.function(input_signature=[inputs, targets, shapes, batches, masks], jit_compile=False)
-    def step(x: Any, y: Any, shape: Any, batch: Any, mask: Any) -> None:
+    def step(x: Any, y: Any, shape: Any, batch: Any, mask: Any) -> Any:
         with tf.GradientTape() as tape:
             losses = pinball(tf.gather(x, batch), tf.gather(y, batch), shape, training=True)
             loss = tf.reduce_sum(losses * mask) / tf.reduce_sum(mask)
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        return tf.reduce_sum(losses * mask)
 
     @tf.function(input_signature=[inputs, targets, shapes], jit_compile=False)
     def loss(x: Any, y: Any, shape: Any) -> Any:
@@ -78,16 +79,32 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     return Trainer(step, loss, reset, lambda: [*lstm.get_weights(), *head.get_weights()])
 
 
+def forget_graphs() -> None:
+    """Free every traced graph: a process that fits many configurations would otherwise keep them all."""
+    import keras
+
+    _trainer.cache_clear()
+    keras.backend.clear_session()
+
+
 def fit_lstm(
-    history: History, rows: Rows, validation: Rows, har: HarVolatility, quantiles: Floats, config: ModelConfig
+    history: History,
+    rows: Rows,
+    validation: Rows,
+    har: HarVolatility,
+    quantiles: Floats,
+    config: ModelConfig,
+    observe: Callable[[int, float], None] | None = None,
 ) -> tuple[Lstm, LossCurve]:
     """Fit the interval's scale on `rows`, stop early on `validation`, keep the best epoch.
 
     Targets are in units of the volatility `har`; the network scales their `quantiles` [HORIZON, quantiles], pooled
-    over the horizons. Loss: mean pinball.
+    over the horizons. Loss: mean pinball. `observe` gets each epoch's number and validation loss; what it raises ends
+    the fit.
 
     Returns:
-        The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch; epoch 0 is the HAR interval.
+        The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch; epoch 0 is the HAR interval. As in
+        Keras, `train` is the mean over the epoch's batches while the weights move, dropout included.
     """
     import tensorflow as tf
 
@@ -108,20 +125,24 @@ def fit_lstm(
 
     curve: LossCurve = []
     best, best_loss, waited = trainer.weights(), np.inf, 0
+    train_loss = float(trainer.loss(*known))
     for epoch in range(config.epochs + 1):
         if epoch > 0:
             order = np.zeros(padded, np.int32)
             order[: len(rows)] = generator.permutation(len(rows))
+            sums = []
             for start in range(0, padded, config.batch_size):
                 part = slice(start, start + config.batch_size)
-                trainer.step(*known, tf.constant(order[part]), tf.constant(mask[part]))
+                sums.append(trainer.step(*known, tf.constant(order[part]), tf.constant(mask[part])))
+            train_loss = sum(map(float, sums)) / len(rows)
         measured = float(trainer.loss(*judged))
-        curve.append({"epoch": epoch, "train": float(trainer.loss(*known)), "validation": measured})
+        curve.append({"epoch": epoch, "train": train_loss, "validation": measured})
+        if observe is not None:
+            observe(epoch, measured)
         if measured < best_loss:
             best, best_loss, waited = trainer.weights(), measured, 0
         else:
             waited += 1
             if waited == config.patience:
                 break
-    weights = Weights(*(values.astype(np.float64) for values in best))
-    return Lstm(weights, scaler, har, shape, config.window, config.lstm_weight), curve
+    return Lstm(Weights(*best), scaler, har, shape, config.window, config.lstm_weight), curve

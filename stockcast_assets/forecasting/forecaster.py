@@ -1,6 +1,6 @@
 """What a trained model leaves for forecasting: the published method, whatever it is, as plain arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,8 +9,8 @@ import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Naive, Rows
-from stockcast_assets.forecasting.calibration import Calibration
-from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.calibration import Calibration, replay
+from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.network import Lstm
 from stockcast_assets.market.indicators import Floats
@@ -29,22 +29,6 @@ class CalibratedLstm:
     def first_row(self, history: History) -> int:
         """First row with a full window of features."""
         return history.first_row + self.lstm.window - 1
-
-    def quantiles(self, history: History, rows: Rows, last_trained: int) -> Floats:
-        """[n, HORIZON, quantiles]; `last_trained` is the row of the last session known to the training.
-
-        The calibration goes on from there with hindcasts by this same network, so the result is a function of the
-        model and the bars up to each row.
-        """
-        hindcast = np.arange(last_trained - HORIZON + 1, rows.max() - HORIZON + 1)
-        needed = np.union1d(hindcast, rows)
-        raw = dict(zip(needed.tolist(), self.lstm.predict(history, needed).quantiles, strict=True))
-        state = self.calibration
-        states = {last_trained: state}
-        for row in hindcast.tolist():
-            state = state.learn(raw[row], history.targets[row])
-            states[row + HORIZON] = state
-        return np.stack([states[row].apply(raw[row]) for row in rows.tolist()])
 
 
 @dataclass(frozen=True)
@@ -65,6 +49,18 @@ class Forecaster:
     naive: Mapping[str, Naive]
     network: CalibratedLstm | None
 
+    def first_needed(self, dates: np.ndarray, row: int) -> int:
+        """Number of the first session that a forecast as of `row` looks at, the recursions apart.
+
+        Args:
+            dates: the ticker's sessions from its first stored one.
+            row: number of the earliest as-of session.
+        """
+        if self.network is None or self.method != LSTM:
+            return row
+        earliest = int(dates.searchsorted(np.datetime64(self.trained_to), side="right")) - HORIZON
+        return max(0, min(row, earliest) - self.network.lstm.window + 1)
+
     def quantiles(self, history: History, rows: Rows) -> Floats:
         """Published quantiles of the log returns at each as-of row, [n, HORIZON, quantiles].
 
@@ -73,8 +69,10 @@ class Forecaster:
         Raises:
             StockcastError: if a row precedes the end of the training, or has too short a past.
         """
-        if len(rows) == 0:
-            return np.empty((0, HORIZON, len(QUANTILES)))
+        return published_quantiles([self], [history], [rows])[0]
+
+    def require_rows(self, history: History, rows: Rows) -> None:
+        """Raise StockcastError if a row precedes the end of the training, or has too short a past."""
         earliest = history.dates[rows.min()].date()
         first_row = 0 if self.network is None else self.network.first_row(history)
         if earliest < self.trained_to or rows.min() < first_row:
@@ -83,7 +81,38 @@ class Forecaster:
                 f"as of {earliest} from bars that begin on {history.dates[0].date()}: "
                 "use the model of that month, with the full history."
             )
-        if self.network is not None and self.method == LSTM:
-            last_trained = int(history.dates.searchsorted(pd.Timestamp(self.trained_to), side="right")) - 1
-            return self.network.quantiles(history, rows, last_trained)
-        return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+
+
+def published_quantiles(
+    models: Sequence[Forecaster], histories: Sequence[History], rows: Sequence[Rows]
+) -> list[Floats]:
+    """`Forecaster.quantiles` of many models, whose calibrations go on together.
+
+    A model's calibration goes on from the end of its training with hindcasts by its own network, so its quantiles are
+    a function of the model and its bars up to each row, whatever models share the call.
+
+    Args:
+        models, histories, rows: one of each per model; no `rows` empty.
+    """
+    published: list[Floats] = []
+    hindcasts, outcomes, starts, asked = [], [], [], []
+    for model, history, of_model in zip(models, histories, rows, strict=True):
+        model.require_rows(history, of_model)
+        if model.network is None or model.method != LSTM:
+            naive = model.naive[model.method.removeprefix(NAIVE_PREFIX)]
+            published.append(naive.predict(history, of_model).quantiles)
+            continue
+        last_trained = int(history.dates.searchsorted(pd.Timestamp(model.trained_to), side="right")) - 1
+        known = np.arange(last_trained - HORIZON + 1, of_model.max() - HORIZON + 1)
+        needed = np.union1d(known, of_model)
+        raw = model.network.lstm.predict(history, needed).quantiles
+        hindcasts.append(raw[np.searchsorted(needed, known)])
+        outcomes.append(history.outcomes(known))
+        starts.append(model.network.calibration)
+        asked.append((len(published), of_model - last_trained))
+        published.append(raw[np.searchsorted(needed, of_model)])
+    replayed = replay(starts, hindcasts, outcomes)
+    for (place, days), states in zip(asked, replayed, strict=True):
+        log_factors = np.stack([states[day].log_factors for day in days.tolist()])
+        published[place] = Calibration(log_factors, states[0].step).apply(published[place])
+    return published

@@ -1,12 +1,14 @@
 """The LSTM as plain arrays: forward pass in numpy, so that forecasting needs no TensorFlow.
 
-A matmul's last bits depend on the shape of the batch. Here every as-of row is multiplied alone (one vector
-times matrix product each), so its bits do not depend on which other days share the call.
+A matmul's last bits depend on the shape of the batch. Here as-of rows are multiplied in blocks of one fixed shape, in
+which a session's place depends on its number in the ticker's history alone and absent sessions are zeros: a row's bits
+do not depend on which other days share the call. In float32, as the weights were trained: half the time of float64.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stockcast_assets.forecasting.baselines import Forecast, HarVolatility, Rows
 from stockcast_assets.forecasting.config import MEDIAN
@@ -14,6 +16,10 @@ from stockcast_assets.forecasting.features import History
 from stockcast_assets.market.indicators import Floats
 
 CLIP = 5.0
+BLOCK = 4
+"""Consecutive sessions that are multiplied together."""
+
+Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,36 +46,46 @@ class Weights:
     `head_bias` [HORIZON].
     """
 
-    kernel: Floats
-    recurrent: Floats
-    bias: Floats
-    head: Floats
-    head_bias: Floats
+    kernel: Singles
+    recurrent: Singles
+    bias: Singles
+    head: Singles
+    head_bias: Singles
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _times(rows: Floats, matrix: Floats) -> Floats:
-    return np.matmul(rows[:, None, :], matrix)[:, 0, :]
-
-
-def log_scales(weights: Weights, inputs: Floats) -> Floats:
+def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
     """Log of the interval's scale in units of sigma, [n, HORIZON], of standardised windows [n, steps, features].
 
-    Linear in the last hidden state of a standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000).
+    Linear in the last hidden state of a standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), with the
+    sigmoid as (1 + tanh(x / 2)) / 2.
+
+    Args:
+        weights: the network.
+        inputs: a window per row.
+        numbers: each row's number in the ticker's history, all different.
     """
     units = len(weights.recurrent)
-    hidden = np.zeros((len(inputs), units))
+    halved = np.ones(4 * units, np.float32)
+    halved[: 2 * units] = halved[3 * units :] = 0.5
+    recurrent = weights.recurrent * halved
+    blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
+    slot = numbers % BLOCK
+    steps, features = inputs.shape[1:]
+    placed = np.zeros((len(blocks), steps, BLOCK, features), np.float32)
+    placed[block, :, slot] = inputs
+    projected = placed @ (weights.kernel * halved) + weights.bias * halved
+
+    hidden = np.zeros((len(blocks), BLOCK, units), np.float32)
     cell = np.zeros_like(hidden)
-    for step in range(inputs.shape[1]):
-        gates = _times(np.ascontiguousarray(inputs[:, step]), weights.kernel) + _times(hidden, weights.recurrent)
-        gates += weights.bias
-        i, f, c, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
-        cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(c)
-        hidden = _sigmoid(o) * np.tanh(cell)
-    return _times(hidden, weights.head) + weights.head_bias
+    for step in range(steps):
+        gates = hidden @ recurrent
+        gates += projected[:, step]
+        np.tanh(gates, out=gates)
+        i, f, c, o = (gates[..., k * units : (k + 1) * units] for k in range(4))
+        cell = 0.5 * ((1 + f) * cell + (1 + i) * c)
+        hidden = 0.5 * (1 + o) * np.tanh(cell)
+    scales = hidden @ weights.head + weights.head_bias
+    return scales[block, slot].astype(np.float64)
 
 
 def pooled_shape(shape: Floats) -> Floats:
@@ -98,6 +114,7 @@ class Lstm:
 
     def predict(self, history: History, rows: Rows) -> Forecast:
         inputs = self.scaler.apply(history.windows(rows, self.window))
-        scale = np.exp(self.weight * log_scales(self.weights, inputs)) * self.har.sigma(history, rows)
+        log_scale = self.weight * log_scales(self.weights, inputs, history.skipped + rows)
+        scale = np.exp(log_scale) * self.har.sigma(history, rows)
         quantiles = np.sort(scale[:, :, None] * self.shape, axis=2)
         return Forecast(quantiles, quantiles[:, :, MEDIAN])

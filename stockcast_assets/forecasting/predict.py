@@ -8,25 +8,27 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.forecaster import Forecaster
-from stockcast_assets.market.indicators import Floats
+from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
 
 QUANTILE_COLUMNS = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 
 
-def _forecast_ticker(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Floats, Floats]:
-    """Closes of the as-of `days` [n] and quantiles of the closes to come [n, HORIZON, quantiles]."""
-    history = prepare(bars.iloc[: bars["date"].searchsorted(days[-1], side="right")])
-    rows = history.dates.get_indexer(days)
-    if (rows < 0).any():
+def _history(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[History, Rows]:
+    """The bars up to the last of `days` as arrays, and the rows of the days."""
+    dates, asked = bars["date"].to_numpy(), days.to_numpy()
+    numbers = dates.searchsorted(asked)
+    absent = dates[np.minimum(numbers, len(dates) - 1)] != asked
+    if absent.any():
         raise StockcastError(
-            f"{model.ticker} has no bar on {days[rows < 0][0].date()}: ingest that session before forecasting from it."
+            f"{model.ticker} has no bar on {days[absent][0].date()}: ingest that session before forecasting from it."
         )
-    close = history.close[rows]
-    return close, close[:, None, None] * np.exp(model.quantiles(history, rows))
+    known = bars.iloc[: numbers[-1] + 1]
+    history = prepare(known, model.first_needed(dates, int(numbers[0])))
+    return history, numbers - history.skipped
 
 
 def forecast(
@@ -57,13 +59,16 @@ def forecast(
     }
     if not asked:
         return pd.DataFrame(columns=COLUMNS)
-    closes, prices = [], []
+    histories, rows = [], []
     with threadpool_limits(1, user_api="blas"):
         for ticker, of_ticker in asked.items():
             _require_model(ticker, models, bars)
-            close, quantiles = _forecast_ticker(models[ticker], bars[ticker], of_ticker)
-            closes.append(close)
-            prices.append(quantiles)
+            history, of_days = _history(models[ticker], bars[ticker], of_ticker)
+            histories.append(history)
+            rows.append(of_days)
+        returns = published_quantiles([models[ticker] for ticker in asked], histories, rows)
+    closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
+    prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
     counts = [len(of_ticker) for of_ticker in asked.values()]
     last_close = np.repeat(np.concatenate(closes), HORIZON)
     keys = {

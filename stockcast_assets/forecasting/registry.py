@@ -4,37 +4,30 @@ Weights are stored as the npz of `artifact`, never as a pickle or an MLflow flav
 their SHA-256 is the one asked for.
 """
 
-import logging
 import math
-import os
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.forecaster import LSTM, Forecaster
+from stockcast_assets.forecasting.tracking import Tracking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow import MlflowClient
 
 EXPERIMENT = "stockcast"
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 ARTIFACT = "model/model.npz"
 
 _TICKER, _MONTH, _DIGEST = "stockcast.ticker", "stockcast.month", "stockcast.weights_sha256"
-_QUIET = {
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
+_TRAINED_TO = "stockcast.trained_to"
 
 
 @dataclass(frozen=True)
@@ -52,44 +45,12 @@ def model_name(ticker: str) -> str:
     return "stockcast-" + re.sub(r"[^A-Z0-9.-]", lambda sign: f"_{ord(sign.group()):x}_", ticker)
 
 
-class ModelRegistry:
-    """Publishes to and loads from an MLflow tracking server or database.
+class ModelRegistry(Tracking):
+    """Publishes to and loads from an MLflow tracking server or database."""
 
-    Args:
-        tracking_uri: `sqlite:///….db`, `http://…` or any other MLflow tracking URI.
-        artifact_root: where files of runs go; None leaves it to the server.
-    """
-
-    def __init__(self, tracking_uri: str, artifact_root: str | Path | None = None) -> None:
-        self.tracking_uri = tracking_uri
-        self.artifact_root = artifact_root
-
-    @cached_property
-    def _client(self) -> "MlflowClient":
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
-        for name in ("alembic", "mlflow"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        from mlflow import MlflowClient
-
-        return MlflowClient(self.tracking_uri, self.tracking_uri)
-
-    @cached_property
+    @property
     def _experiment_id(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            root = self.artifact_root
-            location = root.absolute().as_uri() if isinstance(root, Path) else root
-            try:
-                return self._client.create_experiment(EXPERIMENT, artifact_location=location)
-            except MlflowException:
-                # Another process was faster; if it was anything else, the next line says so.
-                found = self._client.get_experiment_by_name(EXPERIMENT)
-                if found is None:
-                    raise
-        return found.experiment_id
+        return self.experiment_id(EXPERIMENT)
 
     def publish(
         self, ticker: str, month: date, trained: TrainedModel, tags: Mapping[str, str] | None = None
@@ -97,8 +58,10 @@ class ModelRegistry:
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
         The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
-        horizon and a plot (unless nothing was judged) and the reason in words. The alias `champion` moves to the
-        version if it is promoted and no champion of a later month exists.
+        horizon and a plot (unless nothing was judged) and the reason in words. It is named `MSFT 2013-03` and tagged
+        with ticker, month, method and whether it was crowned, so that one search finds the champion of a month. The
+        alias `champion` moves to the version if it is promoted and no later champion exists; `challenger` is the
+        latest model if that was not promoted.
 
         Args:
             ticker: the model's ticker.
@@ -118,8 +81,7 @@ class ModelRegistry:
             if version is None:
                 run_id = self._find_run(identity) or self._record(identity, trained, tags or {})
                 version = self._register(name, run_id, identity, trained)
-            if trained.decision.promoted:
-                self._crown(name, version.model_version, identity[_MONTH])
+            self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
             return version
         except MlflowException as error:
             raise self._trouble(f"publish the model of {ticker}", error) from error
@@ -128,9 +90,10 @@ class ModelRegistry:
         """The forecaster of a published model.
 
         Raises:
-            StockcastError: if the file is missing, or its digest is not `sha256`.
+            ModelFileError: if the file is missing, or its digest is not `sha256`.
+            StockcastError: if MLflow does not answer.
         """
-        return TrainedModel.from_bytes(self.fetch(model_name, version_or_run_id), sha256).forecaster
+        return self.load_model(model_name, version_or_run_id, sha256).forecaster
 
     def load_model(self, model_name: str, version_or_run_id: str, sha256: str) -> TrainedModel:
         """As `load`, with the evaluation, the decision and the loss curve."""
@@ -144,27 +107,62 @@ class ModelRegistry:
             version_or_run_id: a version number, or the id of the run.
 
         Raises:
-            StockcastError: if there is no such model or file.
+            ModelFileError: if there is no such model or file.
+            StockcastError: if MLflow does not answer.
         """
         from mlflow.exceptions import MlflowException
 
         try:
             run_id = version_or_run_id
             if version_or_run_id.isdecimal() and len(version_or_run_id) < 10:
-                run_id = self._client.get_model_version(model_name, version_or_run_id).run_id or ""
+                run_id = self.client.get_model_version(model_name, version_or_run_id).run_id or ""
+            self.client.get_run(run_id)
+        except MlflowException as error:
+            kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, kind) from error
+        # MLflow answers and knows the run: what fails from here on is the file.
+        try:
             with tempfile.TemporaryDirectory() as folder:
-                return Path(self._client.download_artifacts(run_id, ARTIFACT, folder)).read_bytes()
+                return Path(self.client.download_artifacts(run_id, ARTIFACT, folder)).read_bytes()
         except (MlflowException, OSError) as error:
-            raise self._trouble(f"load {model_name} ({version_or_run_id})", error) from error
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError) from error
+
+    def version(self, ticker: str, number: str) -> ModelVersion:
+        """What is registered of a ticker's model under a version number.
+
+        Raises:
+            ModelFileError: if there is no such version.
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _version(self.client.get_model_version(model_name(ticker), number))
+        except MlflowException as error:
+            kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
+            raise self._trouble(f"find version {number} of {model_name(ticker)}", error, kind) from error
+
+    def run_link(self, run_id: str) -> str:
+        """Where a person finds a run: its page on a tracking server, else `runs:/` and its id."""
+        if not self.tracking_uri.startswith("http"):
+            return f"runs:/{run_id}"
+        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{run_id}"
 
     def champion(self, ticker: str) -> ModelVersion | None:
         """The version with the alias `champion`, or None."""
-        found = self._champion_version(model_name(ticker))
+        return self._named(ticker, CHAMPION)
+
+    def challenger(self, ticker: str) -> ModelVersion | None:
+        """The version with the alias `challenger`, or None."""
+        return self._named(ticker, CHALLENGER)
+
+    def _named(self, ticker: str, alias: str) -> ModelVersion | None:
+        found = self._by_alias(model_name(ticker), alias)
         return None if found is None else _version(found)
 
-    def _trouble(self, action: str, error: Exception) -> StockcastError:
+    def _trouble(self, action: str, error: Exception, kind: type[StockcastError] = StockcastError) -> StockcastError:
         cause = " ".join(str(error).split())[:300]
-        return StockcastError(
+        return kind(
             f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI, "
             "or materialise trained_model for that month again."
         )
@@ -172,7 +170,7 @@ class ModelRegistry:
     def _find_version(self, name: str, identity: Mapping[str, str]) -> ModelVersion | None:
         found = [
             version
-            for version in self._client.search_model_versions(f"name = '{name}'")
+            for version in self.client.search_model_versions(f"name = '{name}'")
             if identity.items() <= version.tags.items()
         ]
         return _version(min(found, key=lambda version: int(version.version))) if found else None
@@ -180,7 +178,7 @@ class ModelRegistry:
     def _find_run(self, identity: Mapping[str, str]) -> str | None:
         """A run that was recorded in full but not registered, because something died in between."""
         wanted = [f"tags.`{key}` = '{value}'" for key, value in identity.items()]
-        runs = self._client.search_runs(
+        runs = self.client.search_runs(
             [self._experiment_id], " and ".join([*wanted, "attributes.status = 'FINISHED'"]), max_results=1
         )
         return runs[0].info.run_id if runs else None
@@ -190,14 +188,15 @@ class ModelRegistry:
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
-        run = self._client.create_run(
+        run = self.client.create_run(
             self._experiment_id,
-            run_name=f"{identity[_TICKER]} {identity[_MONTH]}",
+            run_name=_run_name(identity, trained),
             tags={
                 **tags,
                 **identity,
-                "stockcast.method": trained.decision.method,
-                "stockcast.promoted": str(trained.decision.promoted).lower(),
+                **_life(trained),
+                "stockcast.method": trained.decision.published,
+                "stockcast.champion": str(trained.decision.promoted).lower(),
                 "stockcast.code_version": trained.code_version,
                 "mlflow.note.content": trained.decision.reason,
             },
@@ -211,7 +210,7 @@ class ModelRegistry:
                 for row in trained.history
                 for name in ("train", "validation")
             ]
-            self._client.log_batch(
+            self.client.log_batch(
                 run_id,
                 metrics=[
                     *(Metric(name, value, now, 0) for name, value in trained.summary().items() if math.isfinite(value)),
@@ -221,16 +220,16 @@ class ModelRegistry:
                 tags=[RunTag("stockcast.reason", trained.decision.reason)],
             )
             if trained.evaluation.contenders:
-                self._client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
-                self._client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
+                self.client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
+                self.client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / Path(ARTIFACT).name
                 file.write_bytes(trained.to_bytes())
-                self._client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
+                self.client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
         except BaseException:
-            self._client.set_terminated(run_id, "FAILED")
+            self.client.set_terminated(run_id, "FAILED")
             raise
-        self._client.set_terminated(run_id, "FINISHED")
+        self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
     def _register(self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel) -> ModelVersion:
@@ -238,28 +237,51 @@ class ModelRegistry:
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
         try:
-            self._client.create_registered_model(name, {_TICKER: identity[_TICKER]})
+            self.client.create_registered_model(name, {_TICKER: identity[_TICKER]})
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
-        created = self._client.create_model_version(
-            name, source, run_id, tags=dict(identity), description=trained.decision.reason
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
+        created = self.client.create_model_version(
+            name, source, run_id, tags={**identity, **_life(trained)}, description=trained.decision.reason
         )
         return _version(created)
 
-    def _champion_version(self, name: str) -> Any:
+    def _by_alias(self, name: str, alias: str) -> Any:
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._client.get_model_version_by_alias(name, CHAMPION)
+            return self.client.get_model_version_by_alias(name, alias)
         except MlflowException:
             return None
 
-    def _crown(self, name: str, version: str, month: str) -> None:
-        reigning = self._champion_version(name)
-        if reigning is None or reigning.tags.get(_MONTH, "") <= month:
-            self._client.set_registered_model_alias(name, CHAMPION, version)
+    def _set_aliases(self, name: str, version: str, rank: tuple[str, str], promoted: bool) -> None:
+        champion, challenger = (
+            None if found is None else _rank(found.tags)
+            for found in (self._by_alias(name, CHAMPION), self._by_alias(name, CHALLENGER))
+        )
+        if promoted and (champion is None or champion <= rank):
+            self.client.set_registered_model_alias(name, CHAMPION, version)
+            if challenger is not None and challenger <= rank:
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+        elif not promoted and all(other is None or other <= rank for other in (champion, challenger)):
+            self.client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def _life(trained: TrainedModel) -> dict[str, str]:
+    return {_TRAINED_TO: trained.trained_to.isoformat()}
+
+
+def _rank(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Later models rank higher: by month of use, and within it by what they know."""
+    return tags.get(_MONTH, ""), tags.get(_TRAINED_TO, "")
+
+
+def _run_name(identity: Mapping[str, str], trained: TrainedModel) -> str:
+    """`MSFT 2013-03`, and for a model trained again within its month `MSFT 2013-03 (known to 2013-03-15)`."""
+    name = f"{identity[_TICKER]} {identity[_MONTH]}"
+    within_month = f"{trained.trained_to:%Y-%m}" == identity[_MONTH]
+    return f"{name} (known to {trained.trained_to})" if within_month else name
 
 
 def _version(found: Any) -> ModelVersion:

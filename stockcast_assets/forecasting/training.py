@@ -74,12 +74,14 @@ def run_job(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> Fitted:
 def fit_folds(
     folds: Mapping[Key, Sequence[Fold]],
     bars: Mapping[Key, pd.DataFrame],
-    config: ModelConfig,
+    config: ModelConfig | Mapping[Key, ModelConfig],
     *,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[Key, list[Fitted]]:
     """Fit all `folds` in worker processes; `progress(key, fits done, fits in all)` after each.
+
+    `config` is one for all, or each key's own.
 
     Worker processes import the caller's main module: a script that calls this needs the usual
     `if __name__ == "__main__":` guard.
@@ -87,11 +89,12 @@ def fit_folds(
     Raises:
         StockcastError: if a worker process dies.
     """
+    configs = dict.fromkeys(folds, config) if isinstance(config, ModelConfig) else config
     jobs = [(key, fold) for key, of_key in folds.items() for fold in of_key]
     pool_size = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
     results: dict[Key, list[Fitted]] = {key: [] for key in folds}
     with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=start_worker) as pool:
-        futures = [pool.submit(run_job, bars[key], fold, config) for key, fold in jobs]
+        futures = [pool.submit(run_job, bars[key], fold, configs[key]) for key, fold in jobs]
         key_of = dict(zip(futures, (key for key, _ in jobs), strict=True))
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -134,33 +137,49 @@ def walk_forward_cases(
     return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts), calibration
 
 
-def _assemble(
-    bars: pd.DataFrame,
-    folds: Sequence[Fold],
-    fits: Sequence[Fitted],
-    config: ModelConfig,
-    champion: Evaluation | None,
-) -> TrainedModel:
-    history = prepare(bars)
-    final = fits[-1]
-    cases, calibration = walk_forward_cases(history, folds[:-1], fits[:-1], config)
-    evaluation = evaluate([cases])
-    losses = [epoch["validation"] for epoch in final.curve]
-    decision = decide(evaluation, champion, learnt=min(losses) < losses[0])
-    trained_to = history.dates[-1].date()
-    return TrainedModel(
-        forecaster=Forecaster(
-            history.ticker, decision.method, trained_to, final.naive, CalibratedLstm(final.lstm, calibration)
-        ),
-        config=config,
-        evaluation=evaluation,
-        decision=decision,
-        history=final.curve,
-        trained_from=history.dates[folds[-1].train[0]].date(),
-        trained_to=trained_to,
-        n_samples=len(folds[-1].train),
-        code_version=version("stockcast"),
-    )
+@dataclass(frozen=True)
+class Candidate:
+    """A ticker's history and what was fitted on it, not judged yet; a history too short to train on has no fits."""
+
+    history: History
+    folds: Sequence[Fold]
+    fits: Sequence[Fitted]
+    config: ModelConfig
+
+    def judged(self, champion: Evaluation | None = None) -> TrainedModel:
+        """The model with its walk-forward proof and the gate's decision.
+
+        Args:
+            champion: walk-forward scores of the model that was promoted last, if it may go on serving.
+
+        Raises:
+            StockcastError: if not even a random walk can be fitted.
+        """
+        if not self.fits:
+            return without_network(self.history, self.config)
+        with threadpool_limits(1):
+            return self._judged(champion)
+
+    def _judged(self, champion: Evaluation | None) -> TrainedModel:
+        final = self.fits[-1]
+        cases, calibration = walk_forward_cases(self.history, self.folds[:-1], self.fits[:-1], self.config)
+        evaluation = evaluate([cases])
+        losses = [epoch["validation"] for epoch in final.curve]
+        decision = decide(evaluation, champion, learnt=min(losses) < losses[0])
+        ticker, dates = self.history.ticker, self.history.dates
+        trained_to = dates[-1].date()
+        network = CalibratedLstm(final.lstm, calibration)
+        return TrainedModel(
+            forecaster=Forecaster(ticker, decision.method, trained_to, final.naive, network),
+            config=self.config,
+            evaluation=evaluation,
+            decision=decision,
+            history=final.curve,
+            trained_from=dates[self.folds[-1].train[0]].date(),
+            trained_to=trained_to,
+            n_samples=len(self.folds[-1].train),
+            code_version=version("stockcast"),
+        )
 
 
 def without_network(history: History, config: ModelConfig) -> TrainedModel:
@@ -197,43 +216,54 @@ def without_network(history: History, config: ModelConfig) -> TrainedModel:
     )
 
 
-def train_many(
+def fit_many(
     bars: Mapping[Key, pd.DataFrame],
-    config: ModelConfig | None = None,
+    config: ModelConfig | Mapping[Key, ModelConfig] | None = None,
     *,
     workers: int | None = None,
     progress: Progress | None = None,
-    champions: Mapping[Key, Evaluation] | None = None,
-) -> dict[Key, TrainedModel]:
-    """Train one model per job on everything its bars hold, with its walk-forward proof and its decision.
+) -> dict[Key, Candidate]:
+    """Fit one model per job on everything its bars hold, and its walk-forward; `Candidate.judged` is the next step.
 
-    The same bars and config give the same bytes, whatever the number of workers and the other jobs. A history
-    shorter than `sessions_needed` gets a model without a network, which publishes the random walk.
+    The same bars and config give the same bytes, whatever the number of workers and the other jobs.
 
     Args:
         bars: per job (any key: a ticker, or a ticker and month) one ticker's bars from its first stored one.
-        config: hyperparameters; the defaults if None.
+        config: hyperparameters, one for all or each job's own; the defaults if None.
         workers: processes; one per core if None.
         progress: called in this process after each fit with (key, fits done, fits in all).
-        champions: walk-forward scores of the models now published, for the gate.
 
     Raises:
         StockcastError: if a history is malformed or has fewer than MIN_RETURNS returns (before any training), or a
             worker dies.
     """
-    config = config or ModelConfig()
+    configs = config if isinstance(config, Mapping) else dict.fromkeys(bars, config or ModelConfig())
+    histories = {key: prepare(of_ticker) for key, of_ticker in bars.items()}
     folds: dict[Key, list[Fold]] = {}
-    trained: dict[Key, TrainedModel] = {}
-    for key, of_ticker in bars.items():
-        history = prepare(of_ticker)
-        if len(history) < sessions_needed(config):
-            trained[key] = without_network(history, config)
+    for key, history in histories.items():
+        if len(history) < sessions_needed(configs[key]):
+            without_network(history, configs[key])
         else:
-            tests, final = plan(history, config)
+            tests, final = plan(history, configs[key])
             folds[key] = [*tests, final]
-    if folds:
-        fits = fit_folds(folds, bars, config, workers=workers, progress=progress)
-        with threadpool_limits(1):
-            for key in folds:
-                trained[key] = _assemble(bars[key], folds[key], fits[key], config, (champions or {}).get(key))
-    return {key: trained[key] for key in bars}
+    fits = fit_folds(folds, bars, configs, workers=workers, progress=progress) if folds else {}
+    return {key: Candidate(histories[key], folds.get(key, []), fits.get(key, []), configs[key]) for key in bars}
+
+
+def train_many(
+    bars: Mapping[Key, pd.DataFrame],
+    config: ModelConfig | Mapping[Key, ModelConfig] | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    champions: Mapping[Key, Evaluation] | None = None,
+) -> dict[Key, TrainedModel]:
+    """`fit_many`, each model judged against the champion given for its job.
+
+    A history shorter than `sessions_needed` gets a model without a network, which publishes the random walk.
+
+    Raises:
+        StockcastError: as `fit_many`.
+    """
+    candidates = fit_many(bars, config, workers=workers, progress=progress)
+    return {key: candidate.judged((champions or {}).get(key)) for key, candidate in candidates.items()}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stockcast_assets.forecasting.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.calibration import Calibration, calibrate, replay
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 
 NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
@@ -53,3 +53,19 @@ def test_intervals_half_as_wide_as_they_should_be_reach_their_coverage() -> None
 def test_quantiles_never_cross() -> None:
     factors = np.array([-3.0, 0.0, 3.0])
     assert (np.diff(Calibration(factors, 0.02).apply(raw(3)), axis=-1) >= 0).all()
+
+
+def test_many_models_a_day_at_a_time_are_each_alone_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    lengths = (0, 3, 17, 1)
+    starts = [Calibration(rng.normal(size=MEDIAN) * 0.1, 0.0025 * (1 + model)) for model in range(len(lengths))]
+    quantiles = [raw(days) * rng.uniform(0.5, 2) for days in lengths]
+    outcomes = [rng.normal(size=(days, HORIZON)) * 2 for days in lengths]
+    together = replay(starts, quantiles, outcomes)
+    for start, of_model, happened, states in zip(starts, quantiles, outcomes, together, strict=True):
+        state = start
+        assert len(states) == len(happened) + 1
+        for day, outcome in enumerate(happened):
+            assert states[day].log_factors.tobytes() == state.log_factors.tobytes()
+            state = state.learn(of_model[day], outcome)
+        assert states[-1].log_factors.tobytes() == state.log_factors.tobytes()

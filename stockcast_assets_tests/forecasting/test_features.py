@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.features import EWMA_DECAY, FEATURE_NAMES, features, prepare
+from stockcast_assets.forecasting.features import EWMA_DECAY, FEATURE_NAMES, LOOKBACK, features, prepare
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 BARS = made_up_bars(420)
@@ -111,3 +111,15 @@ def test_prices_that_never_move_stay_finite() -> None:
 def test_malformed_bars_are_refused_in_one_sentence(bars: pd.DataFrame, message: str) -> None:
     with pytest.raises(StockcastError, match=message):
         prepare(bars)
+
+
+@pytest.mark.parametrize("first", [0, 259, 261, 500, 699])
+def test_cutting_off_the_past_changes_no_bit_of_what_is_needed(first: int) -> None:
+    bars = made_up_bars(700)
+    whole, cut = prepare(bars), prepare(bars, first)
+    assert cut.skipped == max(0, first - LOOKBACK)
+    assert len(cut) == len(whole) - cut.skipped
+    for name in ("close", "log_close", "features", "har", "variance", "ewma", "std_60", "std_250", "targets"):
+        needed = getattr(cut, name)[first - cut.skipped :]
+        assert needed.tobytes() == getattr(whole, name)[first:].tobytes(), name
+    assert list(cut.dates) == list(whole.dates[cut.skipped :])

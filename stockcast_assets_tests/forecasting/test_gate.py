@@ -57,9 +57,17 @@ def test_too_few_cases_promote_nothing() -> None:
     assert "only 100 walk-forward cases of the 250" in decision.reason
 
 
-def test_a_clearly_better_champion_stays() -> None:
+def test_a_clearly_better_champion_serves_on() -> None:
     decision = decide(evaluation({"lstm": 1.35}), champion=evaluation({"lstm": 1.0}))
-    assert not decision.promoted
+    assert (decision.promoted, decision.champion_serves, decision.published) == (False, True, "lstm")
+    assert decision.method == "naive_har", "the challenger's own file publishes no LSTM"
+    assert "the champion's on the same 400 days" in decision.reason
+    assert "The champion before it serves on: its pinball loss on those days is 0.9" in decision.reason
+
+
+def test_a_better_champion_that_loses_to_a_baseline_too_does_not_serve_on() -> None:
+    decision = decide(evaluation({"lstm": 2.2, "har": 1.0}), champion=evaluation({"lstm": 1.6}))
+    assert (decision.promoted, decision.champion_serves, decision.published) == (False, False, "naive_har")
     assert "the champion's on the same 400 days" in decision.reason
 
 

@@ -7,6 +7,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
@@ -93,6 +95,20 @@ def test_the_future_changes_no_bit(trained, bars, days, method: str, spoil: str)
         else:
             changed.loc[after, PRICES] *= 1e9
         assert same(real, forecast(of_method, {"AAPL": changed}, {"AAPL": [day]}))
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_days_of_any_tickers_have_the_bits_of_one_day_alone(trained, bars, days, data: st.DataObject) -> None:
+    """Days, tickers and methods drawn at random; each day of the call stands for itself."""
+    methods = {ticker: data.draw(st.sampled_from(("lstm", "naive_har"))) for ticker in days}
+    of_method = {ticker: models(trained, method)[ticker] for ticker, method in methods.items()}
+    asked = {ticker: sorted(data.draw(st.sets(st.sampled_from(of), max_size=6))) for ticker, of in days.items()}
+    together = forecast(of_method, bars, asked)
+    for ticker, of_ticker in asked.items():
+        for day in of_ticker:
+            alone = forecast(of_method, bars, {ticker: [day]})
+            assert same(alone, together[(together["ticker"] == ticker) & (together["date"] == day)])
 
 
 def test_calibration_learns_within_the_month_from_known_outcomes_only(trained, bars, days) -> None:

@@ -1,7 +1,10 @@
 """Publishing to real MLflow stores: a SQLite file and an HTTP server."""
 
 import dataclasses
+import hashlib
+import io
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -12,10 +15,11 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.gate import Decision
 from stockcast_assets.forecasting.registry import ARTIFACT, ModelRegistry, model_name
 
@@ -97,7 +101,7 @@ def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, Tra
     assert run.info.run_name == "AAPL 2013-02"
     assert run.info.status == "FINISHED"
     assert run.data.tags["stockcast.reason"] == "Because the test says so."
-    assert run.data.tags["stockcast.promoted"] == "true"
+    assert run.data.tags["stockcast.champion"] == "true"
     assert run.data.tags["stockcast.data_sha256"] == "abc"
     assert run.data.params["units"] == "8"
     for name, value in model.summary().items():
@@ -106,8 +110,12 @@ def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, Tra
     assert [(m.step, m.value) for m in curve] == [(row["epoch"], row["validation"]) for row in model.history]
     files = {file.path for file in client.list_artifacts(version.run_id)}
     assert files == {"evaluation.csv", "proof.png", "model"}
-    everything = client.search_runs([run.info.experiment_id], "tags.`stockcast.ticker` = 'AAPL'")
-    assert len(everything) == 1
+    wanted = {"ticker": "AAPL", "month": "2013-02", "champion": "true"}
+    search = " and ".join(f"tags.`stockcast.{name}` = '{value}'" for name, value in wanted.items())
+    found = client.search_runs([run.info.experiment_id], search)
+    assert [one.info.run_id for one in found] == [version.run_id]
+    assert client.get_model_version(version.model_name, version.model_version).description == model.decision.reason
+    assert registry.run_link(version.run_id) == f"runs:/{version.run_id}"
 
 
 def test_champion_is_the_promoted_version_of_the_latest_month(
@@ -123,6 +131,25 @@ def test_champion_is_the_promoted_version_of_the_latest_month(
     march = registry.publish("MSFT", MARCH, promoted(base, True))
     assert registry.champion("MSFT") == march
     assert registry.champion("NEVER") is None
+
+
+def test_challenger_is_the_latest_model_if_it_was_not_promoted(
+    registry: ModelRegistry, trained: dict[str, TrainedModel]
+) -> None:
+    base = trained["MSFT"]
+    january = registry.publish("GE", JANUARY, promoted(base, True))
+    assert registry.challenger("GE") is None
+    february = registry.publish("GE", FEBRUARY, promoted(base, False))
+    assert (registry.champion("GE"), registry.challenger("GE")) == (january, february)
+    again = dataclasses.replace(promoted(base, False), trained_to=date(2013, 2, 15))
+    within = registry.publish("GE", FEBRUARY, again)
+    assert registry.challenger("GE") == within
+    run = registry.client.get_run(within.run_id)
+    assert run.info.run_name == "GE 2013-02 (known to 2013-02-15)"
+    registry.publish("GE", FEBRUARY, promoted(base, False))
+    assert registry.challenger("GE") == within, "the model with more knowledge is the later one"
+    march = registry.publish("GE", MARCH, promoted(base, True))
+    assert (registry.champion("GE"), registry.challenger("GE")) == (march, None)
 
 
 def test_a_short_history_is_published_once_and_never_crowned(
@@ -157,7 +184,7 @@ def test_a_death_before_registration_is_resumed(
         with pytest.raises(Dead):
             registry.publish("^GSPC", FEBRUARY, model)
     version = registry.publish("^GSPC", FEBRUARY, model)
-    found = registry._client.search_runs([registry._experiment_id], "tags.`stockcast.ticker` = '^GSPC'")
+    found = registry.client.search_runs([registry._experiment_id], "tags.`stockcast.ticker` = '^GSPC'")
     assert [run.info.run_id for run in found] == [version.run_id]
 
 
@@ -170,8 +197,42 @@ def test_a_tampered_file_is_refused(registry: ModelRegistry, trained: dict[str, 
     with pytest.raises(StockcastError, match="damaged or swapped"):
         registry.load(version.model_name, version.run_id, version.sha256)
     file.unlink()
-    with pytest.raises(StockcastError, match="could not load stockcast-AAPL"):
+    with pytest.raises(ModelFileError, match="could not load stockcast-AAPL"):
         registry.load(version.model_name, version.run_id, version.sha256)
+    with pytest.raises(ModelFileError, match="could not load stockcast-AAPL"):
+        registry.load(version.model_name, "0" * 32, version.sha256)
+
+
+class _Malicious:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.marker,)
+
+
+def test_a_pickle_planted_in_the_store_never_runs(
+    registry: ModelRegistry, trained: dict[str, TrainedModel], store: Path, tmp_path: Path
+) -> None:
+    """Beside the weights, as an MLflow model, and in the weights' place: as a pickle and as an npz of objects."""
+    marker = tmp_path / "executed"
+    version = registry.publish("EVIL", FEBRUARY, promoted(trained["AAPL"], True))
+    (file,) = (store / "artifacts").rglob(f"{version.run_id}/artifacts/{ARTIFACT}")
+    evil = pickle.dumps(_Malicious(marker))
+    for name in ("model.pkl", "python_model.pkl", "sklearn-model.pkl"):
+        (file.parent / name).write_bytes(evil)
+    (file.parent / "MLmodel").write_text(
+        "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    python_model: python_model.pkl\n"
+    )
+    assert registry.load(version.model_name, version.run_id, version.sha256).ticker == "AAPL"
+    objects = io.BytesIO()
+    np.savez(objects, meta=np.array([_Malicious(marker)], dtype=object))
+    for planted in (evil, objects.getvalue()):
+        file.write_bytes(planted)
+        for digest in (version.sha256, hashlib.sha256(planted).hexdigest()):
+            with pytest.raises(ModelFileError):
+                registry.load(version.model_name, version.run_id, digest)
+    assert not marker.exists()
 
 
 def test_a_tracking_server_over_http(server: str, trained: dict[str, TrainedModel]) -> None:
@@ -181,6 +242,7 @@ def test_a_tracking_server_over_http(server: str, trained: dict[str, TrainedMode
     assert registry.publish("ES=F", FEBRUARY, model) == version
     assert registry.load_model(version.model_name, version.model_version, version.sha256).to_bytes() == model.to_bytes()
     assert registry.champion("ES=F") == version
+    assert registry.run_link(version.run_id).startswith(f"{server}/#/experiments/")
 
 
 def test_an_unreachable_server_is_one_sentence(
@@ -189,6 +251,9 @@ def test_an_unreachable_server_is_one_sentence(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(StockcastError, match=r"MLflow at http://127\.0\.0\.1:9 could not publish"):
         ModelRegistry("http://127.0.0.1:9").publish("AAPL", FEBRUARY, trained["AAPL"])
+    with pytest.raises(StockcastError, match="could not load") as outage:
+        ModelRegistry("http://127.0.0.1:9").load("stockcast-AAPL", "0" * 32, trained["AAPL"].sha256)
+    assert not isinstance(outage.value, ModelFileError), "an outage is no damaged file: the run must fail"
 
 
 def test_names_are_distinct_and_plain() -> None:

@@ -1,0 +1,89 @@
+"""MLflow's client and experiments: of models, evaluations and tuning, each in one of its own."""
+
+import logging
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stockcast_assets.errors import StockcastError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+_QUIET = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Tracking:
+    """An MLflow tracking server or database.
+
+    Args:
+        tracking_uri: `sqlite:///….db`, `http://…` or any other MLflow tracking URI.
+        artifact_root: where files of runs go; None leaves it to the server.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: str | Path | None = None) -> None:
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+        self._experiments: dict[str, str] = {}
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client, with its telemetry, progress bars and pickles off."""
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.tracking_uri, self.tracking_uri)
+
+    def experiment_id(self, name: str) -> str:
+        """The experiment called `name`, made on first use.
+
+        Raises:
+            StockcastError: if MLflow cannot be reached or refuses.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if name in self._experiments:
+            return self._experiments[name]
+        try:
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                found = self._created(name)
+        except MlflowException as error:
+            raise self.trouble(f"open the experiment {name}", error) from error
+        self._experiments[name] = found.experiment_id
+        return found.experiment_id
+
+    def _created(self, name: str) -> "Experiment":
+        from mlflow.exceptions import MlflowException
+
+        root = self.artifact_root
+        location = root.absolute().as_uri() if isinstance(root, Path) else root
+        try:
+            return self.client.get_experiment(self.client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            # Another process was faster; if it was anything else, the next lines say so.
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found
+
+    def link(self, experiment_id: str, run_id: str) -> str:
+        """Where a person finds a run: its page on a tracking server, else the page that `make mlflow` serves."""
+        server = self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
+        return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    def trouble(self, action: str, error: Exception) -> StockcastError:
+        cause = " ".join(str(error).split())[:300]
+        return StockcastError(
+            f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI and try again."
+        )
