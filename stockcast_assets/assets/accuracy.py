@@ -5,12 +5,12 @@ from datetime import date
 import dagster as dg
 import pandas as pd
 
-from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, same_ticker
+from stockcast_assets.assets.bars import complete_bars, open_days
+from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, same_ticker
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
-from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # Ten sessions span at most this many calendar days: two weeks, and a long holiday between them.
 LONGEST_LOOK_BACK = 30
@@ -24,15 +24,8 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
     )
 
     @dg.asset(
-        name=FORECAST_ACCURACY.name,
-        description=FORECAST_ACCURACY.description,
-        group_name="monitoring",
-        partitions_def=daily,
-        backfill_policy=SINGLE_RUN,
+        **of_table(FORECAST_ACCURACY, "monitoring", daily, "pandas"),
         deps=[RAW_PRICES.name, dg.AssetDep(FORECASTS.name, partition_mapping=same_ticker(earlier))],
-        metadata=asset_metadata(FORECAST_ACCURACY, partition_expr={"ticker": "ticker", "date": "date"}),
-        pool=FORECAST_ACCURACY.name,
-        **kinds("pandas"),
     )
     def forecast_accuracy(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], sources: dg.ResourceParam[Sources]
@@ -44,15 +37,10 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
             FORECASTS, tickers=list(days), start=(first - pd.Timedelta(days=LONGEST_LOOK_BACK)).date(), end=last.date()
         )
         frames: list[pd.DataFrame] = []
-        reasons: dict[tuple[str, pd.Timestamp], str] = {}
-        for ticker, asked in days.items():
-            first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else None
-            closed = closed_or_unlisted(ticker, asked, first_bar)
-            reasons |= closed
+        traded, reasons = open_days(days, bars)
+        for ticker, asked in traded.items():
             own = made[made["ticker"] == ticker]
             for day in asked:
-                if (ticker, day) in closed:
-                    continue
                 scored = score(own, bars[ticker], day.date())
                 if scored.empty:
                     reasons[ticker, day] = "no forecast was made for this session"

@@ -1,6 +1,6 @@
 """Reading the bars of a ticker: `price_history` and `raw_prices` as one series, checked for gaps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
@@ -9,6 +9,7 @@ import pandas as pd
 from stockcast_assets.assets.keys import shown_days
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
+from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
@@ -17,8 +18,13 @@ from stockcast_assets.warehouse import Warehouse
 LONGEST_CLOSURE = pd.Timedelta(days=30)
 
 
-def read_bars(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
-    """Every stored bar of the tickers up to `until`, included.
+def read_bars(
+    warehouse: Warehouse,
+    tickers: Sequence[str],
+    until: date | pd.Timestamp,
+    since: date | pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """Every stored bar of the tickers from `since` (None: the first) to `until`, both included.
 
     A day that is in both tables (after STOCKCAST_START_DATE was moved) counts once, as `raw_prices` has it.
 
@@ -26,8 +32,9 @@ def read_bars(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Tim
         Long frame with the columns of `raw_prices`, sorted by (ticker, date).
     """
     end = pd.Timestamp(until).date()
-    daily = warehouse.read(RAW_PRICES, tickers=tickers, end=end)
-    past = warehouse.read(PRICE_HISTORY, tickers=tickers, end=end)
+    start = None if since is None else pd.Timestamp(since).date()
+    daily = warehouse.read(RAW_PRICES, tickers=tickers, start=start, end=end)
+    past = warehouse.read(PRICE_HISTORY, tickers=tickers, start=start, end=end)
     both = pd.concat([frame for frame in (daily, past) if len(frame)] or [daily], ignore_index=True)
     unique = both.drop_duplicates(["ticker", "date"], keep="first")
     return unique.sort_values(["ticker", "date"], ignore_index=True)
@@ -44,13 +51,14 @@ def complete_bars(
     """The bars of each ticker up to `until`, refusing to compute on a series with holes.
 
     Returns:
-        {ticker: bars}; a ticker that was not listed yet has an empty frame.
+        {ticker: bars}; a ticker that was not listed yet has an empty frame. `adj_close` is `total_return_close`,
+        which knows only the dividends up to each day.
 
     Raises:
         StockcastError: if a ticker's deep past was never materialised, or a session between the first daily
             key (or the day it was listed) and `until` is missing.
     """
-    bars = read_bars(warehouse, tickers, until)
+    bars = with_total_return(read_bars(warehouse, tickers, until))
     by_ticker = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
     with_past = instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
     for ticker in tickers:
@@ -101,3 +109,26 @@ def closed_or_unlisted(
         elif first_bar is not None and day < pd.Timestamp(first_bar):
             reasons[ticker, day] = "not listed yet"
     return reasons
+
+
+def open_days(
+    days: Mapping[str, Sequence[pd.Timestamp]], bars: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, list[pd.Timestamp]], dict[tuple[str, pd.Timestamp], str]]:
+    """The days on which each ticker traded, and why each other (ticker, day) rightfully has no row.
+
+    Args:
+        days: days asked for, per ticker.
+        bars: the bars of each of those tickers, from its first on; a ticker that has none was not listed yet.
+
+    Returns:
+        {ticker: days} without tickers that traded on none, and {(ticker, day): reason}.
+    """
+    traded: dict[str, list[pd.Timestamp]] = {}
+    reasons: dict[tuple[str, pd.Timestamp], str] = {}
+    for ticker, asked in days.items():
+        first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else pd.Timestamp.max
+        closed = closed_or_unlisted(ticker, asked, first_bar)
+        reasons |= closed
+        if kept := [day for day in asked if (ticker, day) not in closed]:
+            traded[ticker] = kept
+    return traded, reasons

@@ -4,6 +4,8 @@ They read back what the run just wrote and block what is downstream.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -24,7 +26,16 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
         ("quantiles cross", lambda rows: (np.diff(rows[_QUANTILE_COLUMNS].to_numpy(), axis=1) < 0).any(axis=1)),
         ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
     ),
-    TRAINED_MODEL.name: (("the training knew the month of use", lambda rows: rows["trained_to"] >= rows["date"]),),
+    TRAINED_MODEL.name: (
+        (
+            "the training knew the month of use",
+            lambda rows: (rows["trained_to"] >= rows["date"]) & rows["trigger"].isna(),
+        ),
+        (
+            "the training knew the end of the month of use",
+            lambda rows: rows["trained_to"] >= rows["date"] + pd.offsets.MonthEnd(0),
+        ),
+    ),
 }
 
 
@@ -69,26 +80,57 @@ def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, t
     return rows_of_keys(warehouse.read(table, tickers=list(days), start=first.date(), end=last.date()), days)
 
 
-def _build(table: Table) -> dg.AssetChecksDefinition:
+def fallbacks(rows: pd.DataFrame) -> list[str]:
+    """Why forecasts were not made by their month's model: once per ticker, month and reason."""
+    return sorted(reason.rstrip(".") for reason in rows["fallback"].dropna().unique())
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a table's stored rows: `faults` finds what is wrong with them, a sentence each."""
+
+    table: Table
+    name: str
+    description: str
+    faults: Callable[[pd.DataFrame], list[str]]
+    blocking: bool = True
+
+
+CHECKS = (
+    *(
+        Check(
+            table,
+            "obeys_its_declaration",
+            "The stored rows have no null where none may be, keep their bounds, and repeat no key.",
+            partial(faults, table),
+        )
+        for table in ALL_TABLES
+    ),
+    Check(
+        FORECASTS,
+        "served_by_the_months_model",
+        "The model that the month's row names made the forecasts: no file was damaged, no model is missing.",
+        fallbacks,
+        blocking=False,
+    ),
+)
+
+
+def _build(check: Check) -> dg.AssetChecksDefinition:
     # Without partitions of its own: it knows the run's keys anyway, and Dagster would plan it once per key.
-    @dg.asset_check(
-        asset=table.name,
-        name="obeys_its_declaration",
-        description="The stored rows have no null where none may be, keep their bounds, and repeat no key.",
-        blocking=True,
-    )
-    def check(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
-        rows = _stored_rows(context, warehouse, table)
-        found = faults(table, rows)
+    @dg.asset_check(asset=check.table.name, name=check.name, description=check.description, blocking=check.blocking)
+    def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+        rows = _stored_rows(context, warehouse, check.table)
+        found = check.faults(rows)
         return dg.AssetCheckResult(
             passed=not found,
             description="; ".join(found) if found else f"{len(rows)} rows checked.",
             metadata={"rows": len(rows)},
         )
 
-    return check
+    return run
 
 
 def build_checks() -> list[dg.AssetChecksDefinition]:
-    """One blocking check per asset, made from its table's declaration."""
-    return [_build(table) for table in ALL_TABLES]
+    """Every check, as Dagster runs it after its asset."""
+    return [_build(check) for check in CHECKS]

@@ -1,50 +1,29 @@
 """`forecasts`: the next 10 sessions of each ticker, as quantiles of the close."""
 
 import base64
-from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date
 
 import dagster as dg
 import pandas as pd
 
-from stockcast_assets.assets.bars import closed_or_unlisted, complete_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, days_by_ticker, keyed, kinds, of_ticker, same_ticker
-from stockcast_assets.errors import StockcastError
+from stockcast_assets.assets.bars import complete_bars, open_days
+from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, of_ticker, same_ticker
+from stockcast_assets.assets.model import stored_models
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.lifecycle import Servant, Serving, rounds, rows_by_ticker
 from stockcast_assets.forecasting.predict import forecast
 from stockcast_assets.forecasting.registry import ModelRegistry
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.charts import forecast_png
-from stockcast_assets.partitions import month_of, partition_key
+from stockcast_assets.partitions import partition_key
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
-from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # A chart is 45 KB of the event log and 0.1 s of drawing; the dashboard has the others.
 MOST_CHARTS = 20
 CHART_SESSIONS = 60
-
-
-def month_models(
-    trained_model: pd.DataFrame, days: dict[str, list[pd.Timestamp]]
-) -> dict[pd.Timestamp, dict[str, list[pd.Timestamp]]]:
-    """Group the days asked for by their month of use: {month: {ticker: days}}.
-
-    Raises:
-        StockcastError: if a (ticker, month) has no row in `trained_model`.
-    """
-    available = set(zip(trained_model["ticker"], trained_model["date"], strict=True))
-    by_month: dict[pd.Timestamp, dict[str, list[pd.Timestamp]]] = defaultdict(dict)
-    for ticker, asked in days.items():
-        for day in asked:
-            month = pd.Timestamp(month_of(day))
-            if (ticker, month) not in available:
-                raise StockcastError(
-                    f"There is no model of {ticker} for {month:%Y-%m}: materialise trained_model for that month first "
-                    f"(`stockcast forecast {ticker} {day.date()}` does)."
-                )
-            by_month[month].setdefault(ticker, []).append(day)
-    return dict(by_month)
 
 
 def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +34,30 @@ def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
     }
     rows = forecasts[["ticker", "date", "horizon"]].itertuples(index=False)
     return forecasts.assign(target_date=[targets[ticker, day][horizon - 1] for ticker, day, horizon in rows])
+
+
+def _by_one_model_each(
+    served: Mapping[str, tuple[Serving, list[pd.Timestamp]]], bars: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Forecasts of tickers whose days all have one model, with its version and why it serves."""
+    models = {ticker: serving.forecaster for ticker, (serving, _) in served.items()}
+    made = forecast(models, bars, {ticker: days for ticker, (_, days) in served.items()})
+    version_of = {ticker: serving.version for ticker, (serving, _) in served.items()}
+    fallback_of = {ticker: serving.fallback for ticker, (serving, _) in served.items()}
+    return made.assign(model_version=made["ticker"].map(version_of), fallback=made["ticker"].map(fallback_of))
+
+
+def _show_fallbacks(
+    context: dg.AssetExecutionContext, served: Mapping[str, list[tuple[Serving, list[pd.Timestamp]]]]
+) -> None:
+    """Say on each key that the month's model did not make its forecast, and in the log once per ticker and model."""
+    for ticker, groups in served.items():
+        for serving, asked in groups:
+            if serving.fallback is None:
+                continue
+            context.log.warning(serving.fallback)
+            for day in asked:
+                context.add_asset_metadata({"fallback": serving.fallback}, partition_key=partition_key(ticker, day))
 
 
 def _show_charts(context: dg.AssetExecutionContext, bars: dict[str, pd.DataFrame], forecasts: pd.DataFrame) -> None:
@@ -71,28 +74,23 @@ def _show_charts(context: dg.AssetExecutionContext, bars: dict[str, pd.DataFrame
         )
 
 
-def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
-    """Forecasts as of the end of each session. A day's model is the model of its month of use."""
+def build_forecasts(
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int
+) -> dg.AssetsDefinition:
+    """Forecasts as of the end of each session, by the model that `lifecycle.Servant` finds for it."""
 
     @dg.asset(
-        name=FORECASTS.name,
-        description=FORECASTS.description,
-        group_name="forecasting",
-        partitions_def=daily,
-        backfill_policy=SINGLE_RUN,
-        ins={
-            "trained_model": dg.AssetIn(
-                TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())
-            )
-        },
-        deps=[RAW_PRICES.name, INDICATORS.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
-        metadata=asset_metadata(FORECASTS, partition_expr={"ticker": "ticker", "date": "date"}),
-        pool=FORECASTS.name,
-        **kinds("numpy", "mlflow"),
+        **of_table(FORECASTS, "forecasting", daily, "numpy", "mlflow"),
+        # Read through the warehouse, because an earlier month's champion may have to serve.
+        deps=[
+            dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
+            RAW_PRICES.name,
+            INDICATORS.name,
+            dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
+        ],
     )
     def forecasts(
         context: dg.AssetExecutionContext,
-        trained_model: pd.DataFrame,
         warehouse: dg.ResourceParam[Warehouse],
         sources: dg.ResourceParam[Sources],
         registry: dg.ResourceParam[ModelRegistry],
@@ -100,26 +98,14 @@ def build_forecasts(daily: dg.MultiPartitionsDefinition, first_daily_key: date) 
         days = days_by_ticker(context.partition_keys)
         last = max(asked[-1] for asked in days.values())
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
-        reasons: dict[tuple[str, pd.Timestamp], str] = {}
-        for ticker, asked in days.items():
-            first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else sources.get(None).first_session(ticker)
-            reasons |= closed_or_unlisted(ticker, asked, first_bar)
-        open_days = {
-            ticker: kept
-            for ticker, asked in days.items()
-            if (kept := [day for day in asked if (ticker, day) not in reasons])
+        traded, reasons = open_days(days, bars)
+        rows = rows_by_ticker(stored_models(warehouse, list(traded), last))
+        served = {
+            ticker: Servant(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days).by_model(asked)
+            for ticker, asked in traded.items()
         }
-        row_of = {(row["ticker"], row["date"]): row for row in trained_model.to_dict("records")}
-        made = []
-        for month, month_days in month_models(trained_model, open_days).items():
-            versions = {ticker: row_of[ticker, month] for ticker in month_days}
-            models = {
-                ticker: registry.load(row["model_name"], row["run_id"], row["weights_sha256"])
-                for ticker, row in versions.items()
-            }
-            part = forecast(models, {ticker: bars[ticker] for ticker in month_days}, month_days)
-            version_of = {ticker: row["model_version"] for ticker, row in versions.items()}
-            made.append(part.assign(model_version=part["ticker"].map(version_of)))
+        made = [_by_one_model_each(part, bars) for part in rounds(served)]
+        _show_fallbacks(context, served)
         if not made:
             return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)
         frame = with_target_dates(pd.concat(made, ignore_index=True))

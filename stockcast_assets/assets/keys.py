@@ -9,7 +9,8 @@ import pandas as pd
 
 from stockcast_assets.market.tickers import validate_ticker
 from stockcast_assets.partitions import DATE_DIMENSION, TICKER_DIMENSION, partition_key
-from stockcast_assets.warehouse import KeyedFrame
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import KeyedFrame, asset_metadata
 
 IDENTITY = dg.IdentityPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -75,4 +76,19 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
 
 def kinds(*extra: str) -> Mapping[str, Any]:
     """Keyword arguments every asset shares: the owner is the platform, the kinds show in the graph."""
-    return {"kinds": {"python", *extra}}
+    return {"kinds": {"python", *extra}, "owners": ["team:stockcast"]}
+
+
+def of_table(table: Table, group: str, partitions_def: dg.PartitionsDefinition, *extra_kinds: str) -> Mapping[str, Any]:
+    """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say."""
+    by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
+    return {
+        "name": table.name,
+        "description": table.description,
+        "group_name": group,
+        "partitions_def": partitions_def,
+        "backfill_policy": SINGLE_RUN,
+        "metadata": asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
+        "pool": table.name,
+        **kinds(*extra_kinds),
+    }

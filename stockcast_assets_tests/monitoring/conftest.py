@@ -35,5 +35,6 @@ def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFra
             "naive_close": last,
             "model_version": "1",
             "method": "naive_har",
+            "fallback": None,
         }
     )
