@@ -14,10 +14,21 @@ from stockcast_assets.assets.forecasts import build_forecasts
 from stockcast_assets.assets.indicators import build_indicators
 from stockcast_assets.assets.model import build_trained_model
 from stockcast_assets.assets.prices import build_price_history, build_raw_prices
+from stockcast_assets.assets.tuning import build_tuning
+from stockcast_assets.automation.alerts import build_alerts
+from stockcast_assets.automation.freshness import build_freshness, build_freshness_checks
 from stockcast_assets.automation.inbox import Inbox, build_csv_inbox
 from stockcast_assets.automation.jobs import build_jobs
+from stockcast_assets.automation.quality import build_quality_checks
+from stockcast_assets.automation.retraining import build_retraining
+from stockcast_assets.automation.revisions import build_revisions
 from stockcast_assets.automation.schedules import build_schedules
-from stockcast_assets.automation.sensors import build_configured_tickers
+from stockcast_assets.automation.sensors import (
+    build_configured_tickers,
+    build_daily_catch_up,
+    build_ticker_lifecycle,
+)
+from stockcast_assets.automation.world import Universe
 from stockcast_assets.forecasting.registry import ModelRegistry
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -38,25 +49,26 @@ from stockcast_assets.warehouse import (
 def warehouse_from(settings: Settings) -> Warehouse:
     """The warehouse the settings name. Opening it touches nothing until it is read or written."""
     if settings.warehouse == "bigquery":
-        return BigQueryWarehouse(
-            project=str(settings.gcp_project),
-            dataset=settings.bq_dataset,
-            location=settings.bq_location,
-            gcp_credentials=settings.gcp_credentials,
-        )
+        return BigQueryWarehouse(**_bigquery(settings))
     return DuckDBWarehouse(database=str(settings.database), schema="stockcast")
 
 
 def io_manager_from(settings: Settings) -> dg.ConfigurableIOManager:
     """The IO manager that writes to the warehouse the settings name."""
     if settings.warehouse == "bigquery":
-        return BigQueryWarehouseIOManager(
-            project=str(settings.gcp_project),
-            dataset=settings.bq_dataset,
-            location=settings.bq_location,
-            gcp_credentials=settings.gcp_credentials,
-        )
+        return BigQueryWarehouseIOManager(**_bigquery(settings))
     return DuckDBWarehouseIOManager(database=str(settings.database), schema="stockcast")
+
+
+def _bigquery(settings: Settings) -> dict[str, Any]:
+    return {
+        "project": str(settings.gcp_project),
+        "dataset": settings.bq_dataset,
+        "location": settings.bq_location,
+        "gcp_credentials": settings.gcp_credentials,
+        "maximum_bytes_billed": settings.bq_maximum_bytes_billed,
+        "require_partition_filter": settings.bq_require_partition_filter,
+    }
 
 
 def registry_from(settings: Settings) -> ModelRegistry:
@@ -108,24 +120,44 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     daily = daily_partitions(start, settings.end_date, calendars.closed_days(settings.calendars, start, reach))
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()
+    universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly)
+    checks = [
+        *build_checks(),
+        *build_freshness_checks(universe),
+        *build_quality_checks(),
+    ]
+    sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
+    schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
-        assets=[
-            build_price_history(start),
-            build_raw_prices(daily),
-            build_indicators(daily, start),
-            build_trained_model(monthly, start, settings.train_workers),
-            build_forecasts(daily, start),
-            build_drift_report(daily, start),
-            build_forecast_accuracy(daily, start),
-        ],
-        asset_checks=build_checks(),
+        # The UI shows where in the code each asset is.
+        assets=dg.with_source_code_references(
+            [
+                build_price_history(start),
+                build_raw_prices(daily, start),
+                build_indicators(daily, start),
+                build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
+                build_forecasts(daily, start, settings.model_max_age_days),
+                build_drift_report(daily, start),
+                build_forecast_accuracy(daily, start),
+                build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
+            ]
+        ),
+        asset_checks=checks,
         # The steps of a run take seconds; a process for each would pay every import again.
         executor=dg.in_process_executor,
         jobs=jobs.all(),
-        schedules=build_schedules(jobs, daily, monthly),
+        schedules=build_schedules(jobs, universe, schedule_status),
         sensors=[
-            build_configured_tickers(settings.tickers),
-            build_csv_inbox(jobs, Inbox(uploads_from(settings), start, settings.end_date, settings.calendars)),
+            build_configured_tickers(settings.tickers, sensor_status),
+            build_ticker_lifecycle(jobs, universe, sensor_status),
+            build_daily_catch_up(jobs, universe, sensor_status),
+            build_csv_inbox(
+                jobs, Inbox(uploads_from(settings), start, settings.end_date, settings.calendars), sensor_status
+            ),
+            build_revisions(jobs, sensor_status),
+            build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
+            build_freshness(universe, sensor_status),
+            build_alerts(settings.alerts, [key for check in checks for key in check.check_keys], sensor_status),
         ],
         resources={
             "warehouse": warehouse_from(settings),

@@ -8,7 +8,7 @@ from stockcast_assets_tests.conftest import clean_env
 
 HEAVY = (
     "tensorflow", "keras", "mlflow", "evidently", "google.cloud", "yfinance", "streamlit", "pandera", "matplotlib",
-    "scipy",
+    "scipy", "optuna", "statsforecast",
 )  # fmt: skip
 SCRIPT = f"""
 import sys

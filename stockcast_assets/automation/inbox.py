@@ -75,13 +75,14 @@ def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.Run
     return dg.RunRequest(run_key=run_key, job_name=job, tags=tags, run_config=config)
 
 
-def build_csv_inbox(jobs: Jobs, inbox: Inbox) -> dg.SensorDefinition:
+def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor. Its cursor holds the version of each file it has dealt with."""
 
     @dg.sensor(
         name="csv_inbox",
         jobs=[jobs.ingest_history, jobs.ingest_daily],
         minimum_interval_seconds=30,
+        default_status=status,
         description=(
             "Adds the ticker of an uploaded CSV file if it is new, and materialises exactly the sessions in the file. "
             "A bad file is moved to rejected/ with the reason beside it."

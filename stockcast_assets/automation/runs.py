@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from stockcast_assets.automation.jobs import DAILY_ASSETS
+from stockcast_assets.automation.jobs import DAILY_ASSETS, job_for
 from stockcast_assets.automation.ranges import known_tickers, range_tags, session_stretches, stretches, ticker_ranges
+from stockcast_assets.automation.tuned import training_run_config
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.partitions import month_of
@@ -20,17 +21,11 @@ from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINE
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Step"], Any]
 
-_JOB_OF = {
-    PRICE_HISTORY.name: "ingest_history",
-    TRAINED_MODEL.name: "monthly_training",
-    **dict.fromkeys(DAILY_ASSETS, "daily_forecast"),
-}
-
 
 @dataclass(frozen=True)
 class Step:
     """One run to launch: assets that share their partitions, over a range of tickers and (except for
-    `price_history`) of days or months."""
+    `price_history` and `tuning`) of days or months."""
 
     assets: tuple[str, ...]
     tickers: tuple[str, ...]
@@ -64,13 +59,16 @@ class Runner:
     log_level: str = "CRITICAL"
     finished: list[tuple[Step, float]] = field(default_factory=list)
 
-    def run(self, step: Step) -> None:
-        """Materialise exactly the keys of the step.
+    def run(self, step: Step, run_config: Mapping[str, Any] | None = None) -> None:
+        """Materialise exactly the keys of the step. A training gets what was tuned unless `run_config` is given.
 
         Raises:
             StockcastError: if the run fails; with the reason the failing asset gave.
         """
-        job = self.defs.resolve_job_def(_JOB_OF[step.assets[0]])
+        if run_config is None and TRAINED_MODEL.name in step.assets:
+            run_config = training_run_config(self.instance, step.tickers)
+        loggers = {"console": {"config": {"log_level": self.log_level}}}
+        job = self.defs.resolve_job_def(job_for(step.assets))
         known = known_tickers(self.instance)
         for first, last in ticker_ranges(known, step.tickers):
             started = time.monotonic()
@@ -79,7 +77,7 @@ class Runner:
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
                     tags=dict(range_tags((first, last), step.first, step.last)),
-                    run_config={"loggers": {"console": {"config": {"log_level": self.log_level}}}},
+                    run_config={**(run_config or {}), "loggers": loggers},
                     raise_on_error=False,
                 )
                 if not result.success:

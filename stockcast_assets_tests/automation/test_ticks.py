@@ -1,6 +1,7 @@
 """Schedules and sensors, ticked for real against an instance; the runs they ask for are executed."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.automation.ranges import known_tickers
+from stockcast_assets.automation.states import set_daily_from, set_state
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.wiring import build_definitions, warehouse_from
@@ -32,7 +34,7 @@ def tick_sensor(
     defs: dg.Definitions, instance: dg.DagsterInstance, name: str = "csv_inbox", cursor: str | None = None
 ) -> tuple[list[dg.RunRequest], str | None]:
     """One tick, with what the daemon does after it: the partitions asked for are added."""
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs, resources=defs.resources)
     data = defs.resolve_sensor_def(name).evaluate_tick(context)
     for request in data.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
@@ -62,38 +64,85 @@ def rows(days: list[str], price: float = 10.0) -> str:
     return "".join(f"{day},{price},{price + 1},{price - 1},{price},{price},1000\n" for day in days)
 
 
+def brought_up(instance: dg.DagsterInstance, day: date, *tickers: str) -> None:
+    """Tickers whose days are forecast from `day` on."""
+    instance.add_dynamic_partitions("ticker", list(tickers))
+    for ticker in tickers:
+        set_daily_from(instance, ticker, "", day, uploaded=False)
+
+
 def test_daily_forecast_asks_for_the_finished_day_of_all_tickers_once(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
     defs = build_definitions(make_settings())
     night = datetime(2013, 2, 16, 0, 30, tzinfo=UTC)
     assert tick_schedule(defs, "daily_forecast", instance, night) == []
-    instance.add_dynamic_partitions("ticker", ["MSFT", "AAPL", "IBM"])
+    brought_up(instance, date(2013, 2, 14), "MSFT", "AAPL", "IBM")
+    report(instance, "trained_model", "2013-02-01", "MSFT", "AAPL", "IBM")
     requests = tick_schedule(defs, "daily_forecast", instance, night)
     assert [bounds(request) for request in requests] == [("2013-02-15|MSFT", "2013-02-15|IBM")]
     assert requests[0].run_key == tick_schedule(defs, "daily_forecast", instance, night)[0].run_key
+    set_state(instance, "AAPL", "paused", "a strike")
+    requests = tick_schedule(defs, "daily_forecast", instance, night)
+    assert [bounds(request) for request in requests] == [
+        ("2013-02-15|MSFT", "2013-02-15|MSFT"),
+        ("2013-02-15|IBM", "2013-02-15|IBM"),
+    ]
 
 
 def test_daily_forecast_skips_days_that_are_no_key(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
-    instance.add_dynamic_partitions("ticker", ["AAPL"])
+    brought_up(instance, date(2013, 2, 15), "AAPL")
+    report(instance, "trained_model", "2013-02-01", "AAPL")
     only_new_york = build_definitions(make_settings(calendars=("XNYS",)))
     sunday_night = datetime(2013, 2, 18, 0, 30, tzinfo=UTC)
     assert tick_schedule(only_new_york, "daily_forecast", instance, sunday_night) == []
     with_crypto = build_definitions(make_settings())
-    assert len(tick_schedule(with_crypto, "daily_forecast", instance, sunday_night)) == 1
-    after_the_sample = datetime(2013, 3, 5, 0, 30, tzinfo=UTC)
-    assert tick_schedule(with_crypto, "daily_forecast", instance, after_the_sample) == []
+    requests = tick_schedule(with_crypto, "daily_forecast", instance, sunday_night)
+    assert [bounds(request) for request in requests] == [("2013-02-16|AAPL", "2013-02-17|AAPL")]
 
 
 def test_monthly_training_asks_for_the_month_that_begins(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
-    instance.add_dynamic_partitions("ticker", ["AAPL", "IBM"])
+    brought_up(instance, date(2013, 1, 31), "AAPL", "IBM")
+    report(instance, "trained_model", "2013-01-01", "AAPL", "IBM")
     defs = build_definitions(make_settings())
     requests = tick_schedule(defs, "monthly_training", instance, datetime(2013, 2, 1, 2, tzinfo=UTC))
     assert [bounds(request) for request in requests] == [("2013-02-01|AAPL", "2013-02-01|IBM")]
+    assert tick_schedule(defs, "monthly_training", instance, datetime(2013, 2, 1, 1, tzinfo=UTC)) == []
+
+
+def report(instance: dg.DagsterInstance, asset: str, day: str, *tickers: str) -> None:
+    for ticker in tickers:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=f"{day}|{ticker}"))
+
+
+def test_an_idle_tick_hardly_feels_the_number_of_tickers(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    defs = build_definitions(make_settings())
+    # The sample's last daily key: no day is due after it.
+    few, many = ["T0", "T1"], [f"T{number}" for number in range(2, 202)]
+
+    def seconds(name: str) -> float:
+        _, cursor = tick_sensor(defs, instance, name)
+        taken = []
+        for _ in range(5):
+            started = time.process_time()
+            requests, cursor = tick_sensor(defs, instance, name, cursor)
+            taken.append(time.process_time() - started)
+            assert requests == []
+        return min(taken)
+
+    sensors, taken = ("ticker_lifecycle", "daily_catch_up"), []
+    for tickers in (few, many):
+        brought_up(instance, date(2013, 3, 1), *tickers)
+        report(instance, "trained_model", "2013-03-01", *tickers)
+        taken.append([seconds(name) for name in sensors])
+    for name, of_few, of_many in zip(sensors, *taken, strict=True):
+        assert of_many < 20 * of_few, name
 
 
 def test_configured_tickers_become_partitions(

@@ -1,0 +1,40 @@
+"""The checks of drift that lasts, and of lost coverage and skill."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+
+from stockcast_assets.automation.quality import QUALITY_CHECKS, quality_faults
+from stockcast_assets.automation.retraining import SCORED, WINDOW
+from stockcast_assets.settings import Settings
+from stockcast_assets.wiring import build_definitions
+from stockcast_assets_tests.automation.test_retraining import outcomes
+
+CASES = {
+    "no_lasting_drift": ((False,) * WINDOW, (True,) * WINDOW, "20 of the last 20 drift reports"),
+    "interval_covers": (outcomes(), outcomes(inside=0.5), "50% of the last 60 sessions"),
+    "keeps_its_skill": (outcomes(), outcomes(ratio=1.5), "1.50 times that of the random walk"),
+}
+TOO_FEW = outcomes(inside=0.0, ratio=9.0, sessions=SCORED - 1)
+
+
+@pytest.mark.parametrize("check", QUALITY_CHECKS, ids=lambda check: check.name)
+def test_a_check_names_the_ticker_that_lost_it_and_no_other(check) -> None:
+    good, bad, words = CASES[check.name]
+    found = quality_faults(check, {"AAPL": good, "IBM": bad})
+    assert list(found) == ["IBM"]
+    assert words in found["IBM"]
+
+
+def test_what_has_too_short_a_past_is_not_judged() -> None:
+    for check in QUALITY_CHECKS:
+        young = (True,) * 3 if check.name == "no_lasting_drift" else TOO_FEW
+        assert quality_faults(check, {"NEW": young}) == {}
+
+
+def test_every_quality_check_is_in_the_definitions_and_blocks_nothing(make_settings: Callable[..., Settings]) -> None:
+    graph = build_definitions(make_settings()).resolve_asset_graph()
+    for check in QUALITY_CHECKS:
+        spec = graph.get_check_spec(dg.AssetCheckKey(dg.AssetKey(check.asset), check.name))
+        assert spec.blocking is False

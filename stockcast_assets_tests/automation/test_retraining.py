@@ -1,0 +1,147 @@
+"""When a model is trained again: the decision with its reason, and the run the sensor asks for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+import time_machine
+
+from stockcast_assets.automation.jobs import build_jobs
+from stockcast_assets.automation.retraining import (
+    COOL_DOWN,
+    SCORED,
+    WINDOW,
+    Signals,
+    build_retraining,
+    coverage,
+    reason_to_retrain,
+    skill_ratio,
+)
+from stockcast_assets.automation.states import set_daily_from
+from stockcast_assets.automation.world import Universe
+from stockcast_assets.market import calendars
+from stockcast_assets.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import TRAINED_MODEL
+from stockcast_assets.wiring import build_definitions
+
+DAY, TRAINED = date(2024, 5, 22), date(2024, 4, 30)
+
+
+def outcomes(inside: float = 0.8, ratio: float = 1.0, sessions: int = SCORED) -> pd.DataFrame:
+    """Errors of two horizons: a share of them inside, squared errors a multiple of naive's."""
+    days = pd.bdate_range("2024-01-02", periods=sessions)
+    rng = np.random.default_rng(0)
+    parts = []
+    for horizon in (1, 2):
+        naive = rng.normal(size=sessions) * horizon
+        hits = np.arange(sessions) < round(inside * sessions)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "date": days,
+                    "horizon": horizon,
+                    "error": naive * ratio**0.5,
+                    "naive_error": naive,
+                    "inside_80": hits if horizon == 1 else True,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+QUIET = Signals(DAY, TRAINED, sessions_since=16, drifted=(False,) * WINDOW, errors=outcomes())
+
+
+def test_nothing_is_trained_while_all_is_quiet() -> None:
+    assert reason_to_retrain(QUIET) is None
+    assert reason_to_retrain(replace(QUIET, errors=None, drifted=())) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"drifted": (False,) * 10 + (True,) * 10}, "10 of the last 20 drift reports found drift"),
+        ({"errors": outcomes(inside=0.6)}, "the 80 % interval covered 60% of the last 60 sessions"),
+        ({"errors": outcomes(inside=1.0)}, "the 80 % interval covered 100% of the last 60 sessions"),
+        ({"errors": outcomes(ratio=1.5)}, "squared error was 1.50 times that of the random walk"),
+        ({"revised": ("split", "split")}, "revised bars that the model was trained on (split)"),
+        ({"trained_to": date(2024, 1, 31)}, "knows nothing after 2024-01-31, 112 days ago"),
+    ],
+)
+def test_each_signal_has_its_reason_in_words_and_waits_for_the_cool_down(change: dict, words: str) -> None:
+    signals = replace(QUIET, **change)
+    assert words in str(reason_to_retrain(signals))
+    assert reason_to_retrain(replace(signals, sessions_since=COOL_DOWN - 1)) is None
+    assert reason_to_retrain(replace(signals, sessions_since=COOL_DOWN)) is not None
+    assert reason_to_retrain(replace(signals, trained_to=None)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drifted": (False,) * 11 + (True,) * 9},
+        {"drifted": (True,) * (WINDOW - 1)},
+        {"errors": outcomes(inside=0.5, sessions=SCORED - 1)},
+        {"errors": outcomes(inside=0.70)},
+        {"errors": outcomes(inside=0.90)},
+        {"errors": outcomes(ratio=1.19)},
+        {"drifted": (True,) * WINDOW, "lstm": False},
+    ],
+)
+def test_short_of_a_threshold_nothing_is_trained(change: dict) -> None:
+    assert reason_to_retrain(replace(QUIET, **change)) is None
+
+
+def test_the_two_measures() -> None:
+    assert coverage(outcomes(inside=0.6)) == pytest.approx(0.6)
+    assert skill_ratio(outcomes(ratio=1.3)) == pytest.approx(1.3)
+
+
+def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(source="yahoo", start_date=date(2024, 1, 2), end_date=date(2024, 12, 31))
+    defs = build_definitions(settings)
+    warehouse = defs.resources["warehouse"]
+    model = {column.name: None for column in TRAINED_MODEL.columns} | {
+        "ticker": "AAPL", "date": pd.Timestamp("2024-05-01"), "trained_to": pd.Timestamp("2024-01-31"),
+        "method": "lstm", "promoted": True,
+    }  # fmt: skip
+
+    class Stored:
+        """The real warehouse, with one row of trained_model."""
+
+        def read_stored(self, table: object, **bounds: object) -> pd.DataFrame:
+            assert table is TRAINED_MODEL
+            return pd.DataFrame([model])
+
+        def read(self, table: object, **bounds: object) -> pd.DataFrame:
+            return warehouse.read(table, **bounds)
+
+    universe = Universe(
+        settings.start_date, settings.calendars, False,
+        daily_partitions(settings.start_date, settings.end_date, calendars.closed_days(["24/7"], DAY, DAY)),
+        monthly_partitions(settings.start_date, settings.end_date),
+    )  # fmt: skip
+    sensor = build_retraining(build_jobs(), universe, 92, dg.DefaultSensorStatus.STOPPED)
+    with dg.DagsterInstance.ephemeral() as instance, time_machine.travel("2024-05-23T03:00:00Z", tick=True):
+        instance.add_dynamic_partitions("ticker", ["AAPL"])
+        set_daily_from(instance, "AAPL", "", date(2024, 5, 1), uploaded=False)
+
+        def tick(cursor: str | None) -> tuple[list[dg.RunRequest], str | None]:
+            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"warehouse": Stored()})
+            data = sensor.evaluate_tick(context)
+            return list(data.run_requests or []), data.cursor
+
+        asked, cursor = tick(None)
+        assert asked == []
+        instance.report_runless_asset_event(dg.AssetMaterialization("forecast_accuracy", partition=f"{DAY}|AAPL"))
+        asked, cursor = tick(cursor)
+        config = asked[0].run_config["ops"]["trained_model"]["config"]
+        assert config["known_until"] == "2024-05-22"
+        assert config["trigger"] == "the newest model knows nothing after 2024-01-31, 112 days ago"
+        assert asked[0].tags["dagster/asset_partition_range_start"] == "2024-05-01|AAPL"
+        assert tick(cursor) == ([], cursor)
