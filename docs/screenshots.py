@@ -66,7 +66,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         with served("ui") as url:
             groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
-            page = browser.new_page(viewport={"width": 2200, "height": 1700})
+            page = browser.new_page(viewport={"width": 2200, "height": 2300})
             shoot(page, f"{url}/asset-groups?expanded={quote(groups)}", "asset-graph", settle=15)
             page = browser.new_page(viewport={"width": 1600, "height": 900})
             shoot(page, f"{url}/assets/forecasts?view=partitions", "forecasts-partitions")
@@ -82,7 +82,7 @@ def main() -> None:
             page.screenshot(path=str(PICTURES / "run.png"))
         with served("dashboard") as url:
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
-            shoot(page, f"{url}/forecasts?ticker=AAPL", "dashboard", settle=8)
+            shoot(page, f"{url}/forecasts?ticker=AAPL&date=2013-02-15", "dashboard", settle=8)
         browser.close()
 
 

@@ -48,6 +48,8 @@ DARK = Palette(
 )
 BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
 HEIGHT = 400
+# The face of the pages around the figures.
+FONT = '"Source Sans", sans-serif'
 
 
 def _finish(figure: go.Figure, palette: Palette, height: int = HEIGHT, legend: bool = True) -> go.Figure:
@@ -56,7 +58,7 @@ def _finish(figure: go.Figure, palette: Palette, height: int = HEIGHT, legend: b
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": palette.muted, "size": 12},
+        font={"color": palette.muted, "size": 12, "family": FONT},
         hovermode="x unified",
         hoverlabel={"font": {"size": 12}},
         showlegend=legend,
@@ -255,7 +257,7 @@ def proof(model: pd.Series, palette: Palette) -> go.Figure:
     )  # fmt: skip
     figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
     figure.update_yaxes(autorange="reversed", showgrid=True)
-    figure.update_xaxes(title="error of the LSTM / error of the baseline", showgrid=True, tickformat=".2f")
+    figure.update_xaxes(title="LSTM error / baseline error", showgrid=True, tickformat=".2f")
     return _finish(figure, palette, 320, legend=False).update_layout(hovermode="closest")
 
 

@@ -1,6 +1,7 @@
-"""Every read of the dashboard: by the warehouse's read interface, cached for a minute, nothing kept open."""
+"""Every read of the dashboard: by the warehouse's read interface, kept while it does not change, nothing left open."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Hashable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,21 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets import tables
+from stockcast_assets.dashboard.cache import Cache
 from stockcast_assets.market import indicators
+from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.monitoring.drift import drift_features
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
 
+# A visitor waits this long for a run that holds the DuckDB file; the IO manager waits a minute.
+LOCK_SECONDS = 3.0
+# BigQuery has no cheap sign that something changed: read again after a minute.
 TTL_SECONDS = 60
 RECENT_DAYS = 45
-_TABLES = {table.name: table for table in tables.ALL_TABLES}
+_WIDER_DAYS = 400
+_BAR_COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
 
 
 @st.cache_resource(show_spinner=False)
@@ -28,20 +35,32 @@ def settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def _warehouse() -> Any:
+    from stockcast_assets.warehouse import DuckDBWarehouse
     from stockcast_assets.wiring import warehouse_from
 
-    return warehouse_from(settings())
+    warehouse = warehouse_from(settings())
+    if isinstance(warehouse, DuckDBWarehouse):
+        warehouse.lock_timeout = LOCK_SECONDS
+    return warehouse
 
 
-@st.cache_data(ttl=TTL_SECONDS, max_entries=300, show_spinner="Reading the warehouse…")
-def _read(
-    table: str,
-    tickers: tuple[str, ...] | None,
-    start: date | None,
-    end: date | None,
-    columns: tuple[str, ...] | None,
-) -> pd.DataFrame:
-    return _warehouse().read(_TABLES[table], tickers=tickers, start=start, end=end, columns=columns)
+def place() -> str:
+    """Where the tables are, for a sentence that says that something is not there."""
+    return str(_warehouse().place)
+
+
+@st.cache_resource(show_spinner=False)
+def _cache() -> Cache:
+    return Cache(_version)
+
+
+def _version() -> Hashable:
+    if settings().warehouse != "duckdb":
+        return int(time.time()) // TTL_SECONDS
+    return tuple(
+        (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
+        for file in (settings().database, settings().database.with_suffix(".duckdb.wal"))
+    )
 
 
 def read(
@@ -52,21 +71,30 @@ def read(
     end: date | None = None,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Rows of a table, as `Warehouse.read` gives them, at most a minute old."""
-    return _read(
+    """Rows of a table, as `Warehouse.read` gives them; the caller must not change the frame.
+
+    Raises:
+        WarehouseBusyError: a run holds the warehouse and these rows were never read before.
+        StockcastError: the warehouse cannot be read.
+    """
+    key = (
         table.name,
         None if tickers is None else tuple(tickers),
         start,
         end,
         None if columns is None else tuple(columns),
     )
+    return _cache().get(key, lambda: _warehouse().read(table, tickers=tickers, start=start, end=end, columns=columns))
 
 
 def recent(table: Table, columns: Sequence[str] | None = None, days: int = RECENT_DAYS) -> pd.DataFrame:
-    """The rows of the last `days` days of the data, whole table if nothing is that new."""
+    """The rows of the last `days` days; of more, and at last the whole table, only if nothing is that new."""
     until = min(date.today(), settings().end_date or date.max)
-    rows = read(table, start=until - timedelta(days=days), columns=columns)
-    return rows if len(rows) else read(table, columns=columns)
+    for reach in (days, _WIDER_DAYS):
+        rows = read(table, start=until - timedelta(days=reach), columns=columns)
+        if len(rows):
+            return rows
+    return read(table, columns=columns)
 
 
 def tickers() -> list[str]:
@@ -78,14 +106,34 @@ def tickers() -> list[str]:
     return sorted(known)
 
 
-def bars(ticker: str) -> pd.DataFrame:
-    """All bars of a ticker, sorted by date; a day in both tables counts once, as `raw_prices` has it."""
-    daily = read(tables.RAW_PRICES, tickers=[ticker])
-    past = read(tables.PRICE_HISTORY, tickers=[ticker])
+def models(ticker: str) -> pd.DataFrame:
+    """The rows of `trained_model` of a ticker; columns that a table of an earlier release lacks are null."""
+    return _cache().get(("models", ticker), lambda: _warehouse().read_stored(tables.TRAINED_MODEL, tickers=[ticker]))
+
+
+def bars(ticker: str, since: date | None = None, columns: Sequence[str] = _BAR_COLUMNS) -> pd.DataFrame:
+    """The bars of a ticker, sorted by date; a day in both tables counts once, as `raw_prices` has it.
+
+    `adj_close` is `total_return_close`, as the assets compute with it, if the bars are read from the first on.
+    """
+    daily = read(tables.RAW_PRICES, tickers=[ticker], start=since, columns=columns)
+    past = read(tables.PRICE_HISTORY, tickers=[ticker], start=since, columns=columns)
+    both = daily
     if daily.empty or past.empty:
-        return past if daily.empty else daily
-    both = pd.concat([daily, past], ignore_index=True)
-    return both.drop_duplicates("date", keep="first").sort_values("date", ignore_index=True)
+        both = past if daily.empty else daily
+    else:
+        both = pd.concat([daily, past], ignore_index=True).drop_duplicates("date", keep="first")
+        both = both.sort_values("date", ignore_index=True)
+    return both if since else with_total_return(both)
+
+
+def newest_bars(ticker: str) -> pd.DataFrame:
+    """`date`, `source` and `ingested_at` of a ticker's bars of the last two months it has any; empty if it has none."""
+    columns = ["ticker", "date", "source", "ingested_at"]
+    days = bars(ticker, columns=["ticker", "date"], since=date(1900, 1, 1))["date"]
+    if days.empty:
+        return pd.DataFrame(columns=columns)
+    return bars(ticker, (days.iloc[-1] - pd.Timedelta(days=60)).date(), columns)
 
 
 def studied(ticker: str) -> pd.DataFrame:
@@ -108,3 +156,33 @@ def report_store() -> ReportStore:
 def drift_page(ticker: str, day: date) -> str:
     """Evidently's full report of a day as one page; StockcastError if the day has none."""
     return report_store().render(ticker, day, drift_features(bars(ticker)))
+
+
+@st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)
+def ticker_states(names: tuple[str, ...]) -> dict[str, str]:
+    """What is to become of each ticker: active, paused or delisted; {} if this machine runs no Dagster."""
+    from stockcast_assets.automation.states import ticker_states as states
+    from stockcast_assets.instance import open_instance
+
+    if not settings().dagster_home.exists():
+        return {}
+    with open_instance(settings()) as instance:
+        return {ticker: state.state for ticker, state in states(instance, names).items()}
+
+
+@st.cache_data(ttl=TTL_SECONDS, max_entries=50, show_spinner=False)
+def revisions(ticker: str) -> pd.DataFrame:
+    """What the source later said otherwise about stored bars, newest first.
+
+    Returns:
+        `seen` (UTC), `date`, `kind`, `column`, `before`, `after`; empty if this machine has no Dagster log.
+    """
+    from stockcast_assets.automation.revisions import revisions as on_record
+    from stockcast_assets.instance import open_instance
+
+    columns = ["seen", "date", "kind", "column", "before", "after"]
+    if not settings().dagster_home.exists():
+        return pd.DataFrame(columns=columns)
+    with open_instance(settings()) as instance:
+        found = on_record(instance).rename(columns={"found_at": "seen"})
+    return found.loc[found["ticker"] == ticker, columns].reset_index(drop=True)

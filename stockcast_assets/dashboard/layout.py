@@ -6,10 +6,11 @@ from html import escape
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from stockcast_assets.dashboard import data
+from stockcast_assets.dashboard import cache, data
 from stockcast_assets.dashboard.charts import DARK, LIGHT, Palette
-from stockcast_assets.errors import StockcastError
+from stockcast_assets.errors import StockcastError, WarehouseBusyError
 
 NOT_ADVICE = (
     "A forecast is a range that the close should end up in as often as its percentage says, judged by "
@@ -21,6 +22,7 @@ STYLE = """
 <style>
 .block-container, [data-testid="stMainBlockContainer"] {padding: 4.2rem clamp(1rem, 3vw, 2.5rem) 2rem;
   max-width: 1320px}
+[data-testid="stHeading"] h2 {font-size: 1.5rem; padding: 1rem 0 .4rem}
 .cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .6rem;
   margin: .2rem 0 .6rem}
 .card {border: 1px solid color-mix(in srgb, currentColor 16%, transparent); border-radius: .6rem;
@@ -35,6 +37,14 @@ STYLE = """
 .state code {background: color-mix(in srgb, currentColor 10%, transparent); padding: .15rem .4rem;
   border-radius: .3rem; white-space: pre-wrap}
 .fine {font-size: .85rem; opacity: .8; margin: 0 0 .4rem}
+.notice {border-left: 3px solid #b45309; padding: .35rem .8rem; margin: 0 0 .4rem; font-size: .9rem;
+  background: color-mix(in srgb, #b45309 9%, transparent)}
+/* The picture lies where the chart will be, and goes when the chart is drawn. */
+.st-key-first-chart {position: relative}
+.st-key-first-chart [data-testid="stElementContainer"]:has(.first-paint) {position: absolute; inset: 0; height: 0;
+  width: 100%; z-index: 1; pointer-events: none}
+.first-paint {display: block; width: 100%; height: 370px; padding: 8px 8px 0 44px}
+.st-key-first-chart:has(.js-plotly-plot .main-svg) .first-paint {display: none}
 </style>
 """
 
@@ -71,6 +81,13 @@ def figure(chart: go.Figure, alt: str) -> None:
     )
 
 
+def first_figure(picture: str) -> DeltaGenerator:
+    """The place of the page's main figure, which shows `picture` (a data address) until a chart in it is drawn."""
+    place = st.container(key="first-chart")
+    place.html(f'<img class="first-paint" src="{picture}" alt="">')
+    return place
+
+
 def fine_print(text: str) -> None:
     """A line in smaller type."""
     st.html(f'<p class="fine">{escape(text)}</p>')
@@ -91,7 +108,7 @@ def ticker_picker() -> str | None:
     if not known:
         state(
             "Nothing here yet",
-            "The warehouse holds no ticker. Fill it with the bundled history, or bring a ticker of your own:",
+            f"{data.place()} holds no ticker. Fill it with the bundled history, or bring a ticker of your own:",
             "stockcast demo\nstockcast forecast MSFT",
         )
         return None
@@ -113,15 +130,29 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
     """Wrap a page so that a mistake the user can mend becomes one sentence and a button."""
 
     def shown() -> None:
+        cache.start_page()
         st.html(STYLE)
+        notice = st.empty()
         try:
             view()
+        except WarehouseBusyError:
+            state("A run is writing", "A run holds the warehouse, and nothing of this page was read before it began.")
+            _again()
         except StockcastError as error:
             state("The data cannot be read right now", str(error))
-            if st.button("Try again", type="primary"):
-                st.rerun()
+            _again()
+        if (since := cache.shown_since()) is not None:
+            notice.html(
+                f'<p class="notice" role="status">A run is writing; showing data of {since:%H:%M} UTC. '
+                "Reload for newer data.</p>"
+            )
         st.divider()
         fine_print(NOT_ADVICE)
 
     shown.__name__ = view.__name__
     return shown
+
+
+def _again() -> None:
+    if st.button("Try again", type="primary"):
+        st.rerun()

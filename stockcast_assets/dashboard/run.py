@@ -2,7 +2,7 @@
 
 import os
 import socket
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from stockcast_assets.errors import StockcastError
@@ -58,12 +58,16 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ["STOCKCAST_HOME"] = str(settings.home)
 
-    from streamlit.web import bootstrap
+    from streamlit.logger import get_logger
 
+    # The pages are loaded before the server, whose absence Streamlit would warn of.
+    get_logger("streamlit.runtime.caching.cache_data_api").setLevel("ERROR")
     # Loaded before the server answers, so that the first visitor does not wait for them.
     from stockcast_assets import wiring  # noqa: F401
+    from stockcast_assets.dashboard.pages import build_app, first_paint
     from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe  # noqa: F401
 
-    flags = options(host, port)
-    bootstrap.load_config_options(flag_options={name.replace(".", "_"): value for name, value in flags.items()})
-    bootstrap.run(str(Path(__file__).with_name("app.py")), False, [], {})
+    # What stands in the way of the first picture stands in the way of a page, which says so.
+    with suppress(StockcastError):
+        first_paint(None, None)
+    build_app().run(config=options(host, port))

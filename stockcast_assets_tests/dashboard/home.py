@@ -88,4 +88,6 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "promoted": month != 1,
         "method": "naive_har" if month == 1 else "lstm",
         "reason": REASON if month == 1 else "It beats every volatility baseline and ties the random walk.",
+        "serving_version": str(month),
+        "trigger": None,
     }

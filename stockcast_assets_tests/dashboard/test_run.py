@@ -1,18 +1,23 @@
 """The dashboard as people get it: a server, and Chromium looking at it."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from stockcast_assets.dashboard.pages import PAGES
 from stockcast_assets.dashboard.run import serve
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.settings import Settings
@@ -21,7 +26,13 @@ START = (
     "import sys; from stockcast_assets.settings import load_settings;"
     "from stockcast_assets.dashboard.run import serve; serve(load_settings(), int(sys.argv[1]))"
 )
-PAGES = ("forecasts", "trust", "monitoring", "universe")
+HOLD = (
+    "import duckdb, sys; held = duckdb.connect(sys.argv[1]); held.execute('CREATE TABLE IF NOT EXISTS held (i INT)');"
+    "print('held', flush=True); sys.stdin.read()"
+)
+READY = ".js-plotly-plot .main-svg, [data-testid=stDataFrame], .state"
+VIEWPORTS = [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")]
+BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 23, 32)"}
 
 
 def free_port() -> int:
@@ -30,10 +41,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def address(filled_home: Path) -> Iterator[str]:
+@contextmanager
+def served(home: Path) -> Iterator[str]:
     port = free_port()
-    environment = {**os.environ, "STOCKCAST_HOME": str(filled_home), "STOCKCAST_SOURCE": "sample"}
+    environment = {**os.environ, "STOCKCAST_HOME": str(home), "STOCKCAST_SOURCE": "sample"}
     server = subprocess.Popen([sys.executable, "-c", START, str(port)], env=environment)
     try:
         address = f"http://127.0.0.1:{port}"
@@ -51,6 +62,12 @@ def address(filled_home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def address(filled_home: Path) -> Iterator[str]:
+    with served(filled_home) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Debian's Chromium where there is one, else the one Playwright brings.
@@ -64,29 +81,82 @@ def browser() -> Iterator[Browser]:
 
 def visit(page: Page, address: str) -> None:
     page.goto(address)
-    page.wait_for_selector(".js-plotly-plot .main-svg, [data-testid=stDataFrame], .state", timeout=60_000)
+    page.wait_for_selector(READY, timeout=60_000)
+    # The last line of every page: all of it has arrived.
+    page.get_by_text("It is not advice").wait_for(timeout=30_000)
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme", "color"), [(1440, "light", "rgb(255, 255, 255)"), (390, "dark", "rgb(15, 23, 32)")]
-)
-def test_every_page_fits_the_screen_and_asks_nobody_else(address, browser, width, scheme, color):
+def excess_width(page: Page) -> int:
+    """Pixels by which the page is wider than the screen."""
+    return page.evaluate(
+        "(() => { const main = document.querySelector('[data-testid=stMain]');"
+        " return Math.max(main.scrollWidth - main.clientWidth,"
+        " document.documentElement.scrollWidth - window.innerWidth) })()"
+    )
+
+
+def barriers(page: Page) -> list[str]:
+    """Serious and critical findings of axe-core."""
+    found = []
+    for violation in Axe().run(page).response["violations"]:
+        for node in violation["nodes"]:
+            if node["impact"] in ("serious", "critical"):
+                found.append(f"{violation['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:160]}")
+    return found
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWPORTS)
+def test_every_page_is_sound_on_every_screen(address, browser, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     asked: list[str] = []
+    said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
     for name in PAGES:
-        visit(page, f"{address}/{name}?ticker=MSFT")
-        excess = page.evaluate(
-            "(() => { const main = document.querySelector('[data-testid=stMain]');"
-            " return main.scrollWidth - main.clientWidth })()"
-        )
-        assert excess <= 0, name
-        background = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-        assert page.evaluate(background) == color
-        assert page.locator("[data-testid=stException]").count() == 0
+        for ticker in ("MSFT", "NOPE") if name != "universe" else ("MSFT",):
+            visit(page, f"{address}/{name}?ticker={ticker}")
+            assert excess_width(page) <= 0, (name, ticker)
+            background = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+            assert page.evaluate(background) == BACKGROUND[scheme]
+            assert page.locator("[data-testid=stException]").count() == 0
+            assert barriers(page) == [], (name, ticker)
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert said == []
     context.close()
+
+
+def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, browser, tmp_path):
+    home = shutil.copytree(filled_home, tmp_path / "home")
+    database = home / "warehouse.duckdb"
+    with served(home) as address:
+        page = browser.new_page()
+        visit(page, f"{address}/forecasts?ticker=MSFT")
+        writer = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"held\n"
+            os.utime(database)
+            started = time.monotonic()
+            visit(page, f"{address}/forecasts?ticker=MSFT")
+            assert time.monotonic() - started < 20, "not the minute that a run waits"
+            assert re.search(r"showing data of \d\d:\d\d UTC", page.locator(".notice").inner_text())
+            assert page.locator(".cards").count() > 0
+            visit(page, f"{address}/trust?ticker=AAPL")
+            assert "A run is writing" in page.locator(".state").inner_text()
+        finally:
+            writer.communicate(timeout=20)
+        page.get_by_role("button", name="Try again").click()
+        page.get_by_text("After publication").wait_for()
+        assert page.locator(".notice").count() == 0
+
+        database.unlink()
+        visit(page, f"{address}/universe")
+        assert str(database) in page.locator(".state").inner_text()
+        page.close()
 
 
 def test_choosing_a_ticker_changes_the_address_and_goes_along_to_other_pages(address, browser):
@@ -97,6 +167,47 @@ def test_choosing_a_ticker_changes_the_address_and_goes_along_to_other_pages(add
     page.wait_for_url("**/trust?*ticker=MSFT*")
     page.get_by_text("After publication").wait_for()
     page.close()
+
+
+def test_a_picture_is_there_before_the_app_and_another_before_the_chart(address, browser):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    drawn = "(selector) => document.querySelector(selector).naturalWidth"
+    page.route("**/static/js/*.js", lambda route: route.abort())
+    page.goto(f"{address}/forecasts?ticker=MSFT&date=2013-02-15")
+    assert page.locator("#first-paint h1").inner_text() == "MSFT as of 15 Feb 2013"
+    assert page.evaluate(drawn, "#first-paint img") > 0
+    page.unroute("**/static/js/*.js")
+
+    page.route("**/PlotlyChart.*.js", lambda route: route.abort())
+    page.goto(f"{address}/forecasts?ticker=MSFT")
+    page.wait_for_selector(".first-paint:visible", timeout=30_000)
+    assert page.evaluate(drawn, ".first-paint") > 0
+    page.unroute("**/PlotlyChart.*.js")
+
+    visit(page, f"{address}/forecasts?ticker=MSFT")
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    page.wait_for_selector(".first-paint", state="hidden")
+    assert page.locator("#first-paint").count() == 0
+    context.close()
+
+
+@pytest.mark.parametrize("query", ["?ticker=NOPE", "?ticker=MSFT&date=never", "?ticker=%3Cscript%3Ealert(1)"])
+def test_an_address_without_a_picture_is_the_app_alone(address, query):
+    with urllib.request.urlopen(f"{address}/forecasts{query}") as answer:
+        page = answer.read().decode()
+    assert "#first-paint" not in page
+    assert "alert(1)" not in page
+
+
+def test_a_report_has_a_page_of_its_own(address):
+    with urllib.request.urlopen(f"{address}/reports/MSFT/2013-03-01") as answer:
+        assert b"root_metric" in answer.read()
+    for wrong, sentence in (("MSFT/2013-05-05", "There is no drift report of MSFT"), ("MSFT/never", "no date")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}/reports/{wrong}")
+        assert refused.value.code == 404
+        assert sentence in refused.value.read().decode()
 
 
 def test_a_taken_port_is_one_sentence():

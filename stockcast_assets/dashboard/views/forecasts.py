@@ -4,9 +4,20 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets.dashboard import charts, data, summaries
-from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.layout import (
+    Card,
+    cards,
+    figure,
+    fine_print,
+    first_figure,
+    palette,
+    state,
+    ticker_picker,
+)
+from stockcast_assets.dashboard.sketch import sketch
 from stockcast_assets.dashboard.summaries import per_cent, price
-from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+from stockcast_assets.forecasting.lifecycle import row_in_use
+from stockcast_assets.tables import FORECASTS
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
 METHODS = {
@@ -26,7 +37,7 @@ def show() -> None:
     if ticker is None:
         return
     studied = data.studied(ticker)
-    made = data.read(FORECASTS, tickers=[ticker])
+    days = data.read(FORECASTS, tickers=[ticker], columns=["ticker", "date"])["date"]
     if studied.empty:
         state(
             f"No prices of {ticker}",
@@ -34,7 +45,7 @@ def show() -> None:
             f"stockcast forecast {ticker}",
         )
         return
-    days = made["date"].drop_duplicates().sort_values(ascending=False)
+    days = days.drop_duplicates().sort_values(ascending=False)
     if days.empty:
         days = studied["date"].tail(1)
         st.info(f"There is no forecast of {ticker} yet: run `stockcast forecast {ticker}`.")
@@ -59,28 +70,30 @@ def show() -> None:
     as_of = pd.Timestamp(chosen)
     known = studied[studied["date"] <= as_of]
     window = known[known["date"] > as_of - pd.Timedelta(days=SPANS[span or "6 months"])]
+    # Ten sessions and the longest holiday: every forecast that was made for this day.
+    made = data.read(FORECASTS, tickers=[ticker], start=(as_of - pd.Timedelta(days=30)).date(), end=as_of.date())
     forecast = made[made["date"] == as_of]
     later = studied[studied["date"] > as_of].head(10)
 
-    _numbers(window, known, forecast)
-    if len(forecast):
-        fine_print(_published(ticker, forecast))
-    candles = st.toggle("Candlesticks and volume", key="candles", bind="query-params")
-    figure(
-        charts.price_and_fan(window, forecast, later, palette(), candles),
-        f"Close of {ticker} with moving averages and the forecast intervals of the next 10 sessions",
-    )
+    # The picture is sent first: the browser draws it while the rest of the page is still being made.
+    above = st.container()
+    place = first_figure(sketch(window, forecast, palette()))
+    with above:
+        _numbers(window, known, forecast)
+        if len(forecast):
+            fine_print(_published(ticker, forecast))
+        candles = st.toggle("Candlesticks and volume", key="candles", bind="query-params")
+    with place:
+        figure(
+            charts.price_and_fan(window, forecast, later, palette(), candles),
+            f"Close of {ticker} with moving averages and the forecast intervals of the next 10 sessions",
+        )
     left, right = st.columns(2)
     with left:
         _what_was_forecast(made, as_of, float(known["close"].iloc[-1]))
     with right:
-        st.subheader("Closes in the window")
-        buckets = st.slider("Buckets", 5, 60, 24, key="buckets")
-        figure(
-            charts.close_histogram(window["close"], buckets, palette()),
-            "Histogram of the closes in the window",
-        )
-    st.subheader("RSI and MACD")
+        _histogram(window["close"])
+    st.header("RSI and MACD")
     figure(charts.rsi_and_macd(window, palette()), f"RSI 14 and MACD 12-26-9 of {ticker}")
     _downloads(ticker, chosen, window, forecast)
 
@@ -105,8 +118,8 @@ def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) 
         Card("RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"])),
         Card(
             "MACD",
-            f"{last['macd']:.2f}" if pd.notna(last["macd"]) else "–",
-            f"histogram {last['macd_hist']:+.2f}",
+            f"{last['macd']:.2f}".replace("-", "−") if pd.notna(last["macd"]) else "–",
+            f"histogram {last['macd_hist']:+.2f}".replace("-", "−"),
         ),
         Card("Volatility", per_cent(summaries.annual_volatility(closes, every_day), 0), "a year, this window"),
         Card("Mean", price(closes.mean()), f"{len(closes)} sessions"),
@@ -124,15 +137,17 @@ def _rsi_word(value: float) -> str:
 
 def _published(ticker: str, forecast: pd.DataFrame) -> str:
     row = forecast.iloc[0]
-    month = row["date"].replace(day=1)
-    models = data.read(TRAINED_MODEL, tickers=[ticker], start=month.date(), end=month.date())
-    reason = f" {models.iloc[0]['reason']}" if len(models) else ""
+    models = data.models(ticker)
+    # The forecast may be older than the model rows that are left: then nothing is known of its model.
+    known = models[(models["date"] <= row["date"]) & (models["trained_to"] < row["date"])].to_dict("records")
+    own = row_in_use(known, ticker, row["date"])["reason"] if known else ""
+    reason = row["fallback"] or own
     method = METHODS.get(row["method"], row["method"])
-    return f"Published by {method}, model version {row['model_version']}.{reason}"
+    return f"Published by {method}, model version {row['model_version']}. {reason}"
 
 
 def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -> None:
-    st.subheader("What was forecast for this day")
+    st.header("What was forecast for this day")
     due = made[made["target_date"] == as_of]
     if due.empty:
         state("No earlier forecast", "Forecasts made up to ten sessions before this day would be compared here.")
@@ -140,6 +155,13 @@ def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -
     hits = int(((due["close_p10"] <= actual) & (actual <= due["close_p90"])).sum())
     fine_print(f"{hits} of {len(due)} intervals of 80 % held the close of {price(actual)}.")
     figure(charts.forecasts_for_day(due, actual, palette()), "Earlier forecasts for this day against its close")
+
+
+@st.fragment
+def _histogram(closes: pd.Series) -> None:
+    st.header("Closes in the window")
+    buckets = st.slider("Buckets", 5, 60, 24, key="buckets")
+    figure(charts.close_histogram(closes, buckets, palette()), "Histogram of the closes in the window")
 
 
 def _downloads(ticker: str, day: str, window: pd.DataFrame, forecast: pd.DataFrame) -> None:

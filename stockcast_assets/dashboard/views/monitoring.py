@@ -1,6 +1,7 @@
 """Monitoring: whether a ticker still behaves as in the window its model was trained on."""
 
 from datetime import date
+from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
@@ -70,7 +71,7 @@ def _numbers(days: pd.DataFrame, day: pd.Timestamp) -> None:
 
 
 def _distributions(ticker: str, day: date) -> None:
-    st.subheader("Recent sessions against the training window")
+    st.header("Recent sessions against the training window")
     record = data.report_store().record(ticker, day)
     if record is None:
         state(
@@ -92,7 +93,7 @@ def _distributions(ticker: str, day: date) -> None:
 
 
 def _days(days: pd.DataFrame) -> None:
-    st.subheader("Days")
+    st.header("Days")
     st.dataframe(
         days,
         hide_index=True,
@@ -110,8 +111,9 @@ def _days(days: pd.DataFrame) -> None:
 def _report(ticker: str, day: date) -> None:
     if data.report_store().record(ticker, day) is None:
         return
-    st.subheader("Evidently's full report")
-    if st.toggle("Show it", key="report"):
+    st.header("Evidently's full report")
+    st.link_button("Open it on a page of its own", f"/reports/{quote(ticker, safe='')}/{day}")
+    if st.toggle("Show it here", key="report"):
         html = data.drift_page(ticker, day)
         st.download_button("Download the page", html, f"drift-{ticker}-{day}.html", "text/html")
         st.components.v1.html(html, height=900, scrolling=True)

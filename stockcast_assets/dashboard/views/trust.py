@@ -8,7 +8,7 @@ import streamlit as st
 from stockcast_assets.dashboard import charts, data, summaries
 from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
 from stockcast_assets.dashboard.summaries import per_cent
-from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS, TRAINED_MODEL
+from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
 
 SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]
 
@@ -26,21 +26,22 @@ def show() -> None:
             "Outcomes of", ["This ticker", "All tickers"], default="This ticker", required=True, key="scope",
             bind="query-params",
         )  # fmt: skip
-    models = data.read(TRAINED_MODEL, tickers=[ticker]).sort_values("date", ascending=False, ignore_index=True)
+    models = data.models(ticker).sort_values("trained_to", ascending=False, ignore_index=True)
     _proof(ticker, models)
     _outcomes(ticker if scope == "This ticker" else None)
     _history(models)
     _freshness(ticker)
+    _revisions(ticker)
 
 
 def _proof(ticker: str, models: pd.DataFrame) -> None:
-    st.subheader("Before publication: the walk-forward proof")
+    st.header("Before publication: the walk-forward proof")
     if models.empty:
         state(f"No model of {ticker}", "Train and forecast in one go:", f"stockcast forecast {ticker}")
         return
     model = models.iloc[0]
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
-    verdict = "The LSTM is published" if model["promoted"] else f"The baseline {model['method']} is published"
+    verdict = "The LSTM is published" if model["method"] == "lstm" else f"The baseline {model['method']} is published"
     st.markdown(f"**{verdict}** for {model['date']:%B %Y}. {model['reason']}")
     if model["n_cases"] == 0:
         fine_print("Nothing was trained, so there is no walk-forward proof to show.")
@@ -59,7 +60,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
 
 
 def _outcomes(ticker: str | None) -> None:
-    st.subheader("After publication: what happened")
+    st.header("After publication: what happened")
     if ticker:
         scored = data.read(FORECAST_ACCURACY, tickers=[ticker], columns=SCORED)
     else:
@@ -98,41 +99,79 @@ def _outcomes(ticker: str | None) -> None:
 def _history(models: pd.DataFrame) -> None:
     if models.empty:
         return
-    st.subheader("Models, month by month")
+    st.header("Champions and challengers")
+    fine_print("One row per model, newest first. A model that does not earn its place leaves it to the version before.")
     ratios = ["rmse_ratio_rw", "pinball_ratio_constant_vol", "coverage_80"]
-    shown = models[["date", "model_version", "promoted", "method", *ratios, "reason"]]
+    shown = models.assign(trigger=models["trigger"].fillna("the month began"), coverage_80=models["coverage_80"] * 100)
     st.dataframe(
-        shown,
+        shown[
+            [
+                "date",
+                "trained_to",
+                "model_version",
+                "serving_version",
+                "promoted",
+                "method",
+                *ratios,
+                "reason",
+                "trigger",
+            ]
+        ],
         hide_index=True,
         column_config={
             "date": st.column_config.DateColumn("Month", format="MMM YYYY"),
+            "trained_to": st.column_config.DateColumn("Knows until"),
             "model_version": "Version",
-            "promoted": st.column_config.CheckboxColumn("LSTM published"),
-            "method": "Method",
+            "serving_version": "Serves",
+            "promoted": st.column_config.CheckboxColumn("Champion"),
+            "method": "Publishes",
             "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
             "pinball_ratio_constant_vol": st.column_config.NumberColumn("Pinball / constant vol.", format="%.3f"),
-            "coverage_80": st.column_config.NumberColumn("80 % held", format="percent"),
+            "coverage_80": st.column_config.NumberColumn("80 % held", format="%.1f %%"),
             "reason": st.column_config.TextColumn("Why", width="large"),
+            "trigger": st.column_config.TextColumn("Trained because", width="medium"),
         },
     )
 
 
 def _freshness(ticker: str) -> None:
-    st.subheader("Freshness")
-    prices = data.bars(ticker)
-    items = []
-    if len(prices):
-        last = prices.iloc[-1]
-        items.append(Card("Last bar", f"{last['date']:%d %b %Y}", f"source {last['source']}"))
-        items.append(Card("Stored", f"{prices['ingested_at'].max():%d %b %Y}", "newest write, UTC"))
-        items.append(Card("Bars", f"{len(prices):,}", f"since {prices['date'].iloc[0]:%b %Y}"))
-        since = (last["date"] - timedelta(days=60)).date()
-        for name, table in (("Last forecast", FORECASTS), ("Last drift report", DRIFT_REPORT)):
-            days = data.read(table, tickers=[ticker], start=since, columns=["ticker", "date"])["date"]
-            behind = int((prices["date"] > days.max()).sum()) if len(days) else 0
-            note = "up to date" if behind == 0 else f"{behind} sessions behind"
-            items.append(Card(name, f"{days.max():%d %b %Y}" if len(days) else "–", note if len(days) else "none"))
-    if items:
-        cards(items)
-    else:
+    st.header("Freshness")
+    newest = data.newest_bars(ticker)
+    if newest.empty:
         state(f"No prices of {ticker}", "Bring it up to date:", f"stockcast forecast {ticker}")
+        return
+    last = newest.iloc[-1]
+    items = [
+        Card("Last bar", f"{last['date']:%d %b %Y}", f"source {last['source']}"),
+        Card("Stored", f"{newest['ingested_at'].max():%d %b %Y}", "newest write, UTC"),
+    ]
+    since = (last["date"] - timedelta(days=60)).date()
+    for name, table in (("Last forecast", FORECASTS), ("Last drift report", DRIFT_REPORT)):
+        days = data.read(table, tickers=[ticker], start=since, columns=["ticker", "date"])["date"]
+        behind = int((newest["date"] > days.max()).sum()) if len(days) else 0
+        note = "up to date" if behind == 0 else f"{behind} sessions behind"
+        items.append(Card(name, f"{days.max():%d %b %Y}" if len(days) else "–", note if len(days) else "none"))
+    cards(items)
+
+
+def _revisions(ticker: str) -> None:
+    st.header("Revised rows")
+    found = data.revisions(ticker)
+    if found.empty:
+        fine_print(
+            "None on record: whenever stored sessions were fetched again, the source said what it had said before."
+        )
+        return
+    fine_print("What the source later said otherwise. The sensor “revisions” materialises the rows concerned again.")
+    st.dataframe(
+        found,
+        hide_index=True,
+        column_config={
+            "seen": st.column_config.DatetimeColumn("Seen (UTC)", format="YYYY-MM-DD HH:mm"),
+            "date": "Session",
+            "kind": "Kind",
+            "column": "Column",
+            "before": st.column_config.NumberColumn("Stored before", format="%.6g"),
+            "after": st.column_config.NumberColumn("Source says", format="%.6g"),
+        },
+    )

@@ -23,10 +23,12 @@ def show() -> None:
     if rows.empty:
         state(
             "Nothing here yet",
-            "The warehouse holds no ticker. Fill it with the bundled history:",
+            f"{data.place()} holds no ticker. Fill it with the bundled history:",
             "stockcast demo",
         )
         return
+    states = data.ticker_states(tuple(rows["ticker"]))
+    rows.insert(1, "state", rows["ticker"].map(states))
     silent = sorted({*data.tickers()} - {*rows["ticker"]})
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
@@ -41,6 +43,7 @@ def show() -> None:
         height=min(38 + 35 * len(rows), 720),
         column_config={
             "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
+            "state": "State",
             "as_of": st.column_config.DateColumn("As of"),
             "close": st.column_config.NumberColumn("Close", format="%.2f"),
             "change": st.column_config.NumberColumn("Day", format="%.1f %%"),
