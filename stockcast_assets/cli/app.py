@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,12 +70,70 @@ def backfill(
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD; default the newest session.")] = None,
     assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
+    missing_only: Annotated[
+        bool, typer.Option("--missing-only", help="Only keys that were never materialised: resumes a stopped backfill.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long backfill.")] = False,
     as_json: Json = False,
 ) -> None:
     """Materialise assets again for tickers and a range of days, exactly."""
     from stockcast_assets.cli import backfill as command
 
-    command.run(tickers, first, last, assets, as_json, _options["debug"])
+    command.run(tickers, first, last, assets, command.Manner(missing_only, dry_run, yes), as_json, _options["debug"])
+
+
+@app.command()
+def evaluate(
+    tickers: Annotated[str, typer.Argument(help="Comma-separated tickers, for example AAPL,MSFT.")],
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="First as-of day, YYYY-MM-DD; default January, four years before the last year."),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", help="Last as-of day, YYYY-MM-DD; default the newest with known outcomes.")
+    ] = None,
+    with_statistical: Annotated[
+        bool, typer.Option("--with-statistical", help="AutoETS and Theta as well (extra `stats`).")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default in STOCKCAST_HOME/reports/evaluation.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals."""
+    from stockcast_assets.cli import evaluate as command
+
+    command.run(tickers, first, last, with_statistical, report, as_json, _options["debug"])
+
+
+@app.command()
+def explain(
+    ticker: Annotated[str, typer.Argument(help="Ticker, for example MSFT.")],
+    day: Annotated[str, typer.Argument(metavar="DATE", help="As-of session of the stored forecast, YYYY-MM-DD.")],
+    replay: Annotated[
+        bool,
+        typer.Option("--replay", help="Make the forecast again and compare bit for bit; exit status 1 if it differs."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Where a stored forecast came from: model, MLflow run, weights, bars, code and the gate's reason."""
+    from stockcast_assets.cli import explain as command
+
+    command.run(ticker, day, replay, as_json, _options["debug"])
+
+
+@app.command()
+def tune(
+    ticker: Annotated[str | None, typer.Argument(help="Ticker, for example MSFT.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every ticker there is.")] = False,
+    trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials to add to each ticker's study.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Search better hyper-parameters on validation sessions; the next training uses them if they beat the defaults."""
+    from stockcast_assets.cli import tune as command
+
+    command.run(ticker, every, trials, as_json, _options["debug"])
 
 
 @app.command()
@@ -106,10 +165,42 @@ def tickers_remove(tickers: Annotated[list[str], typer.Argument(help="Tickers.")
 
 @tickers_app.command("list")
 def tickers_list(as_json: Json = False) -> None:
-    """The tickers, with their exchange calendars."""
+    """The tickers, with their exchange calendars and states."""
     from stockcast_assets.cli import tickers as command
 
     command.show(as_json, _options["debug"])
+
+
+@tickers_app.command("pause")
+def tickers_pause(
+    tickers: Annotated[list[str], typer.Argument(help="Tickers.")],
+    reason: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Give tickers no more runs until they are resumed. Their stored rows stay."""
+    from stockcast_assets.cli import tickers as command
+
+    command.change(tickers, "paused", reason, as_json, _options["debug"])
+
+
+@tickers_app.command("resume")
+def tickers_resume(tickers: Annotated[list[str], typer.Argument(help="Tickers.")], as_json: Json = False) -> None:
+    """Bring paused, delisted or given-up tickers up again, and forecast every day from then on."""
+    from stockcast_assets.cli import tickers as command
+
+    command.change(tickers, "active", "", as_json, _options["debug"])
+
+
+@tickers_app.command("delist")
+def tickers_delist(
+    ticker: Annotated[str, typer.Argument(help="Ticker that trades no more.")],
+    reason: Annotated[str, typer.Option(help="Why, in words: acquired, bankrupt, renamed …")],
+    as_json: Json = False,
+) -> None:
+    """Give a ticker that trades no more no more runs, and say why. Its stored rows stay."""
+    from stockcast_assets.cli import tickers as command
+
+    command.change([ticker], "delisted", reason, as_json, _options["debug"])
 
 
 @warehouse_app.command("check")
@@ -131,6 +222,22 @@ def warehouse_copy(
     from stockcast_assets.cli import warehouse as command
 
     command.copy_tables(source, target, overwrite, as_json, _options["debug"])
+
+
+@warehouse_app.command("sweep")
+def warehouse_sweep(as_json: Json = False) -> None:
+    """Drop the staging tables that dead runs left in BigQuery; they expire after six hours anyway."""
+    from stockcast_assets.cli import warehouse as command
+
+    command.sweep(as_json, _options["debug"])
+
+
+@warehouse_app.command("views")
+def warehouse_views(as_json: Json = False) -> None:
+    """Create the BigQuery views that Looker Studio reads, or renew them."""
+    from stockcast_assets.cli import warehouse as command
+
+    command.views(as_json, _options["debug"])
 
 
 @app.command()

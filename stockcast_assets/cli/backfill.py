@@ -1,13 +1,20 @@
 """`stockcast backfill`: materialise again, exactly."""
 
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from statistics import median
 
+import dagster as dg
 import pandas as pd
+import typer
 
 from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.automation.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.automation.runs import Step
-from stockcast_assets.cli.days import check_known, check_ticker, latest_session, parse_day
+from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
 from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
@@ -17,29 +24,192 @@ from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 ASSETS = (PRICE_HISTORY.name, RAW_PRICES.name, *(a for a in DAILY_ASSETS if a != RAW_PRICES.name), TRAINED_MODEL.name)
 
 
+MANY_KEYS = 100_000
+"""Keys of an asset from which on Dagster's pages become slow."""
+
+LONG = 600.0
+"""Seconds from which on a backfill asks before it begins."""
+
+SECONDS_PER_KEY = {"trained_model": 8.0}
+"""Seconds a key takes where no run was measured yet: a model of a long history on two cores, else `DEFAULT_SECONDS`."""
+
+DEFAULT_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a backfill goes about it: only what is missing, only the estimate, without asking."""
+
+    missing_only: bool = False
+    dry_run: bool = False
+    yes: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the steps of a backfill take."""
+
+    keys: int
+    runs: int
+    source_calls: int
+    rows: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.keys:,} keys in {self.runs} runs, {self.source_calls} requests to the source, about {self.rows:,} "
+            f"rows and {self.seconds / 60:.1f} minutes."
+        )
+
+
 def run(
-    tickers: str, first_text: str | None, last_text: str | None, assets: str | None, as_json: bool, debug: bool
+    tickers: str,
+    first_text: str | None,
+    last_text: str | None,
+    assets: str | None,
+    manner: Manner,
+    as_json: bool,
+    debug: bool,
 ) -> None:
-    """Materialise the assets of the tickers for every day from first to last."""
+    """Materialise the assets of the tickers for every day from first to last.
+
+    A ticker that fails leaves the others alone: its runs are repeated without it, and it is named at the end.
+
+    Raises:
+        StockcastError: if an argument is wrong, the person declines, or a ticker failed.
+    """
     with open_session(debug) as session:
         names = _names(assets)
-        wanted = [check_ticker(session.settings, t.strip()) for t in tickers.split(",") if t.strip()]
+        wanted = tuple(checked_tickers(session.settings, session.sources.get(), tickers.split(",")))
         if not wanted:
             raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
+        first, last = _bounds(session, list(wanted), first_text, last_text)
+        if not manner.dry_run:
+            add_tickers(session.instance, wanted)
+        steps = _plan(session, wanted, names, first, last)
+        if manner.missing_only:
+            steps = [part for step in steps for part in _missing(session, step)]
+        estimate = _estimate(session, steps)
+        err.print(f"{', '.join(wanted)}, {first} to {last}: {estimate}", highlight=False)
+        _warn_of_many_keys(session, wanted)
+        if manner.dry_run:
+            if as_json:
+                print_json({"estimate": asdict(estimate), "runs": [str(step) for step in steps]})
+            else:
+                print_table("Runs", ["run"], [[str(step)] for step in steps])
+            return
+        if estimate.seconds > LONG and not manner.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
+            raise StockcastError("Nothing was run; --yes begins without asking.")
+        failed: dict[str, str] = {}
         for ticker in wanted:
-            check_known(session.settings, session.sources.get(), ticker)
-        first, last = _bounds(session, wanted, first_text, last_text)
-        add_tickers(session.instance, wanted)
-        steps = _plan(session, tuple(dict.fromkeys(wanted)), names, first, last)
-        err.print(f"{len(steps)} runs for {len(wanted)} tickers, {first} to {last}.", highlight=False)
-        _bring_up_inputs(session, wanted, names, first, last)
+            try:
+                _bring_up_inputs(session, [ticker], names, first, last)
+            except StockcastError as error:
+                failed[ticker] = str(error)
         for step in steps:
-            session.runner.run(step)
+            _run_apart(session, step, failed)
         rows = [[str(step), round(seconds, 1)] for step, seconds in session.runner.finished]
         if as_json:
-            print_json({"runs": [{"run": name, "seconds": seconds} for name, seconds in rows]})
+            runs = [{"run": name, "seconds": seconds} for name, seconds in rows]
+            print_json({"runs": runs, "failed": failed} if failed else {"runs": runs})
+        else:
+            print_table("Runs", ["run", "seconds"], rows)
+        if failed:
+            reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
+            raise StockcastError(f"{len(failed)} of {len(wanted)} tickers failed: {reasons}")
+
+
+def _run_apart(session: Session, step: Step, failed: dict[str, str]) -> None:
+    """Run a step for the tickers that have not failed; if it fails, each of them alone, noting who does."""
+    tickers = tuple(ticker for ticker in step.tickers if ticker not in failed)
+    if not tickers:
+        return
+    try:
+        session.runner.run(replace(step, tickers=tickers))
+    except StockcastError as error:
+        if len(tickers) == 1:
+            failed[tickers[0]] = str(error)
             return
-        print_table("Runs", ["run", "seconds"], rows)
+        for ticker in tickers:
+            _run_apart(session, replace(step, tickers=(ticker,)), failed)
+
+
+def _missing(session: Session, step: Step) -> Iterator[Step]:
+    """The parts of a step that together are exactly its keys without a materialisation of one of its assets."""
+    done = [session.instance.get_materialized_partitions(dg.AssetKey(name)) for name in step.assets]
+    if step.first is None or step.last is None:
+        tickers = tuple(ticker for ticker in step.tickers if not all(ticker in keys for keys in done))
+        if tickers:
+            yield replace(step, tickers=tickers)
+        return
+    days = _days(session, step)
+    place = {day: position for position, day in enumerate(days)}
+    tickers_of: dict[tuple[date, date], list[str]] = defaultdict(list)
+    for ticker in step.tickers:
+        missing = [day for day in days if not all(f"{day.date()}|{ticker}" in keys for keys in done)]
+        for stretch in stretches(missing, lambda earlier, later: place[later] == place[earlier] + 1):
+            tickers_of[stretch].append(ticker)
+    for (start, end), together in sorted(tickers_of.items()):
+        yield replace(step, tickers=tuple(together), first=start, last=end)
+
+
+def _days(session: Session, step: Step) -> list[pd.Timestamp]:
+    """The time keys of a step, months or days."""
+    if step.first is None or step.last is None:
+        return []
+    if TRAINED_MODEL.name in step.assets:
+        return list(pd.date_range(step.first, step.last, freq="MS"))
+    return [pd.Timestamp(day) for day in session.daily_keys(step.first, step.last)]
+
+
+def _estimate(session: Session, steps: Sequence[Step]) -> Estimate:
+    keys = runs = calls = rows = 0
+    seconds = 0.0
+    known = known_tickers(session.instance)
+    for step in steps:
+        times = len(_days(session, step)) or 1
+        step_keys = len(step.tickers) * times * len(step.assets)
+        keys += step_keys
+        runs += len(ticker_ranges([*known, *(t for t in step.tickers if t not in known)], step.tickers))
+        if step.assets[0] in (PRICE_HISTORY.name, RAW_PRICES.name):
+            calls += len(step.tickers)
+        for name in step.assets:
+            per_key = _ROWS_PER_KEY.get(name, 1)
+            rows += len(step.tickers) * times * per_key
+        seconds += step_keys * _seconds_per_key(session.instance, step)
+    return Estimate(keys, runs, calls, rows, seconds)
+
+
+_ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 5}
+
+
+def _seconds_per_key(instance: dg.DagsterInstance, step: Step) -> float:
+    """The median of the last runs of the same assets, else what is documented."""
+    wanted = {dg.AssetKey(name) for name in step.assets}
+    measured = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
+        run = record.dagster_run
+        if set(run.asset_selection or ()) != wanted or not (record.start_time and record.end_time):
+            continue
+        made = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+        if made:
+            measured.append((record.end_time - record.start_time) / len(made))
+    if measured:
+        return median(measured)
+    return SECONDS_PER_KEY.get(step.assets[0], DEFAULT_SECONDS)
+
+
+def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:
+    """Say when an asset has more keys than Dagster's pages are made for, and the way out."""
+    everyone = len({*known_tickers(session.instance), *tickers})
+    days = len(session.daily_keys(session.settings.start_date, date.max))
+    if everyone * days > MANY_KEYS:
+        err.print(
+            f"[yellow]warning:[/] {everyone} tickers × {days:,} days since {session.settings.start_date} are "
+            f"{everyone * days:,} keys per asset; Dagster's pages become slow from {MANY_KEYS:,} on. A later "
+            "STOCKCAST_START_DATE has fewer: the rows stay, and the older bars become price_history.",
+            highlight=False,
+        )
 
 
 def _names(assets: str | None) -> tuple[str, ...]:
@@ -61,7 +231,8 @@ def _bounds(session: Session, tickers: list[str], first_text: str | None, last_t
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
     if first < settings.start_date:
         raise StockcastError(
-            f"--from {first} is before the first daily key: set STOCKCAST_START_DATE={settings.start_date} earlier."
+            f"--from {first} is before the first daily key: set STOCKCAST_START_DATE (now {settings.start_date}) to an "
+            "earlier day, or ask for a later one."
         )
     if last > max(newest):
         raise StockcastError(f"--to {last} is after the newest session there is, {max(newest)}.")

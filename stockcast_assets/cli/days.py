@@ -1,5 +1,6 @@
 """From what a person typed to a session of a ticker, or one sentence why not."""
 
+from collections.abc import Iterable
 from datetime import date
 
 import pandas as pd
@@ -54,6 +55,15 @@ def check_known(settings: Settings, source: Source, ticker: str) -> None:
         return
     newest = latest_session(settings, source, ticker)
     source.bars(ticker, (newest - PROBE).date(), newest.date())
+
+
+def checked_tickers(settings: Settings, source: Source, tickers: Iterable[str]) -> list[str]:
+    """The tickers, each once, if `check_ticker` and `check_known` have nothing against any."""
+    wanted = list(dict.fromkeys(ticker.strip() for ticker in tickers if ticker.strip()))
+    for ticker in wanted:
+        check_ticker(settings, ticker)
+        check_known(settings, source, ticker)
+    return wanted
 
 
 def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timestamp:

@@ -2,11 +2,13 @@
 
 from datetime import date
 
+import pandas as pd
+
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.cli.days import check_ticker, session_of
 from stockcast_assets.cli.session import Session, open_session, out
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.partitions import month_of
+from stockcast_assets.forecasting.lifecycle import row_in_use
 from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
 
 
@@ -41,10 +43,10 @@ def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
 def describe(session: Session, ticker: str, day: date) -> Row:
     """The stored forecast of (ticker, day) and the model behind it, as one document."""
     rows = session.warehouse.read(FORECASTS, tickers=[ticker], start=day, end=day)
-    month = month_of(day)
-    model = session.warehouse.read(TRAINED_MODEL, tickers=[ticker], start=month, end=month).iloc[0]
+    models = session.warehouse.read(TRAINED_MODEL, tickers=[ticker], end=day).to_dict("records")
+    model = row_in_use(models, ticker, pd.Timestamp(day))
     first = rows.iloc[0]
-    per_horizon = rows.drop(columns=["ticker", "date", "last_close", "model_version", "method"])
+    per_horizon = rows.drop(columns=["ticker", "date", "last_close", "model_version", "method", "fallback"])
     return {
         "ticker": ticker,
         "as_of": plain(first["date"]),
@@ -52,6 +54,6 @@ def describe(session: Session, ticker: str, day: date) -> Row:
         "method": first["method"],
         "model_version": first["model_version"],
         "rmse_ratio_rw": plain(model["rmse_ratio_rw"]),
-        "reason": model["reason"],
+        "reason": first["fallback"] or model["reason"],
         "forecasts": [{name: plain(value) for name, value in row.items()} for row in per_horizon.to_dict("records")],
     }

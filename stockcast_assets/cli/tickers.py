@@ -1,8 +1,9 @@
-"""`stockcast tickers`: which tickers are forecast."""
+"""`stockcast tickers`: which tickers are forecast, and in which state each is."""
 
 from stockcast_assets.automation.ranges import add_tickers, known_tickers
-from stockcast_assets.cli.days import check_known, check_ticker
-from stockcast_assets.cli.session import err, open_session
+from stockcast_assets.automation.states import State, set_state, ticker_states
+from stockcast_assets.cli.days import checked_tickers
+from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
@@ -12,10 +13,8 @@ from stockcast_assets.partitions import ticker_partitions
 def add(tickers: list[str], as_json: bool, debug: bool) -> None:
     """Add tickers the source knows; all of them or, if one is wrong, none."""
     with open_session(debug) as session:
-        for ticker in tickers:
-            check_ticker(session.settings, ticker)
-            check_known(session.settings, session.sources.get(), ticker)
-        new = add_tickers(session.instance, dict.fromkeys(tickers))
+        wanted = checked_tickers(session.settings, session.sources.get(), tickers)
+        new = add_tickers(session.instance, wanted)
         if as_json:
             print_json({"added": new, "tickers": known_tickers(session.instance)})
             return
@@ -33,28 +32,67 @@ def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
         StockcastError: if a ticker is not there, or comes back by STOCKCAST_TICKERS.
     """
     with open_session(debug) as session:
-        known = known_tickers(session.instance)
+        _check_present(session, tickers)
         for ticker in tickers:
-            if ticker not in known:
-                raise StockcastError(f"{ticker} is not among the tickers ({', '.join(known) or 'there are none'}).")
             if ticker in session.settings.tickers:
                 raise StockcastError(f"{ticker} is set in STOCKCAST_TICKERS and would come back: take it out there.")
         for ticker in tickers:
             session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
+            # Added again, it is new.
+            set_state(session.instance, ticker, "active")
         if as_json:
             print_json({"removed": tickers, "tickers": known_tickers(session.instance)})
             return
         err.print(f"Removed {', '.join(tickers)}. Their stored rows stay in the warehouse.", highlight=False)
 
 
-def show(as_json: bool, debug: bool) -> None:
-    """Print the tickers."""
+def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: bool) -> None:
+    """Put tickers into a state; all of them or, if one is not there, none.
+
+    Raises:
+        StockcastError: if a ticker is not there.
+    """
     with open_session(debug) as session:
-        rows = [(ticker, calendars.calendar_for(ticker)) for ticker in known_tickers(session.instance)]
+        _check_present(session, tickers)
+        for ticker in tickers:
+            set_state(session.instance, ticker, state, reason)
         if as_json:
-            print_json([{"ticker": ticker, "calendar": calendar} for ticker, calendar in rows])
+            print_json({"state": state, "reason": reason, "tickers": tickers})
+            return
+        names = ", ".join(tickers)
+        if state == "active":
+            err.print(f"{names}: forecast again from the newest session on.", highlight=False)
+        else:
+            err.print(f"{names}: {state}, no more runs. The stored rows stay.", highlight=False)
+
+
+def show(as_json: bool, debug: bool) -> None:
+    """Print the tickers with their states."""
+    with open_session(debug) as session:
+        known = known_tickers(session.instance)
+        states = ticker_states(session.instance, known)
+        rows = [
+            (
+                ticker,
+                calendars.calendar_for(ticker),
+                str(states[ticker]),
+                states[ticker].daily_from,
+                states[ticker].reason,
+            )
+            for ticker in known
+        ]
+        headings = ["ticker", "calendar", "state", "daily_from", "reason"]
+        if as_json:
+            print_json([dict(zip(headings, row, strict=True)) for row in rows])
             return
         if not rows:
             err.print("There is no ticker yet: add one with `stockcast tickers add MSFT`.")
             return
-        print_table("Tickers", ["ticker", "calendar"], rows)
+        print_table("Tickers", ["ticker", "calendar", "state", "daily since", "reason"], rows)
+
+
+def _check_present(session: Session, tickers: list[str]) -> None:
+    known = known_tickers(session.instance)
+    for ticker in tickers:
+        if ticker not in known:
+            raise StockcastError(f"{ticker} is not among the tickers ({', '.join(known) or 'there are none'}).")

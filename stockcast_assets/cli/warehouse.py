@@ -11,6 +11,7 @@ from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets.warehouse.transfer import Comparison, Copy, compare, copy
+from stockcast_assets.warehouse.views import create_views
 from stockcast_assets.wiring import warehouse_from
 
 KINDS = ("duckdb", "bigquery")
@@ -71,6 +72,30 @@ def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug:
         [[each.table, each.rows, each.sha256[:12]] for each in copies],
     )
     out.print(f"To use it, set STOCKCAST_WAREHOUSE={target}.", style="dim", highlight=False)
+
+
+def sweep(as_json: bool, debug: bool) -> None:
+    """Drop the staging tables of dead runs and print their names; a warehouse without stages has none."""
+    with open_session(debug) as session:
+        place, dropped = session.warehouse.place, session.warehouse.drop_orphans()
+    if as_json:
+        print_json({"warehouse": place, "dropped": dropped})
+        return
+    out.print(f"{len(dropped)} staging tables dropped in {place}.", highlight=False)
+    for name in dropped:
+        out.print(f"  {name}", highlight=False)
+
+
+def views(as_json: bool, debug: bool) -> None:
+    """Create or renew the views of Looker Studio and print their names."""
+    with open_session(debug) as session:
+        names = create_views(session.warehouse)
+    if as_json:
+        print_json({"views": names})
+        return
+    out.print(f"{len(names)} views for Looker Studio (docs/looker.md says how to connect):", highlight=False)
+    for name in names:
+        out.print(f"  {name}", highlight=False)
 
 
 def _warehouse(settings: Settings, kind: str) -> Warehouse:

@@ -1,0 +1,239 @@
+"""`stockcast evaluate`: how good the forecasts are, walked forward through the stored history."""
+
+import math
+import re
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from stockcast_assets.assets.bars import complete_bars
+from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
+from stockcast_assets.cli.session import Session, err, open_session, out
+from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.market import calendars
+from stockcast_assets.wiring import registry_from
+
+if TYPE_CHECKING:
+    from stockcast_assets.forecasting.walkforward import WalkForward
+
+EXPERIMENT = "stockcast-evaluation"
+
+_SHORT = {
+    "random_walk": "random walk",
+    "drift": "drift",
+    "vol60": "60-day vol.",
+    "fhs": "FHS",
+    "har": "HAR",
+}
+
+
+def run(
+    tickers_text: str,
+    first_text: str | None,
+    last_text: str | None,
+    with_statistical: bool,
+    report: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
+    with open_session(debug) as session:
+        # Here, because it brings plotly along, which takes a second and no other command needs.
+        from stockcast_assets.forecasting.report import evaluation_html
+        from stockcast_assets.forecasting.statistical import require_statsforecast
+        from stockcast_assets.forecasting.walkforward import walk_forward
+
+        if with_statistical:
+            require_statsforecast()
+        tickers = _tickers(session, tickers_text)
+        first = parse_day(first_text) if first_text else None
+        last = parse_day(last_text) if last_text else None
+        if first is not None and last is not None and first > last:
+            raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+        until = {ticker: _until(session, ticker, last) for ticker in tickers}
+        end = last or max(until.values()).date()
+        bars = _bars(session, until)
+        with _bar() as bar:
+            task = bar.add_task("fitting", total=None)
+            walk = walk_forward(
+                bars,
+                first,
+                end,
+                statistical=with_statistical,
+                workers=session.settings.train_workers,
+                progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+            )
+        path = report or session.settings.reports / "evaluation" / _file_name(tickers, walk.first_day, walk.last_day)
+        _write(path, evaluation_html(walk))
+        with err.status("logging to MLflow …"):
+            link = log_to_mlflow(session, walk, path)
+        if as_json:
+            print_json(document(walk))
+        else:
+            _print(walk)
+        err.print(f"Report: {path}\nMLflow: {link}", highlight=False, soft_wrap=True)
+
+
+def _tickers(session: Session, text: str) -> list[str]:
+    tickers = checked_tickers(session.settings, session.sources.get(), text.split(","))
+    if not tickers:
+        raise StockcastError("No ticker is given: write them as AAPL,MSFT.")
+    return tickers
+
+
+def _until(session: Session, ticker: str, last: date | None) -> pd.Timestamp:
+    """The last session needed: HORIZON after the last as-of day, whose outcomes they are, if there are so many."""
+    newest = latest_session(session.settings, session.sources.get(), ticker)
+    if last is None:
+        return newest
+    return min(newest, calendars.next_sessions(calendars.calendar_for(ticker), pd.Timestamp(last), HORIZON)[-1])
+
+
+def _bars(session: Session, until: dict[str, pd.Timestamp]) -> dict[str, pd.DataFrame]:
+    """The stored bars of each ticker up to its day, ingested first where they are missing."""
+    add_tickers(session.instance, until)
+    session.runner.ingest(until)
+    found: dict[str, pd.DataFrame] = {}
+    for ticker, day in until.items():
+        found |= complete_bars(
+            session.warehouse, session.instance, [ticker], day, session.settings.start_date, session.sources
+        )
+        if found[ticker].empty:
+            raise StockcastError(f"{ticker} has no bar up to {day.date()}: ask for a later --to.")
+    return found
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err,
+        transient=True,
+    )  # fmt: skip
+
+
+def document(walk: "WalkForward") -> dict[str, object]:
+    """The `--json` document: the headline numbers pooled, at the top level too, per ticker, and their intervals."""
+    pooled = walk.headline()
+    return {
+        **pooled,
+        "pooled": pooled,
+        "by_ticker": {ticker: walk.headline(ticker) for ticker in walk.tickers},
+        "intervals": {
+            "pooled": walk.intervals(),
+            "by_ticker": {ticker: walk.intervals(ticker) for ticker in walk.tickers},
+        },
+    }
+
+
+def _print(walk: "WalkForward") -> None:
+    from stockcast_assets.forecasting.evaluation import SCORES
+    from stockcast_assets.forecasting.walkforward import HEADLINES, LABELS
+
+    rows = []
+    for of in [None, *walk.tickers] if len(walk.tickers) > 1 else walk.tickers:
+        headline, intervals = walk.headline(of), walk.intervals(of)
+        low, high = intervals["coverage_80"]
+        rows.append(
+            [
+                "all" if of is None else of,
+                *(_ratio(float(headline[key]), *intervals[key]) for key in HEADLINES),
+                f"{headline['coverage_80']:.1%}\n\\[{low:.0%}, {high:.0%}]",
+                headline["n_cases"],
+            ]
+        )
+    headings = [
+        f"{metric if metric == 'pinball' else 'RMSE'} /\n{_SHORT[other]}" for metric, other in HEADLINES.values()
+    ]
+    print_table(
+        f"LSTM against each contender [95 % interval], as-of days {walk.first_day} to {walk.last_day}",
+        ["ticker", *headings, "inside\n80 %", "days"],
+        rows,
+    )
+    scores = walk.scores()
+    print_table(
+        "Every contender, all horizons and tickers",
+        ["contender", *SCORES],
+        [[LABELS[row["contender"]], *(_figure(row[name]) for name in SCORES)] for _, row in scores.iterrows()],
+    )
+    out.print(
+        "Ratios below 1 mean the LSTM is better; an interval that holds 1 is no difference. "
+        "A forecast is a range of what may happen, not advice.",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _ratio(ratio: float, low: float, high: float) -> str:
+    style = "green" if high < 1 else "red" if low > 1 else "default"
+    return f"[{style}]{ratio:.3f}\n\\[{low:.3f}, {high:.3f}][/]"
+
+
+def _figure(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def log_to_mlflow(session: Session, walk: "WalkForward", page: Path) -> str:
+    """Record the headline numbers and the page as a run of EXPERIMENT; returns the run's link.
+
+    Raises:
+        StockcastError: if MLflow cannot be reached or refuses.
+    """
+    from mlflow.entities import Metric, Param
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.time import get_current_time_millis
+
+    tracking = registry_from(session.settings)
+    experiment = tracking.experiment_id(EXPERIMENT)
+    window = f"{walk.first_day} to {walk.last_day}"
+    now = get_current_time_millis()
+    metrics = []
+    for ticker in [None, *walk.tickers]:
+        # MLflow refuses some signs that tickers have, such as ^ and =.
+        prefix = "" if ticker is None else re.sub(r"[^A-Za-z0-9.-]", "_", ticker) + "/"
+        values = {key: float(value) for key, value in walk.headline(ticker).items()}
+        for key, (low, high) in walk.intervals(ticker).items():
+            values |= {f"{key}_low": low, f"{key}_high": high}
+        metrics += [Metric(prefix + key, value, now, 0) for key, value in values.items()]
+    params = {**walk.config.to_dict(), "contenders": ", ".join(walk.pooled.contenders), "retrains": walk.retrains}
+    try:
+        client = tracking.client
+        run_id = client.create_run(
+            experiment,
+            run_name=f"{', '.join(walk.tickers)} {window}"[:250],
+            tags={
+                "stockcast.tickers": ",".join(walk.tickers),
+                "stockcast.from": str(walk.first_day),
+                "stockcast.to": str(walk.last_day),
+            },
+        ).info.run_id
+        try:
+            client.log_batch(run_id, metrics, [Param(name, str(value)[:500]) for name, value in params.items()])
+            client.log_artifact(run_id, str(page))
+            client.log_text(run_id, walk.pooled.table().to_csv(index=False), "scores.csv")
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+    except MlflowException as error:
+        raise tracking.trouble("log the evaluation", error) from error
+    return tracking.link(experiment, run_id)
+
+
+def _file_name(tickers: list[str], first: date, last: date) -> str:
+    names = "_".join(tickers) if len(tickers) <= 4 else f"{len(tickers)}_tickers"
+    return f"{names.replace('/', '-')}_{first}_{last}.html"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise StockcastError(
+            f"The report {path} could not be written ({error.strerror}): name another file with --report."
+        ) from error

@@ -1,0 +1,313 @@
+"""`stockcast explain`: where a stored forecast came from, link by link, and whether it can be made again."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from importlib.metadata import version
+
+import dagster as dg
+import pandas as pd
+import typer
+
+from stockcast_assets.assets.bars import complete_bars, read_bars
+from stockcast_assets.assets.forecasts import with_target_dates
+from stockcast_assets.assets.model import stored_models
+from stockcast_assets.automation.revisions import revisions
+from stockcast_assets.cli.days import parse_day
+from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.forecaster import Forecaster
+from stockcast_assets.forecasting.lifecycle import UNREGISTERED, naive_on_the_spot
+from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.registry import ModelRegistry, ModelVersion, model_name
+from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.partitions import month_of, partition_key
+from stockcast_assets.tables import FORECASTS
+from stockcast_assets.wiring import registry_from
+
+_COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
+_SHOWN = 5
+
+
+def run(ticker: str, day_text: str, replay: bool, as_json: bool, debug: bool) -> None:
+    """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
+    with open_session(debug) as session:
+        chain = Provenance(session, validate_ticker(ticker), parse_day(day_text))
+        document = chain.document()
+        differences = chain.replay() if replay else None
+        if differences is not None:
+            document["replay"] = {
+                "identical": not differences,
+                "differences": differences,
+                "possible_causes": chain.possible_causes() if differences else [],
+            }
+        if as_json:
+            print_json(document)
+        else:
+            _print(document)
+        if differences:
+            raise typer.Exit(1)
+
+
+@dataclass
+class Provenance:
+    """What stands behind the stored forecast of a ticker as of a day."""
+
+    session: Session
+    ticker: str
+    day: date
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The stored rows.
+
+        Raises:
+            StockcastError: if there are none.
+        """
+        rows = self.session.warehouse.read_stored(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
+        if rows.empty:
+            raise StockcastError(
+                f"There is no stored forecast of {self.ticker} as of {self.day}: "
+                f"make it with `stockcast forecast {self.ticker} {self.day}`."
+            )
+        return rows
+
+    @cached_property
+    def model_version(self) -> str:
+        """The version that the rows themselves name: it may be an earlier month's champion."""
+        return str(self.rows["model_version"].iloc[0])
+
+    @cached_property
+    def model_row(self) -> Row | None:
+        """The row of `trained_model` that describes the version; None if there is none."""
+        models = stored_models(self.session.warehouse, [self.ticker], self.day)
+        own = models[models["model_version"] == self.model_version]
+        return None if own.empty else {str(name): plain(value) for name, value in own.iloc[-1].to_dict().items()}
+
+    @cached_property
+    def file(self) -> bytes:
+        """The model's stored file."""
+        return self._registry.fetch(model_name(self.ticker), self.model_version)
+
+    @cached_property
+    def model(self) -> TrainedModel:
+        """The model in the file, read under the digest that `trained_model` states, else under the registry's."""
+        promised = self.model_row["weights_sha256"] if self.model_row else self._registered.sha256
+        return TrainedModel.from_bytes(self.file, promised)
+
+    @cached_property
+    def bars(self) -> pd.DataFrame:
+        """Every bar stored now, up to the day."""
+        return read_bars(self.session.warehouse, [self.ticker], self.day)
+
+    @cached_property
+    def made(self) -> tuple[datetime, str] | None:
+        """When the rows were stored and by which Dagster run; None if the instance does not know them."""
+        key = partition_key(self.ticker, self.day)
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(FORECASTS.name), asset_partitions=[key])
+        records = self.session.instance.fetch_materializations(wanted, limit=1).records
+        return (datetime.fromtimestamp(records[0].timestamp, UTC), records[0].run_id) if records else None
+
+    @cached_property
+    def _registry(self) -> ModelRegistry:
+        return registry_from(self.session.settings)
+
+    @cached_property
+    def _registered(self) -> ModelVersion:
+        return self._registry.version(self.ticker, self.model_version)
+
+    def document(self) -> Row:
+        """The chain as one JSON document."""
+        first = self.rows.iloc[0]
+        stored_at, dagster_run = self.made or (None, None)
+        return {
+            "ticker": self.ticker,
+            "as_of": self.day.isoformat(),
+            "forecast": {
+                "rows": len(self.rows),
+                "method": first["method"],
+                "model_version": self.model_version,
+                "fallback": plain(first["fallback"]),
+                "stored_at": None if stored_at is None else stored_at.isoformat(timespec="seconds"),
+                "dagster_run_id": dagster_run,
+                "bars": _described(self.bars),
+            },
+            "model": None if self.model_version == UNREGISTERED else self._model(),
+            "code_version": version("stockcast"),
+            "revised": self._revised(),
+        }
+
+    def _model(self) -> Row:
+        registered, row, model = self._registered, self.model_row, self.model
+        run_info = self._registry.client.get_run(registered.run_id).info
+        window = self.bars["date"].between(pd.Timestamp(model.trained_from), pd.Timestamp(model.trained_to))
+        return {
+            "name": registered.model_name,
+            "version": registered.model_version,
+            "month_of_use": None if row is None else row["date"],
+            "mlflow_run_id": registered.run_id,
+            "mlflow_link": self._registry.link(run_info.experiment_id, registered.run_id),
+            "trained_at": datetime.fromtimestamp(run_info.start_time / 1000, UTC).isoformat(timespec="seconds"),
+            "weights": {
+                "sha256": hashlib.sha256(self.file).hexdigest(),
+                "in_trained_model": None if row is None else row["weights_sha256"],
+                "in_registry": registered.sha256,
+                "verified": self._verified(),
+            },
+            "trained_from": model.trained_from.isoformat(),
+            "trained_to": model.trained_to.isoformat(),
+            "training_bars": _described(self.bars[window]),
+            "n_samples": model.n_samples,
+            "code_version": model.code_version,
+            "promoted": model.decision.promoted,
+            "reason": model.decision.reason,
+        }
+
+    def _verified(self) -> bool:
+        """Whether the stored file has the digest that `trained_model` and the registry state."""
+        stated = {self._registered.sha256}
+        if self.model_row is not None:
+            stated.add(self.model_row["weights_sha256"])
+        return stated == {hashlib.sha256(self.file).hexdigest()}
+
+    def _revised(self) -> Row:
+        """Bars stored after the forecast was, and what the source said otherwise in later fetches."""
+        since = []
+        if self.made is not None:
+            later = self.bars[self.bars["ingested_at"] > pd.Timestamp(self.made[0])]
+            since = [day.date().isoformat() for day in later["date"]]
+        return {"bars_stored_after_the_forecast": since, "reported_by_the_source": self._reported()}
+
+    def _reported(self) -> list[Row]:
+        found = revisions(self.session.instance).drop(columns=["found_at", "run_id"])
+        own = found[(found["ticker"] == self.ticker) & (found["date"] <= self.day.isoformat())]
+        return [{str(name): plain(value) for name, value in row.items()} for row in own.to_dict("records")]
+
+    def replay(self) -> list[Row]:
+        """Where a forecast made now from the stored bars and model differs from the stored rows, bit for bit.
+
+        Raises:
+            StockcastError: if the bars have holes, or the model's file is missing or another.
+        """
+        session = self.session
+        bars = complete_bars(
+            session.warehouse, session.instance, [self.ticker], self.day, session.settings.start_date, session.sources
+        )[self.ticker]
+        forecaster: Forecaster
+        if self.model_version == UNREGISTERED:
+            forecaster = naive_on_the_spot(bars, pd.Timestamp(month_of(self.day)))
+        else:
+            forecaster = self.model.forecaster
+        again = forecast({self.ticker: forecaster}, {self.ticker: bars}, {self.ticker: [self.day]})
+        again = with_target_dates(again)
+        differences = []
+        for before, now in zip(
+            self.rows[_COMPARED].to_dict("records"), again[_COMPARED].to_dict("records"), strict=True
+        ):
+            differences += [
+                {
+                    "horizon": before["horizon"],
+                    "column": name,
+                    "stored": plain(before[name]),
+                    "replayed": plain(now[name]),
+                }
+                for name in _COMPARED
+                if before[name] != now[name]
+            ]
+        return differences
+
+    def possible_causes(self) -> list[str]:
+        """Why a replay may differ, as far as what is stored can tell."""
+        causes = []
+        revised = self._revised()["bars_stored_after_the_forecast"]
+        if revised:
+            causes.append(f"{len(revised)} bars were ingested again after the forecast, first {revised[0]}")
+        if self.model_version != UNREGISTERED and self.model.code_version != version("stockcast"):
+            causes.append(
+                f"the model was made by stockcast {self.model.code_version} and this is {version('stockcast')}"
+            )
+        return causes or [
+            "nothing stored tells: the rows may have been changed by hand, or this machine's processor or libraries "
+            "round otherwise"
+        ]
+
+
+def _described(bars: pd.DataFrame) -> Row:
+    """How many bars, of which sessions and sources, and when they were stored."""
+    if bars.empty:
+        return {"count": 0, "first": None, "last": None, "sources": [], "ingested_from": None, "ingested_to": None}
+    return {
+        "count": len(bars),
+        "first": plain(bars["date"].iloc[0]),
+        "last": plain(bars["date"].iloc[-1]),
+        "sources": sorted(bars["source"].unique()),
+        "ingested_from": bars["ingested_at"].min().isoformat(timespec="seconds"),
+        "ingested_to": bars["ingested_at"].max().isoformat(timespec="seconds"),
+    }
+
+
+def _print(document: Row) -> None:
+    made, model = document["forecast"], document["model"]
+    rows = [
+        ["forecast", f"{made['rows']} rows, method {made['method']}, model version {made['model_version']}"],
+        ["stored", f"{made['stored_at'] or 'not known'}, Dagster run {made['dagster_run_id'] or 'not known'}"],
+        ["from", _bars_words(made["bars"])],
+    ]
+    if made["fallback"]:
+        rows.append(["fallback", made["fallback"]])
+    if model is not None:
+        weights = model["weights"]
+        verdict = "verified against the stored file" if weights["verified"] else "NOT the stored file's"
+        rows += [
+            [
+                "model",
+                f"{model['name']} version {model['version']}, month of use {model['month_of_use'] or 'not known'}",
+            ],
+            ["MLflow run", f"{model['mlflow_run_id']}, {model['trained_at']}\n{model['mlflow_link']}"],
+            ["weights", f"SHA-256 {weights['sha256']}\n{verdict}"],
+            ["trained on", f"{model['trained_from']} to {model['trained_to']}: {_bars_words(model['training_bars'])}"],
+            ["code", f"model by stockcast {model['code_version']}, this is {document['code_version']}"],
+            ["gate", model["reason"]],
+        ]
+    else:
+        rows.append(["model", "none registered: the naive forecast was fitted on the bars known when the month began"])
+    rows.append(["revised", _revised_words(document["revised"])])
+    print_table(f"{document['ticker']} as of {document['as_of']}", ["link", "what"], rows)
+    replay = document.get("replay")
+    if replay is None:
+        return
+    if replay["identical"]:
+        out.print("Replay: [green]identical[/], every bit of every row.", highlight=False)
+        return
+    differences = replay["differences"]
+    print_table(
+        f"Replay: {len(differences)} values differ",
+        ["horizon", "column", "stored", "replayed"],
+        [[each["horizon"], each["column"], repr(each["stored"]), repr(each["replayed"])] for each in differences],
+    )
+    out.print(f"It may be because {'; '.join(replay['possible_causes'])}.", highlight=False, soft_wrap=True)
+
+
+def _bars_words(bars: Row) -> str:
+    if not bars["count"]:
+        return "no bar is stored now"
+    return (
+        f"{bars['count']} bars, {bars['first']} to {bars['last']}, from {', '.join(bars['sources'])}, "
+        f"stored {bars['ingested_from']} to {bars['ingested_to']}"
+    )
+
+
+def _revised_words(revised: Row) -> str:
+    days, reported = revised["bars_stored_after_the_forecast"], revised["reported_by_the_source"]
+    words = []
+    if days:
+        more = f" and {len(days) - _SHOWN} more" if len(days) > _SHOWN else ""
+        words.append(f"{len(days)} bars were stored again after the forecast: {', '.join(days[:_SHOWN])}{more}")
+    for each in reported[:_SHOWN]:
+        words.append(f"the source changed {each['column']} of {each['date']} from {each['before']} to {each['after']}")
+    if len(reported) > _SHOWN:
+        words.append(f"and {len(reported) - _SHOWN} more changes")
+    return "; ".join(words) or "no bar changed since"

@@ -1,0 +1,75 @@
+"""`stockcast tune`: search hyper-parameters, as a Dagster run of the asset `tuning`."""
+
+import dagster as dg
+
+from stockcast_assets.assets.tuning import FED, TUNING
+from stockcast_assets.automation.ranges import add_tickers, known_tickers
+from stockcast_assets.automation.runs import Step
+from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.tables import Row, print_json, print_table
+from stockcast_assets.errors import StockcastError
+
+
+def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool) -> None:
+    """Add trials to the study of a ticker, or of every ticker, and print what it found."""
+    with open_session(debug) as session:
+        tickers = _tickers(session, ticker, every)
+        add_tickers(session.instance, tickers)
+        source = session.sources.get()
+        session.runner.ingest({name: latest_session(session.settings, source, name) for name in tickers})
+        config = {"ops": {TUNING: {"config": {"trials": trials}}}}
+        session.runner.run(Step((TUNING,), tuple(tickers)), config)
+        rows = [_result(session.instance, name) for name in tickers]
+        if as_json:
+            print_json({"tickers": rows})
+            return
+        print_table(
+            "Tuning, on validation sessions only",
+            ["ticker", "trials", "best / defaults", "95 % interval", "best parameters", "next training"],
+            [
+                [
+                    row["ticker"],
+                    row["trials"],
+                    f"{row['ratio']:.4f}",
+                    f"{row['low']:.4f} to {row['high']:.4f}",
+                    "\n".join(f"{name} {_short(value)}" for name, value in row["best"].items()),
+                    "these" if row["fed"] else "the defaults",
+                ]
+                for row in rows
+            ],
+        )
+        print_table("In words", ["ticker", "result"], [[row["ticker"], row["result"]] for row in rows])
+        print_table("MLflow", ["ticker", "runs"], [[row["ticker"], row["mlflow"]] for row in rows])
+
+
+def _tickers(session: Session, ticker: str | None, every: bool) -> list[str]:
+    if every and ticker is None:
+        known = known_tickers(session.instance)
+        if not known:
+            raise StockcastError("There is no ticker yet: add one with `stockcast tickers add MSFT`.")
+        return known
+    if ticker is None or every:
+        raise StockcastError("Name one ticker, or --all for every ticker there is.")
+    return checked_tickers(session.settings, session.sources.get(), [ticker])
+
+
+def _result(instance: dg.DagsterInstance, ticker: str) -> Row:
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(TUNING), asset_partitions=[ticker])
+    materialization = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    shown = {} if materialization is None else {name: value.value for name, value in materialization.metadata.items()}
+    return {
+        "ticker": ticker,
+        "trials": shown["trials"],
+        "ratio": shown["validation pinball / defaults"],
+        "low": shown["lower end (95 %)"],
+        "high": shown["upper end (95 %)"],
+        "best": shown["best parameters"],
+        "fed": shown[FED],
+        "result": shown["result"],
+        "mlflow": shown["MLflow"],
+    }
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
