@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from stockcast_assets.settings import PREFIX, Settings
 from stockcast_assets.warehouse import DuckDBWarehouse
@@ -62,12 +63,20 @@ def make_cli(tmp_path: Path) -> Callable[..., Cli]:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """A home in which `stockcast demo --sessions 3` has run. Tests must not change it."""
-    cli = Cli(tmp_path_factory.mktemp("demo") / "home", {"STOCKCAST_SOURCE": "sample"})
-    result = cli("demo", "--sessions", "3", "--json")
-    assert result.returncode == 0, result.stderr
-    (cli.home / "demo.json").write_text(result.stdout)
+def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cli:
+    """A home in which `stockcast demo --sessions 3` has run. Tests must not change it.
+
+    The processes of a parallel test run share one: whoever needs it first makes it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "demo"
+    folder.mkdir(exist_ok=True)
+    cli = Cli(folder / "home", {"STOCKCAST_SOURCE": "sample"})
+    with FileLock(folder / "lock"):
+        if not (cli.home / "demo.json").exists():
+            result = cli("demo", "--sessions", "3", "--json")
+            assert result.returncode == 0, result.stderr
+            (cli.home / "demo.json").write_text(result.stdout)
     return cli
 
 

@@ -8,6 +8,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,17 +36,26 @@ def wait_for_http(url: str, process: subprocess.Popen, log: Path, seconds: float
     raise RuntimeError(f"No answer from {url}: {log.read_text()[-2000:]}")
 
 
-@pytest.fixture(scope="session")
-def bigquery_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a BigQuery emulator; set BIGQUERY_EMULATOR_HOST to it in the test that uses it."""
+@dataclass(frozen=True)
+class BigQueryEmulator:
+    """A running emulator: the addresses of its REST API and its Storage Read API, and its process."""
+
+    address: str
+    storage_address: str
+    process: subprocess.Popen
+
+
+@contextmanager
+def start_bigquery_emulator(folder: Path) -> Iterator[BigQueryEmulator]:
+    """An emulator of its own, with its log in `folder`; stopped at the end, even if it is frozen."""
     from duckdb_extensions import import_extension
 
     import_extension("spatial")
-    port = free_port()
-    log = tmp_path_factory.mktemp("bigquery") / "emulator.log"
+    port, storage_port = free_port(), free_port()
+    log = folder / "emulator.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stockcast_assets_tests.bigquery_emulator", str(port)],
+            [sys.executable, "-m", "stockcast_assets_tests.bigquery_emulator", str(port), str(storage_port)],
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "DO_NOT_TRACK": "1"},
             stdout=output,
@@ -52,7 +63,7 @@ def bigquery_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         )
     try:
         wait_for_http(f"http://127.0.0.1:{port}/", process, log)
-        yield f"http://127.0.0.1:{port}"
+        yield BigQueryEmulator(f"http://127.0.0.1:{port}", f"127.0.0.1:{storage_port}", process)
     finally:
         process.terminate()
         try:
@@ -60,3 +71,16 @@ def bigquery_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def bigquery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQueryEmulator]:
+    """The BigQuery emulator that all tests of this process share."""
+    with start_bigquery_emulator(tmp_path_factory.mktemp("bigquery")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bigquery_emulator(bigquery_server: BigQueryEmulator) -> str:
+    """Its address; set BIGQUERY_EMULATOR_HOST to it in the test that uses it."""
+    return bigquery_server.address

@@ -34,7 +34,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> di
 def test_a_non_rectangular_backfill_writes_exactly_its_keys(
     make_cli: Callable[..., Cli], cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli = make_cli(STOCKCAST_SOURCE="sample", **cloud)
+    cli = make_cli(STOCKCAST_SOURCE="sample", STOCKCAST_AUTOMATION="false", **cloud)
     assert cli("tickers", "add", "AAPL", "GOOG", "MSFT").returncode == 0
     with dagster_dev(cli) as dev:
         assert dev.backfill("raw_prices", ASKED) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]

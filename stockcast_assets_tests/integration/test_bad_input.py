@@ -48,6 +48,19 @@ WRONG = {
         ["swap them"],
     ),
     "no ticker to backfill": (("backfill", "--tickers", " , "), ["--tickers AAPL,MSFT"]),
+    "no ticker to evaluate": (("evaluate", " , "), ["No ticker is given"]),
+    "an unknown ticker to evaluate": (("evaluate", "MSFT,NOPE"), ["NOPE", "AAPL, GOOG, IBM, MSFT"]),
+    "an evaluation the wrong way round": (
+        ("evaluate", "MSFT", "--from", "2012-06-01", "--to", "2012-01-01"),
+        ["swap them"],
+    ),
+    "no ticker to tune": (("tune",), ["Name one ticker, or --all"]),
+    "one ticker and all": (("tune", "MSFT", "--all"), ["Name one ticker, or --all"]),
+    "all of no tickers": (("tune", "--all"), ["no ticker yet"]),
+    "an explanation of what is not stored": (
+        ("explain", "AAPL", "2013-01-04"),
+        ["make it with `stockcast forecast AAPL 2013-01-04`"],
+    ),
     "removing what is not there": (("tickers", "remove", "MSFT"), ["MSFT is not among the tickers"]),
 }
 
@@ -93,9 +106,10 @@ def test_the_demo_insists_on_the_sample(run: Run, monkeypatch: pytest.MonkeyPatc
 
 def test_tickers_come_and_go(run: Run) -> None:
     assert run("tickers", "add", "MSFT", "AAPL", "MSFT")[0] == 0
-    assert json.loads(run("tickers", "list", "--json")[1]) == [
-        {"ticker": "MSFT", "calendar": "XNYS"},
-        {"ticker": "AAPL", "calendar": "XNYS"},
+    listed = json.loads(run("tickers", "list", "--json")[1])
+    assert [(row["ticker"], row["calendar"], row["state"]) for row in listed] == [
+        ("MSFT", "XNYS", "new"),
+        ("AAPL", "XNYS", "new"),
     ]
     assert json.loads(run("tickers", "remove", "MSFT", "--json")[1])["tickers"] == ["AAPL"]
 

@@ -12,6 +12,7 @@ from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.csvfiles import write_csv
 
 DAYS = ("2013-02-27", "2013-02-28")
 # Two days: a forecast, and another on the day that closes its first target session. A history of months is too short
@@ -19,17 +20,6 @@ DAYS = ("2013-02-27", "2013-02-28")
 HISTORY = pd.Timestamp("2012-08-01")
 # The clock at ingestion, the id that MLflow draws for a run, and a report's path in its own home.
 OF_THE_RUN = {"ingested_at", "run_id", "report_uri"}
-HEADINGS = {
-    "date": "Date",
-    "open": "Open",
-    "high": "High",
-    "low": "Low",
-    "close": "Close",
-    "adj_close": "Adj Close",
-    "volume": "Volume",
-    "dividend": "Dividends",
-    "split_ratio": "Stock Splits",
-}
 
 
 @pytest.fixture
@@ -62,10 +52,8 @@ def test_settings_alone_move_the_whole_graph_to_bigquery(
     laptop, in_cloud = Cli(tmp_path / "laptop", csv), Cli(tmp_path / "cloud", {**csv, **cloud})
     bars = sample_bars["MSFT"]
     for cli in (laptop, in_cloud):
-        (cli.home / "inbox").mkdir(parents=True)
-        bars[(bars["date"] >= HISTORY) & (bars["date"] <= DAYS[-1])].rename(columns=HEADINGS)[
-            list(HEADINGS.values())
-        ].to_csv(cli.home / "inbox" / "MSFT.csv", index=False)
+        recent = bars[(bars["date"] >= HISTORY) & (bars["date"] <= DAYS[-1])]
+        write_csv(cli.home / "inbox", "MSFT", recent, actions=True)
     for day in DAYS:
         here, there = (cli("forecast", "MSFT", day, "--json") for cli in (laptop, in_cloud))
         assert here.returncode == 0, here.stderr

@@ -1,0 +1,140 @@
+"""A quarter of stockcast running by itself, by real ticks and runs on a real instance, under a moved clock."""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+import time_machine
+
+from stockcast_assets.automation.due import DERIVED_ASSETS
+from stockcast_assets.automation.jobs import DAILY_ASSETS
+from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.automation.states import set_state, ticker_states
+from stockcast_assets.market.calendars import calendar_for, sessions
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import FORECASTS, RAW_PRICES
+from stockcast_assets_tests.integration.simulated import Market, Simulation, walk
+from stockcast_assets_tests.market.sources.fake_yahoo import Script, serving
+
+START, CALENDARS = date(2024, 1, 2), ("XNYS", "XLON", "XKRX", "24/7")
+PAST, FUTURE = "2023-10-02", "2024-04-15"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Simulation]:
+    """A home with a Yahoo of six tickers, on the night of 9 January 2024."""
+    tickers = ("AAPL", "TSLA", "VOD.L", "005930.KS", "ETH-USD", "GONE")
+    scripts = {ticker: Script(walk(ticker, PAST, FUTURE, seed)) for seed, ticker in enumerate(tickers)}
+    settings = Settings(
+        home=tmp_path / "home", source="yahoo", start_date=START, end_date=date(2024, 4, 15), calendars=CALENDARS,
+        train_workers=1,
+    )  # fmt: skip
+    Path(settings.uploads_location).mkdir(parents=True)
+    (tmp_path / "dagster").mkdir()
+    with (
+        serving(tmp_path) as server,
+        time_machine.travel(pd.Timestamp("2024-01-09", tz="UTC").to_pydatetime(), tick=True) as clock,
+        dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance,
+    ):
+        yield Simulation(settings, Market(server, scripts, Path(settings.uploads_location)), instance, clock)
+
+
+BEGAN = {"GONE": date(2024, 1, 8)}
+"""The first daily day of a ticker whose state was set by hand since."""
+
+
+def expected_days(first: date | pd.Timestamp, last: str) -> set[str]:
+    return {f"{day:%Y-%m-%d}" for day in pd.date_range(first, last)}
+
+
+NIGHTS = (
+    *("2024-01-09", "2024-01-11", "2024-01-17", "2024-01-18", "2024-01-19", "2024-01-20", "2024-02-01"),
+    *("2024-02-15", "2024-02-16", "2024-02-17", "2024-02-22", "2024-02-27", "2024-03-01", "2024-03-12", "2024-04-01"),
+)
+"""The nights on which the machine is up; between them it is off, and the days are caught up."""
+
+OUTAGE = ("2024-01-17", "2024-01-18", "2024-01-19")
+KILLS = ("2024-01-11", "2024-03-01")
+
+
+def script_the_quarter(scripts: dict[str, Script]) -> None:
+    """A split, a dividend, a corrected bar, and a ticker that trades no more."""
+    scripts["TSLA"].splits["2024-02-21"] = (2, 1)
+    for day, (*prices, volume) in scripts["TSLA"].traded.items():
+        if day >= "2024-02-21":
+            opening, high, low, close = (price / 2 for price in prices)
+            scripts["TSLA"].traded[day] = (opening, high, low, close, volume * 2)
+    scripts["AAPL"].dividends["2024-01-24"] = 0.5
+    opening, high, low, close, volume = scripts["VOD.L"].traded["2024-02-26"]
+    scripts["VOD.L"].corrections["2024-02-26"] = ("2024-02-28", (opening, high + 3, low, close + 2, volume))
+    gone = scripts["GONE"].traded
+    scripts["GONE"].traded = {day: bar for day, bar in gone.items() if day <= "2024-02-14"}
+
+
+def upload(here: Simulation, ticker: str, last: str) -> None:
+    """A CSV file of a ticker that Yahoo does not have."""
+    lines = ["Date,Open,High,Low,Close,Volume"]
+    lines += [f"{day}," + ",".join(map(str, bar)) for day, bar in walk(ticker, "2024-01-02", last, 9).items()]
+    path = Path(here.settings.uploads_location) / f"{ticker}.csv"
+    path.write_text("\n".join(lines) + "\n")
+    an_hour_ago = pd.Timestamp.now("UTC").timestamp() - 3600
+    os.utime(path, (an_hour_ago, an_hour_ago))
+
+
+@pytest.mark.timeout(900)
+def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simulation) -> None:
+    tickers = list(here.market.scripts)
+    script_the_quarter(here.market.scripts)
+    add_tickers(here.instance, tickers)
+    for night in NIGHTS:
+        here.kill_next = night in KILLS
+        if night == "2024-02-17":
+            set_state(here.instance, "GONE", "delisted", "acquired")
+        if night == "2024-03-12":
+            here.at("2024-03-12 00:10")
+            upload(here, "NEW", "2024-03-07")
+        here.night(pd.Timestamp(night), outage=night in OUTAGE)
+
+    states = ticker_states(here.instance, [*tickers, "NEW"])
+    assert {ticker: str(state) for ticker, state in states.items()} == {
+        **dict.fromkeys(tickers, "active"), "GONE": "delisted", "NEW": "active",
+    }  # fmt: skip
+    ends = dict.fromkeys(tickers, "2024-03-31") | {"GONE": "2024-02-14", "NEW": "2024-03-07"}
+    for ticker, last in ends.items():
+        began = BEGAN.get(ticker, states[ticker].daily_from)
+        assert began is not None
+        days = expected_days(began, last)
+        for asset in DERIVED_ASSETS:
+            assert here.materialised(asset, ticker) == days, (asset, ticker)
+        expected = sessions(calendar_for(ticker), START, last)
+        assert list(here.warehouse.read(RAW_PRICES, tickers=[ticker])["date"]) == list(expected), ticker
+        made = here.warehouse.read(FORECASTS, tickers=[ticker])
+        assert sorted(set(made["date"])) == [day for day in expected if day >= pd.Timestamp(began)], ticker
+        assert set(made.groupby("date").size()) == {10}
+        until = "2024-04-01" if last == "2024-03-31" else last
+        months = {f"{month:%Y-%m-%d}" for month in pd.date_range(began.replace(day=1), until, freq="MS")}
+        assert here.materialised("trained_model", ticker) == months, ticker
+    for asset in DAILY_ASSETS:
+        assert set(here.written(asset, "daily").values()) == {1}, asset
+
+    bars = {ticker: here.warehouse.read(RAW_PRICES, tickers=[ticker]).set_index("date") for ticker in tickers}
+    assert bars["AAPL"].loc["2024-01-24", "dividend"] == 0.5
+    assert bars["TSLA"].loc["2024-02-21", "split_ratio"] == 2
+    first = pd.Timestamp(START)
+    assert bars["TSLA"].loc[first, "close"] == pytest.approx(here.market.scripts["TSLA"].traded[f"{START}"][3] / 2)
+    corrected = here.market.scripts["VOD.L"].corrections["2024-02-26"][1]
+    assert bars["VOD.L"].loc["2024-02-26", "close"] == pytest.approx(corrected[3])
+
+    assert len(here.killed) == 2
+    told = " ".join(here.said)
+    assert "GONE: daily of 2024-02-15 is late at the source; again at" in told
+    assert "AAPL: daily of 2024-01-11 is late at the source; again at" in told
+    assert "repair" not in told
+    asked = [name for entry in here.launched for name in [entry.request.tags.get("stockcast/repair", "")] if name]
+    assert any("TSLA price_history" in name for name in asked)
+    assert any("VOD.L raw_prices, 2024-02-26 to 2024-02-26" in name for name in asked)
+    assert [entry.request.run_key for entry in here.launched if not entry.ok and entry.by == "monthly_training"] == []
