@@ -36,9 +36,9 @@ FORECAST_SESSIONS = 60
 FEATURES = ("log_return", "log_range", "volume_ratio", "rsi_14", "macd_hist_ratio")
 PAGES = {
     "forecasts": ("#first-paint img, .first-paint, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
-    "trust": (".js-plotly-plot .main-svg, .cards", ".js-plotly-plot .main-svg"),
-    "monitoring": (".js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
-    "universe": ("[data-testid=stDataFrame]", "[data-testid=stDataFrame]"),
+    "trust": ("#first-paint img, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
+    "monitoring": ("#first-paint img, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
+    "universe": ("#first-paint table, [data-testid=stDataFrame] canvas", "[data-testid=stDataFrame] canvas"),
 }
 SERVE = (
     "import sys; from stockcast_assets.settings import load_settings;"

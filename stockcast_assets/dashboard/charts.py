@@ -48,6 +48,16 @@ DARK = Palette(
 )
 BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
 HEIGHT = 400
+PROOF = {
+    "rmse_ratio_rw": "Point: random walk",
+    "rmse_ratio_drift": "Point: drift",
+    "pinball_ratio_constant_vol": "Interval: constant volatility",
+    "pinball_ratio_vol250": "Interval: 250-day volatility",
+    "pinball_ratio_vol60": "Interval: 60-day volatility",
+    "pinball_ratio_fhs": "Interval: filtered history",
+    "pinball_ratio_har": "Interval: linear HAR",
+}
+"""The walk-forward ratios of a model, by column of `trained_model`: what is compared, with which baseline."""
 # The face of the pages around the figures.
 FONT = '"Source Sans", sans-serif'
 
@@ -231,21 +241,12 @@ def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
 
 def proof(model: pd.Series, palette: Palette) -> go.Figure:
     """The walk-forward ratios of one `trained_model` row; left of 1 the LSTM is better."""
-    names = {
-        "rmse_ratio_rw": "Point: random walk",
-        "rmse_ratio_drift": "Point: drift",
-        "pinball_ratio_constant_vol": "Interval: constant volatility",
-        "pinball_ratio_vol250": "Interval: 250-day volatility",
-        "pinball_ratio_vol60": "Interval: 60-day volatility",
-        "pinball_ratio_fhs": "Interval: filtered history",
-        "pinball_ratio_har": "Interval: linear HAR",
-    }
-    values = [float(model[name]) for name in names]
+    values = [float(model[name]) for name in PROOF]
     low, high = float(model["rmse_ratio_rw_low"]), float(model["rmse_ratio_rw_high"])
-    none = [0.0] * (len(names) - 1)
+    none = [0.0] * (len(PROOF) - 1)
     figure = go.Figure(
         go.Scatter(
-            x=values, y=list(names.values()), mode="markers",
+            x=values, y=list(PROOF.values()), mode="markers",
             marker={
                 "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
                 "symbol": ["circle" if v <= 1 else "diamond" for v in values],

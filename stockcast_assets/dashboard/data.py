@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets import tables
+from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import with_total_return
@@ -95,6 +96,18 @@ def recent(table: Table, columns: Sequence[str] | None = None, days: int = RECEN
         if len(rows):
             return rows
     return read(table, columns=columns)
+
+
+def universe() -> pd.DataFrame:
+    """The latest state of every ticker; see `summaries.universe`."""
+    return summaries.universe(
+        recent(tables.INDICATORS, ["ticker", "date", "close", "pct_return", "rsi_14", "volatility_20"]),
+        recent(
+            tables.FORECASTS,
+            ["ticker", "date", "horizon", "last_close", "close_p10", "close_p50", "close_p90", "method"],
+        ),
+        recent(tables.DRIFT_REPORT, ["ticker", "date", "feature", "drifted"]),
+    )
 
 
 def tickers() -> list[str]:

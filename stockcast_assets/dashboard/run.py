@@ -64,10 +64,11 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     get_logger("streamlit.runtime.caching.cache_data_api").setLevel("ERROR")
     # Loaded before the server answers, so that the first visitor does not wait for them.
     from stockcast_assets import wiring  # noqa: F401
-    from stockcast_assets.dashboard.pages import build_app, first_paint
+    from stockcast_assets.dashboard.first_paint import first_paint
+    from stockcast_assets.dashboard.pages import PAGES, build_app
     from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe  # noqa: F401
 
     # What stands in the way of the first picture stands in the way of a page, which says so.
     with suppress(StockcastError):
-        first_paint(None, None)
+        first_paint(PAGES[0])
     build_app().run(config=options(host, port))

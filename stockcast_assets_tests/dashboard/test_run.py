@@ -174,9 +174,16 @@ def test_a_picture_is_there_before_the_app_and_another_before_the_chart(address,
     page = context.new_page()
     drawn = "(selector) => document.querySelector(selector).naturalWidth"
     page.route("**/static/js/*.js", lambda route: route.abort())
-    page.goto(f"{address}/forecasts?ticker=MSFT&date=2013-02-15")
-    assert page.locator("#first-paint h1").inner_text() == "MSFT as of 15 Feb 2013"
-    assert page.evaluate(drawn, "#first-paint img") > 0
+    for name, title in (
+        ("forecasts", "MSFT as of 15 Feb 2013"),
+        ("trust", "The walk-forward proof of MSFT, March 2013"),
+        ("monitoring", "Drift of MSFT"),
+    ):
+        page.goto(f"{address}/{name}?ticker=MSFT&date=2013-02-15")
+        assert page.locator("#first-paint h1").inner_text() == title
+        assert page.evaluate(drawn, "#first-paint img") > 0
+    page.goto(f"{address}/universe")
+    assert page.locator("#first-paint td").first.inner_text() == "AAPL"
     page.unroute("**/static/js/*.js")
 
     page.route("**/PlotlyChart.*.js", lambda route: route.abort())
@@ -189,6 +196,9 @@ def test_a_picture_is_there_before_the_app_and_another_before_the_chart(address,
     page.wait_for_selector(".js-plotly-plot .main-svg")
     page.wait_for_selector(".first-paint", state="hidden")
     assert page.locator("#first-paint").count() == 0
+    for name in ("trust", "monitoring", "universe"):
+        visit(page, f"{address}/{name}?ticker=MSFT")
+        page.wait_for_selector("#first-paint", state="detached", timeout=15_000)
     context.close()
 
 

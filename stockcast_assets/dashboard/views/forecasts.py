@@ -14,7 +14,7 @@ from stockcast_assets.dashboard.layout import (
     state,
     ticker_picker,
 )
-from stockcast_assets.dashboard.sketch import sketch
+from stockcast_assets.dashboard.sketch import fan
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.lifecycle import row_in_use
 from stockcast_assets.tables import FORECASTS
@@ -77,7 +77,7 @@ def show() -> None:
 
     # The picture is sent first: the browser draws it while the rest of the page is still being made.
     above = st.container()
-    place = first_figure(sketch(window, forecast, palette()))
+    place = first_figure(fan(window, forecast, palette()))
     with above:
         _numbers(window, known, forecast)
         if len(forecast):

@@ -6,20 +6,12 @@ import streamlit as st
 
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import fine_print, state
-from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, INDICATORS
 
 
 def show() -> None:
     """The page."""
     st.title("Universe")
-    rows = summaries.universe(
-        data.recent(INDICATORS, ["ticker", "date", "close", "pct_return", "rsi_14", "volatility_20"]),
-        data.recent(
-            FORECASTS,
-            ["ticker", "date", "horizon", "last_close", "close_p10", "close_p50", "close_p90", "method"],
-        ),
-        data.recent(DRIFT_REPORT, ["ticker", "date", "feature", "drifted"]),
-    )
+    rows = data.universe()
     if rows.empty:
         state(
             "Nothing here yet",

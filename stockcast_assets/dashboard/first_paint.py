@@ -1,0 +1,159 @@
+"""The first picture of each page, sent with the page itself: to be seen while the app's scripts are still on their way.
+
+It lies over the app until the app has drawn the same, and then goes.
+"""
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from stockcast_assets.dashboard import data, summaries
+from stockcast_assets.dashboard.charts import DARK, LIGHT, PROOF, Palette
+from stockcast_assets.dashboard.sketch import drift_lines, fan, proof_dots
+from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS
+
+_ROWS = 25
+_PAGE = """<style>
+#first-paint {{position: fixed; inset: 0; z-index: 9; overflow: hidden; pointer-events: none; background: #fff;
+  color: #1b2733; font: 1rem/1.5 'Source Sans', sans-serif; padding: 4.2rem max(1rem, (100vw - 1240px) / 2)}}
+#first-paint h1 {{font-size: 1.5rem; margin: 1rem 0}}
+#first-paint figure {{display: flex; gap: 1rem; margin: 0; height: 360px}}
+#first-paint ol {{display: flex; flex-direction: column; justify-content: space-around; list-style: none; margin: 0;
+  padding: 0}}
+#first-paint picture {{flex: 1; min-width: 0}} #first-paint img {{width: 100%; height: 100%}}
+#first-paint td, #first-paint th {{padding: .2rem 1rem .2rem 0; text-align: right;
+  white-space: nowrap}}
+@media (prefers-color-scheme: dark) {{#first-paint {{background: #0f1720; color: #e6edf3}}}}
+</style>
+<div id="first-paint"><h1>{title}</h1><p>{words}</p>{figure}</div>
+<script>(() => {{const picture = document.getElementById('first-paint');
+const watch = new MutationObserver(() => document.querySelector('{until}, .state') && gone());
+const gone = () => {{watch.disconnect(); picture.remove()}};
+watch.observe(document.body, {{childList: true, subtree: true}}); setTimeout(gone, 20000)}})()</script>"""
+_CARDS, _CHART, _TABLE = ".cards", ".js-plotly-plot .main-svg", "[data-testid=stDataFrame] canvas"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What a page shows first; `until` selects what replaces it."""
+
+    title: str
+    words: str
+    figure: str
+    until: str
+
+
+def first_paint(page: str, ticker: str | None = None, day: str | None = None) -> str:
+    """The first picture of a page as HTML; "" if there is none to show.
+
+    Args:
+        page: one of the keys of `PICTURES`.
+        ticker: of the address; the one that the page would choose if None.
+        day: day of the address, YYYY-MM-DD; the newest if None.
+
+    Raises:
+        StockcastError: if the warehouse cannot be read.
+        ValueError: if `day` is no date.
+    """
+    known = data.tickers()
+    if not known:
+        return ""
+    as_of = pd.Timestamp(date.fromisoformat(day)) if day else None
+    picture = PICTURES[page]((ticker or known[0]).upper(), as_of)
+    if picture is None:
+        return ""
+    return _PAGE.format(
+        title=html.escape(picture.title),
+        words=html.escape(picture.words),
+        figure=picture.figure,
+        until=picture.until,
+    )
+
+
+def _forecasts(ticker: str, as_of: pd.Timestamp | None) -> _Picture | None:
+    studied = data.studied(ticker)
+    days = data.read(FORECASTS, tickers=[ticker], columns=["ticker", "date"])["date"]
+    if studied.empty or days.empty:
+        return None
+    as_of = days.max() if as_of is None else as_of
+    window = studied[(studied["date"] <= as_of) & (studied["date"] > as_of - pd.Timedelta(days=182))]
+    if window.empty:
+        return None
+    forecast = data.read(FORECASTS, tickers=[ticker], start=as_of.date(), end=as_of.date())
+    words = f"Last close {price(window['close'].iloc[-1])}"
+    for row in forecast[forecast["horizon"] == HORIZON].to_dict("records"):
+        words += f", in {HORIZON} sessions {price(row['close_p10'])} – {price(row['close_p90'])} (80 % interval)"
+    figure = _figure(lambda palette: fan(window, forecast, palette), "Close, moving averages and forecast intervals")
+    # The app has a picture of its own in the chart's place by then.
+    return _Picture(f"{ticker} as of {as_of:%d %b %Y}", words, figure, _CARDS)
+
+
+def _trust(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
+    models = data.models(ticker)
+    if models.empty:
+        return None
+    model = models.sort_values("trained_to").iloc[-1]
+    if model["n_cases"] == 0:
+        return None
+    words = (
+        f"{model['reason']} Error against the random walk {model['rmse_ratio_rw']:.3f}, "
+        f"the 80 % interval held {per_cent(model['coverage_80'])}."
+    )
+    figure = _figure(
+        lambda palette: proof_dots(model, palette),
+        "Error of the LSTM over each baseline's; left of the line the LSTM is better",
+        tuple(f"{label} {model[name]:.3f}" for name, label in PROOF.items()),
+    )
+    return _Picture(f"The walk-forward proof of {ticker}, {model['date']:%B %Y}", words, figure, _CHART)
+
+
+def _monitoring(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
+    drift = data.read(DRIFT_REPORT, tickers=[ticker])
+    if drift.empty:
+        return None
+    newest = summaries.drift_days(drift).iloc[0]
+    words = (
+        f"{newest['date']:%d %b %Y}: highest score {newest['ratio']:.2f} of its threshold ({newest['feature']}), "
+        f"features drifted: {newest['drifted_features']}."
+    )
+    figure = _figure(lambda palette: drift_lines(drift, palette), "Drift score over threshold by day and feature")
+    return _Picture(f"Drift of {ticker}", words, figure, _CHART)
+
+
+def _universe(_: str, __: pd.Timestamp | None) -> _Picture | None:
+    rows = data.universe()
+    if rows.empty:
+        return None
+    shown = pd.DataFrame(
+        {
+            "Ticker": rows["ticker"],
+            "Close": rows["close"].map(price),
+            "Day": rows["change"].map(lambda value: per_cent(value, sign=True)),
+            "Median, 10 sessions": rows["outlook"].map(lambda value: per_cent(value, sign=True)),
+            "80 % low": rows["low"].map(price),
+            "80 % high": rows["high"].map(price),
+        }
+    )
+    table = shown.head(_ROWS).to_html(index=False, border=0, escape=True)
+    return _Picture("Universe", f"{len(rows)} tickers, latest session of each.", table, _TABLE)
+
+
+PICTURES: Mapping[str, Callable[[str, pd.Timestamp | None], _Picture | None]] = {
+    "forecasts": _forecasts,
+    "trust": _trust,
+    "monitoring": _monitoring,
+    "universe": _universe,
+}
+
+
+def _figure(draw: Callable[[Palette], str], alt: str, labels: tuple[str, ...] = ()) -> str:
+    rows = "".join(f"<li>{html.escape(label)}</li>" for label in labels)
+    return (
+        f'<figure>{f"<ol>{rows}</ol>" if rows else ""}<picture><source srcset="{draw(DARK)}" '
+        f'media="(prefers-color-scheme: dark)"><img src="{draw(LIGHT)}" alt="{html.escape(alt)}"></picture></figure>'
+    )
