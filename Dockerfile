@@ -7,9 +7,12 @@ RUN apt-get update \
     && useradd --create-home --uid 10001 stockcast
 
 WORKDIR /app
+# Every run is a process of its own; as this user it could not keep what it compiled.
+ENV UV_COMPILE_BYTECODE=1
 COPY requirements.lock pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
 RUN pip install --no-cache-dir uv==0.13.9 \
     && uv pip sync --system --no-cache requirements.lock
+COPY deploy/looker ./deploy/looker
 COPY stockcast_assets ./stockcast_assets
 RUN uv pip install --system --no-cache --no-deps . \
     && mkdir /data && chown stockcast /data
