@@ -24,9 +24,9 @@ from stockcast_assets.forecasting.baselines import fit_har, fit_naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, plan
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.fitting import CALM
 from stockcast_assets.forecasting.network import fit_scaler, pooled_shape
 from stockcast_assets.forecasting.training import Candidate, fit_folds, fit_many
+from stockcast_assets.forecasting.workers import CALM
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = pd.Timestamp("2013-01-31")

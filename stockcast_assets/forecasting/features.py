@@ -7,6 +7,7 @@ future changes nothing before it.
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -125,17 +126,13 @@ def _widening_std(returns: Floats, window: int) -> Floats:
 
 def _ewma_std(returns: Floats) -> Floats:
     """Exponentially weighted standard deviation around zero, seeded with the first returns."""
-    from scipy.signal import lfilter
-
     out = np.full(len(returns), np.nan)
     if len(returns) <= _SEED_SESSIONS:
         return out
     squares = returns * returns
     seed = float(squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS)
-    out[_SEED_SESSIONS] = seed
-    out[_SEED_SESSIONS + 1 :], _ = lfilter(
-        [1 - EWMA_DECAY], [1, -EWMA_DECAY], squares[_SEED_SESSIONS + 1 :], zi=[EWMA_DECAY * seed]
-    )
+    news = ((1 - EWMA_DECAY) * squares[_SEED_SESSIONS + 1 :]).tolist()
+    out[_SEED_SESSIONS:] = list(accumulate(news, lambda variance, new: EWMA_DECAY * variance + new, initial=seed))
     return np.sqrt(np.maximum(out, _MIN_DAILY_VARIANCE))
 
 
