@@ -22,7 +22,7 @@ _NURSERY = "stockcast_assets.forecasting.nursery"
 def import_tensorflow() -> None:
     """Import what training needs, for a process that does nothing else."""
     os.environ.update(CALM)
-    # Keras imports it, and with it scipy.stats, for wrappers that nobody uses here: a sixth of its own import.
+    # Keras imports it, and with it scipy.stats, for wrappers that nobody uses here: a sixth of the whole import.
     sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
