@@ -213,7 +213,9 @@ def against_the_loop(tickers: int, config: ModelConfig, imported: Spent, plain: 
             f"    times as long: {whole.wall / total.wall:.1f} (CPU {whole.cpu / total.cpu:.1f}), "
             f"import apart {scaled.wall / spent.wall:.1f} (CPU {scaled.cpu / spent.cpu:.1f})"
         )
-    table = pd.DataFrame({f"plain, {loop.units} units": loop.losses for loop in plain}).assign(stockcast=pd.Series(best))
+    table = pd.DataFrame({f"plain, {loop.units} units": loop.losses for loop in plain}).assign(
+        stockcast=pd.Series(best)
+    )
     table.loc["mean"] = table.mean()
     print("validation pinball, in sigmas (the lower the better)")
     print(table.round(4).to_string(), flush=True)

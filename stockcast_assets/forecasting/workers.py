@@ -56,7 +56,8 @@ def end_with_the_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _context() -> BaseContext:
+def training_context() -> BaseContext:
+    """How training processes are started here."""
     if sys.platform != "linux":
         # Elsewhere system libraries start threads on import, or there is no fork.
         return get_context("spawn")
@@ -72,4 +73,4 @@ def _context() -> BaseContext:
 
 def training_pool(size: int) -> ProcessPoolExecutor:
     """A pool of `size` processes set up by `start_worker`."""
-    return ProcessPoolExecutor(size, mp_context=_context(), initializer=start_worker)
+    return ProcessPoolExecutor(size, mp_context=training_context(), initializer=start_worker)
