@@ -1,37 +1,43 @@
 """Seconds and GFLOP/s of training, beside the machine's matmul peak and the loop that stockcast replaces.
 
-python bench/training.py                  # 4 tickers and 32, against one plain Keras fit per ticker: some minutes
-python bench/training.py --tickers 4      # without the 32
-python bench/training.py --without-loop   # without the plain loop
+python bench/training.py                     # 4 tickers and 32, against one plain Keras fit per ticker: some minutes
+python bench/training.py --tickers 4         # without the 32
+python bench/training.py --plain-tickers 0   # without the plain loop
 
 A model is three walk-forward fits and the final one. GFLOP/s count the multiplications and additions of the matrix
 products of the LSTM and its head, forward and backward, of the epochs that were run; TensorFlow's import, features,
-baselines and the proof are in the seconds.
+baselines and the proof are in the seconds. Against the loop only the final fits count, because it had no other. It
+runs over a few tickers, is scaled to all, and is given the same samples, loss and network, and the predecessor's size.
 """
 
 import argparse
+import importlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import date
 from multiprocessing import get_context
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from stockcast_assets.forecasting.baselines import fit_har, fit_naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, plan
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.fitting import CALM
 from stockcast_assets.forecasting.network import fit_scaler, pooled_shape
 from stockcast_assets.forecasting.training import Candidate, fit_folds, fit_many
+from stockcast_assets.forecasting.workers import CALM, training_pool
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = pd.Timestamp("2013-01-31")
 PLAIN = {"batch_size": 10, "epochs": 20}
 """What the predecessor's loop did."""
+PREDECESSORS_UNITS = 200
 
 
 def known_bars(tickers: int) -> dict[str, pd.DataFrame]:
@@ -58,9 +64,33 @@ def matmul_peak(size: int = 2048) -> float:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those it has waited for: what a busy machine cannot stretch as it does the clock."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    """Of this process and all that it started, ended or not: what a busy machine stretches less than the clock."""
+    here = psutil.Process()
+    started = here.children(recursive=True)
+    return sum(sum(times[:4]) for times in (process.cpu_times() for process in (here, *started)))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds by the clock and of CPU."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+
+    def __mul__(self, times: float) -> "Spent":
+        return Spent(self.wall * times, self.cpu * times)
+
+    def __str__(self) -> str:
+        return f"{self.wall:7.1f} s ({self.cpu:6.1f} s of CPU)"
+
+    @classmethod
+    def by(cls, work: Callable[[], Any]) -> "tuple[Spent, Any]":
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        result = work()
+        return cls(time.perf_counter() - wall, cpu_seconds() - cpu), result
 
 
 def flops(config: ModelConfig, learnt: int, judged: int, epochs: int) -> float:
@@ -80,19 +110,31 @@ def flops_of(candidate: Candidate) -> float:
     )
 
 
-def ours(tickers: int, config: ModelConfig, peak: float) -> None:
-    bars = known_bars(tickers)
-    started, cpu = time.perf_counter(), cpu_seconds()
-    candidates = fit_many(bars, config)
-    for candidate in candidates.values():
-        candidate.judged()
-    seconds = time.perf_counter() - started
-    rate = sum(map(flops_of, candidates.values())) / seconds / 1e9
-    fits = sum(len(candidate.fits) for candidate in candidates.values())
+def import_once() -> Spent:
+    """What importing TensorFlow costs, which the first training of a process pays for all of them."""
+
+    def work() -> None:
+        with training_pool(1) as pool:
+            pool.submit(os.getpid).result()
+
+    return Spent.by(work)[0]
+
+
+def models(bars: dict[str, pd.DataFrame], config: ModelConfig, imported: Spent, peak: float) -> None:
+    """Whole models: walk-forward, final fit and proof."""
+
+    def work() -> list[Candidate]:
+        candidates = list(fit_many(bars, config).values())
+        for candidate in candidates:
+            candidate.judged()
+        return candidates
+
+    spent, candidates = Spent.by(work)
+    spent += imported
+    rate = sum(map(flops_of, candidates)) / spent.wall / 1e9
+    fits = sum(len(candidate.fits) for candidate in candidates)
     print(
-        f"{tickers:3} tickers x 1 month ({fits} fits): {seconds:6.1f} s ({cpu_seconds() - cpu:.0f} s of CPU), "
-        f"{rate:5.1f} GFLOP/s, "
-        f"{rate / peak:.0%} of the peak",
+        f"{len(bars):3} tickers x 1 month ({fits} fits): {spent}, {rate:5.1f} GFLOP/s, {rate / peak:.0%} of the peak",
         flush=True,
     )
 
@@ -130,50 +172,72 @@ def plain_fit(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> float:
 
 
 def plain_loop(
-    bars: dict[str, pd.DataFrame], folds: dict[str, Sequence[Fold]], config: ModelConfig
-) -> tuple[float, dict[str, float]]:
-    """One fit after the other in one process that imports TensorFlow first: seconds, and validation losses."""
+    bars: dict[str, pd.DataFrame], folds: Mapping[str, Sequence[Fold]], config: ModelConfig
+) -> tuple[Spent, Spent, dict[str, float]]:
+    """One fit after the other in this process: the import, the fits, and the validation losses."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", CALM["TF_CPP_MIN_LOG_LEVEL"])
-    started = time.perf_counter()
-    losses = {name: plain_fit(bars[name], folds[name][0], config) for name in bars}
-    return time.perf_counter() - started, losses
+    imported, _ = Spent.by(lambda: importlib.import_module("keras"))
+    fits, losses = Spent.by(lambda: {name: plain_fit(bars[name], folds[name][0], config) for name in bars})
+    return imported, fits, losses
 
 
-def against_the_loop(config: ModelConfig) -> None:
-    """The final fit of each of four tickers, both ways."""
-    bars = known_bars(4)
+class Plain(NamedTuple):
+    """The plain loop's networks, and what a few of its fits took and reached."""
+
+    units: int
+    imported: Spent
+    fits: Spent
+    losses: dict[str, float]
+
+
+def measure_plain(tickers: int, units: int, config: ModelConfig) -> Plain:
+    bars = known_bars(tickers)
     folds = {name: [plan(prepare(of), config)[1]] for name, of in bars.items()}
-    started, cpu = time.perf_counter(), cpu_seconds()
-    fits = fit_folds(folds, bars, config)
-    seconds, used = time.perf_counter() - started, cpu_seconds() - cpu
-    cpu = cpu_seconds()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-        plain_seconds, plain = alone.submit(plain_loop, bars, folds, config).result()
-    stopped = {name: min(epoch["validation"] for epoch in fits[name][0].curve) for name in bars}
-    print(
-        f"\nfinal fits of 4 tickers: {seconds:.1f} s; plain Keras, batch {PLAIN['batch_size']}, {PLAIN['epochs']} "
-        f"epochs, one process: {plain_seconds:.1f} s, {plain_seconds / seconds:.1f} times as long; "
-        f"CPU {used:.0f} s and {cpu_seconds() - cpu:.0f} s"
+        return Plain(units, *alone.submit(plain_loop, bars, folds, replace(config, units=units)).result())
+
+
+def against_the_loop(tickers: int, config: ModelConfig, imported: Spent, plain: list[Plain]) -> None:
+    """The final fit of each ticker, both ways; the plain loop is scaled from a few tickers to all."""
+    bars = known_bars(tickers)
+    folds = {name: [plan(prepare(of), config)[1]] for name, of in bars.items()}
+    spent, fits = Spent.by(lambda: fit_folds(folds, bars, config))
+    total = imported + spent
+    print(f"\nfinal fits of {tickers} tickers\nstockcast, {config.units} units: import {imported}, fits {spent}")
+    best = {name: min(row["validation"] for row in of_ticker[0].curve) for name, of_ticker in fits.items()}
+    for loop in plain:
+        scaled = loop.fits * (tickers / len(loop.losses))
+        whole = loop.imported + scaled
+        print(
+            f"plain loop, {loop.units} units: import {loop.imported}, fits {scaled}, scaled from {len(loop.losses)}\n"
+            f"    times as long: {whole.wall / total.wall:.1f} (CPU {whole.cpu / total.cpu:.1f}), "
+            f"import apart {scaled.wall / spent.wall:.1f} (CPU {scaled.cpu / spent.cpu:.1f})"
+        )
+    table = pd.DataFrame({f"plain, {loop.units} units": loop.losses for loop in plain}).assign(
+        stockcast=pd.Series(best)
     )
-    table = pd.DataFrame({"stockcast": stopped, "plain": plain})
     table.loc["mean"] = table.mean()
     print("validation pinball, in sigmas (the lower the better)")
-    print(table.assign(ratio=table["stockcast"] / table["plain"]).round(4).to_string())
+    print(table.round(4).to_string(), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tickers", type=int, nargs="+", default=[4, 32])
     parser.add_argument("--units", type=int, default=ModelConfig.units)
-    parser.add_argument("--without-loop", action="store_true")
+    parser.add_argument("--plain-tickers", type=int, default=2, help="fits that the plain loop is measured on; 0: none")
+    parser.add_argument("--plain-units", type=int, nargs="+", default=[ModelConfig.units, PREDECESSORS_UNITS])
     arguments = parser.parse_args()
     config = ModelConfig(units=arguments.units)
     peak = matmul_peak()
     print(f"{config.units} units, {os.cpu_count()} cores, matmul peak {peak:.0f} GFLOP/s (float32, all cores)")
+    imported = import_once()
     for tickers in arguments.tickers:
-        ours(tickers, config, peak)
-    if not arguments.without_loop:
-        against_the_loop(config)
+        models(known_bars(tickers), config, imported, peak)
+    if arguments.plain_tickers:
+        plain = [measure_plain(arguments.plain_tickers, units, config) for units in arguments.plain_units]
+        for tickers in arguments.tickers:
+            against_the_loop(tickers, config, imported, plain)
 
 
 if __name__ == "__main__":

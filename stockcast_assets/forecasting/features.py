@@ -5,8 +5,11 @@ start at the first bar and windows are added up in a fixed order, so truncating,
 future changes nothing before it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,6 +43,9 @@ LOOKBACK = 260
 
 _SEED_SESSIONS = 20
 """Returns that the first volatility of a series takes."""
+
+_TOGETHER = 32
+"""Tickers whose arrays fit a core's cache."""
 
 _MIN_DAILY_VARIANCE = 1e-8
 """One basis point a day, squared: keeps logarithms finite where a price did not move at all."""
@@ -107,10 +113,11 @@ class History:
 
 
 def _rolling_mean(values: Floats, window: int) -> Floats:
-    out = np.full(len(values), np.nan)
-    n = len(values) - window + 1
+    """Along the last axis."""
+    out = np.full(values.shape, np.nan)
+    n = values.shape[-1] - window + 1
     if n > 0:
-        out[window - 1 :] = reduce(np.add, (values[i : i + n] for i in range(window))) / window
+        out[..., window - 1 :] = reduce(np.add, (values[..., i : i + n] for i in range(window))) / window
     return out
 
 
@@ -125,17 +132,13 @@ def _widening_std(returns: Floats, window: int) -> Floats:
 
 def _ewma_std(returns: Floats) -> Floats:
     """Exponentially weighted standard deviation around zero, seeded with the first returns."""
-    from scipy.signal import lfilter
-
     out = np.full(len(returns), np.nan)
     if len(returns) <= _SEED_SESSIONS:
         return out
     squares = returns * returns
     seed = float(squares[1 : _SEED_SESSIONS + 1].sum() / _SEED_SESSIONS)
-    out[_SEED_SESSIONS] = seed
-    out[_SEED_SESSIONS + 1 :], _ = lfilter(
-        [1 - EWMA_DECAY], [1, -EWMA_DECAY], squares[_SEED_SESSIONS + 1 :], zi=[EWMA_DECAY * seed]
-    )
+    news = ((1 - EWMA_DECAY) * squares[_SEED_SESSIONS + 1 :]).tolist()
+    out[_SEED_SESSIONS:] = list(accumulate(news, lambda variance, new: EWMA_DECAY * variance + new, initial=seed))
     return np.sqrt(np.maximum(out, _MIN_DAILY_VARIANCE))
 
 
@@ -154,17 +157,53 @@ def prepare(bars: pd.DataFrame, first: int = 0) -> History:
         StockcastError: if the frame is empty, holds several tickers, repeats or disorders sessions, or holds
             a price that is not a positive number.
     """
-    if bars.empty:
+    return prepare_many([Needed(bars, first, len(bars))])[0]
+
+
+class Needed(NamedTuple):
+    """A ticker's `bars`, of which sessions number `first` to `end` - 1 are needed and later ones are not looked at."""
+
+    bars: pd.DataFrame
+    first: int
+    end: int
+
+
+def prepare_many(needed: Sequence[Needed]) -> list[History]:
+    """`prepare` for many tickers, which takes a fraction of the time one by one.
+
+    Each ticker is a row of the same arrays, and no operation mixes rows: the bits are those of a ticker alone.
+
+    Raises:
+        StockcastError: as `prepare`.
+    """
+    histories: list[History] = []
+    for start in range(0, len(needed), _TOGETHER):
+        histories += _derived([_recursions(*one) for one in needed[start : start + _TOGETHER]])
+    return histories
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One ticker's prices and recursions, [14, n] over the sessions that are needed."""
+
+    ticker: str
+    dates: np.ndarray
+    skipped: int
+    values: Floats
+
+
+def _recursions(bars: pd.DataFrame, first: int, end: int) -> _Series:
+    if end == 0 or bars.empty:
         raise StockcastError("There are no bars to forecast from: ingest the ticker's prices first.")
-    tickers = bars["ticker"].to_numpy()
+    tickers = bars["ticker"].to_numpy()[:end]
     ticker = str(tickers[0])
     if (tickers != ticker).any():
-        raise StockcastError(f"The bars of {ticker} also hold {bars['ticker'].nunique() - 1} other tickers.")
-    dates = bars["date"].to_numpy()
+        raise StockcastError(f"The bars of {ticker} also hold {len(set(tickers)) - 1} other tickers.")
+    dates = bars["date"].to_numpy()[:end]
     if not (dates[1:] > dates[:-1]).all():
         raise StockcastError(f"The bars of {ticker} are not in order of session, one row each: sort them.")
-    opens, high, low, close, adjusted = (
-        bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close", "adj_close")
+    opens, high, low, close, adjusted, volume = (
+        bars[name].to_numpy(np.float64)[:end] for name in ("open", "high", "low", "close", "adj_close", "volume")
     )
     good = np.isfinite(opens + high + low + close + adjusted) & (low > 0) & (opens > 0) & (adjusted > 0)
     if not good.all():
@@ -172,20 +211,26 @@ def prepare(bars: pd.DataFrame, first: int = 0) -> History:
             f"The bar of {ticker} on {pd.Timestamp(dates[~good][0]).date()} holds a price that is not a positive "
             "number: ingest that session again."
         )
-
     log_close = np.log(adjusted)
     previous = np.concatenate(([np.nan], log_close[:-1]))
     returns = log_close - previous
-    ewma = _ewma_std(returns)
-    macd_hist = indicators.macd(adjusted)[2]
-    rsi, sma, ema = indicators.rsi(adjusted), indicators.sma(adjusted, 20), indicators.ema(adjusted, 50)
-
+    averages = indicators.sma(adjusted, 20), indicators.ema(adjusted, 50)
+    oscillators = indicators.macd(adjusted)[2], indicators.rsi(adjusted), _ewma_std(returns)
     skipped = max(0, first - LOOKBACK)
-    opens, high, low, close, adjusted, log_close, previous, returns, ewma, macd_hist, rsi, sma, ema = (
-        values[skipped:]
-        for values in (opens, high, low, close, adjusted, log_close, previous, returns, ewma, macd_hist, rsi, sma, ema)
-    )
-    volume = bars["volume"].to_numpy(np.float64)[skipped:]
+    prices = opens, high, low, close, adjusted, volume
+    every = *prices, log_close, previous, returns, *averages, *oscillators
+    return _Series(ticker, dates[skipped:], skipped, np.stack([values[skipped:] for values in every]))
+
+
+def _derived(series: Sequence[_Series]) -> list[History]:
+    """Histories of what is computed from windows of a few sessions, for all series at once."""
+    longest = max(len(one.dates) for one in series)
+    # Ones after the end of the shorter: no window looks ahead, and a logarithm exists.
+    together = np.ones((len(series[0].values), len(series), longest))
+    for row, one in enumerate(series):
+        together[:, row, : len(one.dates)] = one.values
+    opens, high, low, close, adjusted, volume, log_close, previous, returns, sma, ema, macd_hist, rsi, ewma = together
+
     gap = np.log(opens) + np.log(adjusted / close) - previous
     log_range = np.log(high / low)
     known_gap = np.nan_to_num(gap)
@@ -195,39 +240,49 @@ def prepare(bars: pd.DataFrame, first: int = 0) -> History:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative_volume = np.where(mean_volume > 0, volume / mean_volume, 1.0) + 0 * mean_volume
 
-    har = np.column_stack(
+    har = np.stack(
         [
-            np.ones(len(close)),
+            np.ones(close.shape),
             *(np.log(means[window]) for window in HAR_WINDOWS),
             2 * np.log(ewma),
             np.minimum(returns, 0) / ewma,
-        ]
+        ],
+        axis=-1,
     )
-    features = np.column_stack(
+    features = np.concatenate(
         [
-            returns,
-            gap,
-            np.log(np.maximum(log_range, 1e-4)),
-            np.log(np.maximum(relative_volume, 0.05)),
-            macd_hist / adjusted,
-            rsi / 100 - 0.5,
-            log_close - np.log(sma),
-            log_close - np.log(ema),
-            0.5 * np.log(means[5] / means[66]),
-            har[:, 1:],
-        ]
+            np.stack(
+                [
+                    returns,
+                    gap,
+                    np.log(np.maximum(log_range, 1e-4)),
+                    np.log(np.maximum(relative_volume, 0.05)),
+                    macd_hist / adjusted,
+                    rsi / 100 - 0.5,
+                    log_close - np.log(sma),
+                    log_close - np.log(ema),
+                    0.5 * np.log(means[5] / means[66]),
+                ],
+                axis=-1,
+            ),
+            har[..., 1:],
+        ],
+        axis=-1,
     )
-    return History(
-        ticker=ticker,
-        dates=pd.DatetimeIndex(dates[skipped:]),
-        close=close,
-        log_close=log_close,
-        features=features,
-        har=har,
-        variance=variance,
-        ewma=ewma,
-        skipped=skipped,
-    )
+    return [
+        History(
+            ticker=one.ticker,
+            dates=pd.DatetimeIndex(one.dates),
+            close=close[row, : len(one.dates)],
+            log_close=log_close[row, : len(one.dates)],
+            features=features[row, : len(one.dates)],
+            har=har[row, : len(one.dates)],
+            variance=variance[row, : len(one.dates)],
+            ewma=ewma[row, : len(one.dates)],
+            skipped=one.skipped,
+        )
+        for row, one in enumerate(series)
+    ]
 
 
 def features(bars: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,6 @@ from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, pooled_shape
 from stockcast_assets.market.indicators import Floats
 
-CALM = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
-"""oneDNN picks its kernels, and with them the last bits, by processor."""
-
 LossCurve = list[dict[str, float]]
 
 
@@ -60,7 +57,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     batches = tf.TensorSpec((config.batch_size,), tf.int32)
     masks = tf.TensorSpec((config.batch_size,), tf.float32)
 
-    @tf.function(input_signature=[inputs, targets, shapes, batches, masks], jit_compile=False)
+    @tf.function(input_signature=[inputs, targets, shapes, batches, masks], autograph=False, jit_compile=False)
     def step(x: Any, y: Any, shape: Any, batch: Any, mask: Any) -> Any:
         with tf.GradientTape() as tape:
             losses = pinball(tf.gather(x, batch), tf.gather(y, batch), shape, training=True)
@@ -68,7 +65,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
         return tf.reduce_sum(losses * mask)
 
-    @tf.function(input_signature=[inputs, targets, shapes], jit_compile=False)
+    @tf.function(input_signature=[inputs, targets, shapes], autograph=False, jit_compile=False)
     def loss(x: Any, y: Any, shape: Any) -> Any:
         return tf.reduce_mean(pinball(x, y, shape, training=False))
 

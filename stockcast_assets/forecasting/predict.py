@@ -10,15 +10,15 @@ from threadpoolctl import threadpool_limits
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
 
 QUANTILE_COLUMNS = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 
 
-def _history(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[History, Rows]:
-    """The bars up to the last of `days` as arrays, and the rows of the days."""
+def _needed(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Needed, Rows]:
+    """The bars that forecasts of the `days` look at, and the numbers of the days."""
     dates, asked = bars["date"].to_numpy(), days.to_numpy()
     numbers = dates.searchsorted(asked)
     absent = dates[np.minimum(numbers, len(dates) - 1)] != asked
@@ -26,9 +26,7 @@ def _history(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> t
         raise StockcastError(
             f"{model.ticker} has no bar on {days[absent][0].date()}: ingest that session before forecasting from it."
         )
-    known = bars.iloc[: numbers[-1] + 1]
-    history = prepare(known, model.first_needed(dates, int(numbers[0])))
-    return history, numbers - history.skipped
+    return Needed(bars, model.first_needed(dates, int(numbers[0])), int(numbers[-1]) + 1), numbers
 
 
 def forecast(
@@ -59,13 +57,15 @@ def forecast(
     }
     if not asked:
         return pd.DataFrame(columns=COLUMNS)
-    histories, rows = [], []
+    needed, numbers = [], []
     with threadpool_limits(1, user_api="blas"):
         for ticker, of_ticker in asked.items():
             _require_model(ticker, models, bars)
-            history, of_days = _history(models[ticker], bars[ticker], of_ticker)
-            histories.append(history)
-            rows.append(of_days)
+            of_bars, of_days = _needed(models[ticker], bars[ticker], of_ticker)
+            needed.append(of_bars)
+            numbers.append(of_days)
+        histories = prepare_many(needed)
+        rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
         returns = published_quantiles([models[ticker] for ticker in asked], histories, rows)
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
     prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]

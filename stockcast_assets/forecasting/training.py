@@ -1,4 +1,4 @@
-"""Training many models at once: a pool of single-threaded worker processes, one TensorFlow import each.
+"""Training many models at once, in a pool of single-threaded worker processes that share one TensorFlow import.
 
 The unit of work is one fit (a walk-forward fold or the final one), so a single ticker uses every core too.
 Results do not depend on the number of workers, nor on which other jobs share the call.
@@ -6,11 +6,10 @@ Results do not depend on the number of workers, nor on which other jobs share th
 
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.metadata import version
-from multiprocessing import get_context
 from typing import TypeVar
 
 import numpy as np
@@ -24,10 +23,11 @@ from stockcast_assets.forecasting.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
 from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan, sessions_needed
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.fitting import CALM, fit_lstm
+from stockcast_assets.forecasting.fitting import fit_lstm
 from stockcast_assets.forecasting.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision, decide
 from stockcast_assets.forecasting.network import Lstm
+from stockcast_assets.forecasting.workers import training_pool
 
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[Key, int, int], None]
@@ -53,17 +53,6 @@ def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     lstm, curve = fit_lstm(history, fold.train, fold.validation, har, naive["har"].shape, config)
     contenders: dict[str, Contender] = {LSTM: lstm, **naive}
     return Fitted(lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()})
-
-
-def start_worker() -> None:
-    """Set a fresh process up for training: one thread, deterministic operations."""
-    os.environ.update(CALM)
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.experimental.enable_op_determinism()
-    threadpool_limits(1)
 
 
 def run_job(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> Fitted:
@@ -93,7 +82,7 @@ def fit_folds(
     jobs = [(key, fold) for key, of_key in folds.items() for fold in of_key]
     pool_size = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
     results: dict[Key, list[Fitted]] = {key: [] for key in folds}
-    with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+    with training_pool(pool_size) as pool:
         futures = [pool.submit(run_job, bars[key], fold, configs[key]) for key, fold in jobs]
         key_of = dict(zip(futures, (key for key, _ in jobs), strict=True))
         try:

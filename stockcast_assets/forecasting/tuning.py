@@ -8,12 +8,11 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -27,7 +26,7 @@ from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, pinball_losses, plan, ratio_interval
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.fitting import LossCurve, fit_lstm, forget_graphs
-from stockcast_assets.forecasting.training import start_worker
+from stockcast_assets.forecasting.workers import training_pool
 from stockcast_assets.market.indicators import Floats
 
 if TYPE_CHECKING:
@@ -206,7 +205,7 @@ def tune(
     _open(storage)
     found = {}
     pool_size = max(1, min(workers or os.cpu_count() or 1, len(tasks)))
-    with ProcessPoolExecutor(pool_size, mp_context=get_context("spawn"), initializer=start_worker) as pool:
+    with training_pool(pool_size) as pool:
         futures = {ticker: pool.submit(run_study, task, trials, storage, config) for ticker, task in tasks.items()}
         try:
             for ticker, future in futures.items():
@@ -224,7 +223,7 @@ def tune(
 
 
 def run_study(task: Task, trials: int, storage: Path, config: ModelConfig) -> Tuning:
-    """Add trials to the task's study, in a process set up by `training.start_worker`.
+    """Add trials to the task's study, in a process set up by `workers.start_worker`.
 
     Raises:
         StockcastError: if another process tunes the ticker.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,8 @@ import pytest
 
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.training import start_worker, train_many
+from stockcast_assets.forecasting.training import train_many
+from stockcast_assets.forecasting.workers import training_pool
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = date(2013, 1, 31)
@@ -68,5 +68,5 @@ def trained(jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]])
 @pytest.fixture(scope="session")
 def worker() -> Iterator[ProcessPoolExecutor]:
     """One training process that knows nothing of those which trained `trained`; TensorFlow is imported here only."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=start_worker) as alone:
+    with training_pool(1) as alone:
         yield alone

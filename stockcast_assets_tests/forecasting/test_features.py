@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.features import EWMA_DECAY, FEATURE_NAMES, LOOKBACK, features, prepare
+from stockcast_assets.forecasting.features import (
+    EWMA_DECAY,
+    FEATURE_NAMES,
+    LOOKBACK,
+    Needed,
+    features,
+    prepare,
+    prepare_many,
+)
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 BARS = made_up_bars(420)
@@ -123,3 +131,20 @@ def test_cutting_off_the_past_changes_no_bit_of_what_is_needed(first: int) -> No
         needed = getattr(cut, name)[first - cut.skipped :]
         assert needed.tobytes() == getattr(whole, name)[first:].tobytes(), name
     assert list(cut.dates) == list(whole.dates[cut.skipped :])
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    asked=st.lists(st.tuples(st.integers(1, len(BARS)), st.floats(0, 1)), min_size=1, max_size=5),
+    before=st.integers(0, 35),
+)
+def test_a_ticker_beside_others_has_the_bits_it_has_alone(asked: list[tuple[int, float]], before: int) -> None:
+    """Tickers of different lengths, cut at different sessions, more of them than one set of arrays holds."""
+    others = [Needed(BARS, 300, len(BARS))] * 35
+    drawn = [Needed(BARS, int(share * (end - 1)), end) for end, share in asked]
+    together = prepare_many([*others[:before], *drawn, *others[before:]])[before : before + len(drawn)]
+    for (bars, first, end), ours in zip(drawn, together, strict=True):
+        alone = prepare(bars.iloc[:end], first)
+        assert (ours.skipped, list(ours.dates)) == (alone.skipped, list(alone.dates))
+        for name in ("features", "har", "variance", "ewma", "close", "log_close"):
+            assert same_bits(getattr(ours, name), getattr(alone, name)), name
