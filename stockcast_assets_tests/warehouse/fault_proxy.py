@@ -95,6 +95,9 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # An answer is one packet: sent in two, the second waits for the client's delayed acknowledgement of the first.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
