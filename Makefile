@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 export DO_NOT_TRACK := 1
+# Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo ui dashboard mlflow screenshots test lint format bench bench-forecast lock clean
 .DEFAULT_GOAL := help

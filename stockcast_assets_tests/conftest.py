@@ -15,6 +15,10 @@ from stockcast_assets.settings import PREFIX, Settings
 from stockcast_assets.warehouse import DuckDBWarehouse
 from stockcast_assets_tests.servers import *  # noqa: F403  fixtures of the real servers
 
+# These tests start processes by the hundred: each would compile all it imports (TensorFlow: 8 s) if none may keep it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

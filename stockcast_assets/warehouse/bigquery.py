@@ -55,6 +55,8 @@ _STAGE_PREFIX = "_stockcast_stage_"
 _STAGE_LIFETIME = timedelta(hours=6)
 _REQUEST_TIMEOUT = 60.0
 _DROP_TIMEOUT = 10.0
+# Rows that come with the news that a query is done: a small result needs no request of its own.
+_FIRST_PAGE_ROWS = 5_000
 # What the Storage Read API may take of a read's deadline before the plain API is asked instead.
 _STORAGE_API_SHARE = 0.5
 # Every DATE there is, for tables that refuse a statement without a bound on their partitions.
@@ -345,8 +347,8 @@ class _Session:
         if outside.num_rows:
             raise StockcastError(frames.outside_message(contract.name, part, outside.to_pylist()[0]))
 
-    def query(self, sql: str, parameters: Sequence[Any], job: str | None = None) -> "bigquery.QueryJob":
-        """Run one statement, once, under its job name."""
+    def query(self, sql: str, parameters: Sequence[Any], job: str | None = None, **result: Any) -> "bigquery.QueryJob":
+        """Run one statement, once, under its job name; `result` says how to wait for it."""
         from google.cloud import bigquery
 
         def begin(job_id: str) -> bigquery.QueryJob:
@@ -366,13 +368,13 @@ class _Session:
                 timeout=self._timeout(),
             )
 
-        return self._run(job or f"stockcast-{uuid.uuid4().hex}", begin)
+        return self._run(job or f"stockcast-{uuid.uuid4().hex}", begin, **result)
 
     def query_arrow(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
         """The rows of a query: by the Storage Read API if it is there and within reach, else page by page."""
         from google.api_core.exceptions import GoogleAPICallError, RetryError
 
-        job = self.query(sql, parameters)
+        job = self.query(sql, parameters, page_size=_FIRST_PAGE_ROWS)
         _log.info("%s processed %s bytes", sql, job.total_bytes_processed)
         rows = job.result(retry=_NO_RETRY, timeout=self._left())
         with _storage() as options:
@@ -401,8 +403,8 @@ class _Session:
                 dropped.append(item.table_id)
         return dropped
 
-    def _run(self, name: str, begin: Callable[[str], Any]) -> Any:
-        """Begin a job and wait for it.
+    def _run(self, name: str, begin: Callable[[str], Any], **result: Any) -> Any:
+        """Begin a job and wait for it, with these arguments of its `result`.
 
         A request whose answer was lost is repeated under the same id: BigQuery then says 409, and the job it
         already has is looked up. A job that failed for a passing reason is begun again under the next id.
@@ -422,7 +424,7 @@ class _Session:
                 except NotFound as error:
                     raise ServiceUnavailable(f"job {job_id} is said to exist but is not found") from error
             try:
-                job.result(retry=_NO_RETRY, timeout=self._left())
+                job.result(retry=_NO_RETRY, timeout=self._left(), **result)
             except GoogleAPICallError:
                 failed += job.error_result is not None
                 raise

@@ -1,7 +1,7 @@
 """A proxy between the Google client and the emulator that records, fails, loses answers and stalls.
 
-It also does what the emulator does not: it answers 409 to a job id it has seen before, and knows a load by
-the id that the client gave it.
+It also does what the emulator does not: it answers 409 to a job id it has seen before, knows a load by
+the id that the client gave it, and has a dry run process some bytes.
 """
 
 import http.client
@@ -43,6 +43,10 @@ class Request:
         return self.configuration.get("query", "")
 
     @property
+    def is_dry_run(self) -> bool:
+        return self.is_job and not self.is_load and bool(json.loads(self.body)["configuration"].get("dryRun"))
+
+    @property
     def is_merge(self) -> bool:
         return self.sql.startswith("MERGE")
 
@@ -70,6 +74,7 @@ class FaultProxy:
     fault: Callable[[Request], Fault] = lambda request: None
     requests: list[Request] = field(default_factory=list)
     jobs: dict[str, str] = field(default_factory=dict)
+    dry_run_bytes: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
 
     def times(self, count: int, when: Callable[[Request], bool], fault: Fault) -> None:
@@ -95,6 +100,9 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # An answer is one packet: sent in two, the second waits for the client's delayed acknowledgement of the first.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -121,6 +129,10 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
             connection.close()
             if request.job_id and response.status == 200:
                 proxy.jobs[request.job_id] = json.loads(content)["jobReference"]["jobId"]
+            if request.is_dry_run and response.status == 200:
+                dry = json.loads(content)
+                dry["statistics"]["query"]["totalBytesProcessed"] = str(proxy.dry_run_bytes)
+                content = json.dumps(dry).encode()
             if fault == LOSE_ANSWER:
                 self.close_connection = True
                 return

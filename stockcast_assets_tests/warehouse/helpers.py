@@ -28,6 +28,8 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "google.cloud.bigquery",
+        "pyarrow.dataset",
+        "pyarrow.pandas_compat",
         *(f"stockcast_assets_tests.warehouse.{name}" for name in ("test_bigquery", "test_duckdb", "test_model")),
     ]
 )

@@ -12,12 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import pandas as pd
 import pytest
 import sqlglot
 from sqlglot import exp
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.warehouse import BigQueryWarehouse
+from stockcast_assets.warehouse import BigQueryWarehouse, TableRef
 from stockcast_assets_tests.servers import BigQueryEmulator, free_port, start_bigquery_emulator
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
 from stockcast_assets_tests.warehouse.fault_proxy import (
@@ -31,8 +33,10 @@ from stockcast_assets_tests.warehouse.fault_proxy import (
 )
 from stockcast_assets_tests.warehouse.helpers import (
     HOSTILE,
+    METADATA,
     PRICES,
     PROCESSES,
+    TICKER_DAYS,
     closes,
     instance,
     keys_slice,
@@ -291,8 +295,6 @@ def test_names_that_would_break_out_of_quotes_are_refused(bigquery: Store) -> No
 def test_an_array_column_is_one_sentence(bigquery: Store) -> None:
     from google.cloud.bigquery import SchemaField, Table
 
-    from stockcast_assets.warehouse import TableRef
-
     assert isinstance(bigquery.warehouse, BigQueryWarehouse)
     with bigquery.warehouse._client() as client:
         client.create_dataset(bigquery.warehouse.schema)
@@ -353,23 +355,62 @@ def test_what_the_storage_read_api_cannot_give_is_read_page_by_page(
     there: bool,
 ) -> None:
     """The emulator has the API, but not for the results of queries, which is a refusal like any other."""
+    days = pd.date_range("2000-01-01", periods=16_000).strftime("%Y-%m-%d")
+    large = prices(("AAPL", day, float(number)) for number, day in enumerate(days))
+    write(store.warehouse, large)
     address = bigquery_server.storage_address if there else f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("BIGQUERY_STORAGE_EMULATOR_HOST", address)
     impatient = BigQueryWarehouse("test-project", store.warehouse.schema, deadline=8)
     with caplog.at_level(logging.WARNING, "stockcast_assets.warehouse"):
-        assert closes(impatient) == OLD
+        pd.testing.assert_frame_equal(impatient.read(PRICES), large, check_dtype=False)
     assert "The Storage Read API is out of reach" in caplog.text
 
 
-def test_a_read_says_what_it_will_cost_before_it_is_made(store: Store, proxy: FaultProxy) -> None:
-    from stockcast_assets.warehouse import TableRef
+def test_a_small_read_is_two_requests(store: Store, proxy: FaultProxy) -> None:
+    assert closes(store.warehouse) == OLD
+    assert [request.method for request in proxy.requests] == ["POST", "GET"]
 
+
+def test_a_read_says_what_it_will_cost_before_it_is_made(store: Store, proxy: FaultProxy) -> None:
     ref = TableRef(store.warehouse.schema, PRICES.name)
-    bytes_ = store.warehouse.read_cost(ref, keys_slice([KEY]), PRICES, ["close"])
-    assert isinstance(bytes_, int)
+    proxy.dry_run_bytes = 12_345
+    assert store.warehouse.read_cost(ref, keys_slice([KEY]), PRICES, ["close"]) == 12_345
     (asked,) = proxy.requests
-    assert b'"dryRun": true' in asked.body
+    assert asked.is_dry_run
     assert store.warehouse.read_cost(TableRef(ref.schema, "nowhere"), keys_slice([KEY]), PRICES, ["close"]) == 0
+
+
+@dg.asset(partitions_def=TICKER_DAYS, backfill_policy=dg.BackfillPolicy.single_run())
+def reader(prices: pd.DataFrame) -> None:
+    """Reads the keys of its run."""
+
+
+def read_by_asset(store: Store, **which: Any) -> tuple[dg.ExecuteInProcessResult, list[str]]:
+    """The run, and what it logged."""
+    on = instance()
+    result = run(
+        [dg.AssetSpec("prices", partitions_def=TICKER_DAYS, metadata=METADATA), reader], store.io_manager, on, **which
+    )
+    assert result.success
+    return result, [entry.user_message for entry in on.all_logs(result.run_id)]
+
+
+def test_the_cost_of_reading_one_key_is_in_the_metadata_of_the_input(store: Store, proxy: FaultProxy) -> None:
+    proxy.dry_run_bytes = 12_345
+    result, _ = read_by_asset(store, key=KEY)
+    (loaded,) = [e for e in result.all_events if e.event_type == dg.DagsterEventType.LOADED_INPUT]
+    shown = {name: value.value for name, value in loaded.event_specific_data.metadata.items()}
+    assert shown == {"table": f"test-project.{store.warehouse.schema}.prices", "bytes to read": 12_345}
+    dry, read = [request for request in proxy.requests if request.sql.startswith("SELECT")]
+    assert (dry.is_dry_run, read.is_dry_run) == (True, False)
+    assert dry.sql.split(" ORDER BY ")[0] == read.sql.split(" ORDER BY ")[0]
+
+
+def test_the_cost_of_reading_many_keys_is_in_the_log_of_the_run(store: Store, proxy: FaultProxy) -> None:
+    proxy.dry_run_bytes = 67_890
+    _, logged = read_by_asset(store, between=(KEY, "2024-01-03|MSFT"))
+    said = f"Reading test-project.{store.warehouse.schema}.prices will process 67890 bytes."
+    assert logged.count(said) == 1
 
 
 def test_a_table_that_demands_a_bound_is_always_given_one(proxy: FaultProxy) -> None:
