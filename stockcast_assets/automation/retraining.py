@@ -154,11 +154,15 @@ def recent_drift(warehouse: Warehouse, tickers: Mapping[str, date]) -> dict[str,
     start, end = _window(tickers)
     rows = warehouse.read_stored(DRIFT_REPORT, tickers=list(tickers), start=start, end=end)
     # Earlier releases compared inputs only.
-    by_day = rows.assign(kind=rows["kind"].fillna(INPUTS)).groupby(["ticker", "kind", "date"])["drifted"].any()
-    found: dict[str, dict[str, tuple[bool, ...]]] = {ticker: {} for ticker in tickers}
-    for ticker, kind in by_day.index.droplevel(["date"]).unique():
-        found[ticker][kind] = tuple(bool(value) for value in by_day.loc[ticker, kind].tail(WINDOW))
-    return found
+    keyed = rows.assign(kind=rows["kind"].fillna(INPUTS))
+    days = keyed.groupby(["ticker", "kind", "date"])["drifted"].any().reset_index()
+    return {
+        ticker: {
+            str(kind): tuple(bool(value) for value in own["drifted"].tail(WINDOW))
+            for kind, own in days[days["ticker"] == ticker].groupby("kind")
+        }
+        for ticker in tickers
+    }
 
 
 def recent_errors(warehouse: Warehouse, tickers: Mapping[str, date]) -> dict[str, pd.DataFrame]:

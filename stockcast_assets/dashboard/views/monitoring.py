@@ -104,7 +104,7 @@ def _numbers(drift: pd.DataFrame, days: pd.DataFrame, day: pd.Timestamp) -> None
         if own.empty:
             items.append(Card(kind.name, "–", "not compared"))
             continue
-        worst = own.loc[own["ratio"].idxmax()]
+        worst = own.sort_values("ratio").iloc[-1]
         verdict = "drifted" if own["drifted"].any() else "as expected"
         items.append(Card(kind.name, verdict, f"{worst['ratio']:.2f} · {worst['feature']}"))
     share = summaries.per_cent(days["drifted"].mean(), 0)
