@@ -299,7 +299,7 @@ def drift_history(drift: pd.DataFrame, palette: Palette) -> go.Figure:
         )
     figure.add_hline(y=1, line={"color": palette.happened, "width": 1.5, "dash": "dot"})
     figure.update_yaxes(title="score / threshold", rangemode="tozero")
-    return _finish(figure, palette, 280)
+    return _finish(figure, palette, 320).update_layout(legend_y=-0.22)
 
 
 def distributions(feature: dict[str, Any], palette: Palette, reference: str = "Training window") -> go.Figure:
