@@ -7,7 +7,9 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from stockcast_assets.cli.app import app
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.monitoring.drift import DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
@@ -208,3 +210,22 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
     assert "could not be written" in done.stdout
     assert {p.name for p in (root / "AAPL").iterdir()} == {"2013-02-04.json", "2013-02-04.html"}
     assert ReportStore(root).record("AAPL", date(2013, 2, 4)) == {"drifted": False, "old": True}
+
+
+def test_the_command_prunes_by_the_setting_and_lists_first_if_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path))
+    monkeypatch.setenv("STOCKCAST_REPORTS_KEEP_DAYS", "2")
+    here = ReportStore(tmp_path / "reports")
+    here.save([result("AAPL", o) for o in range(4)])
+
+    def prune(*options: str) -> str:
+        done = CliRunner().invoke(app, ["reports", "prune", *options])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "1 files would be removed, 3 kept" in prune("--dry-run")
+    assert days(here, "AAPL") == {0, 1, 2, 3}
+    assert json.loads(prune("--json"))["removed"] == ["AAPL/2013-02-04.json"]
+    assert days(here, "AAPL") == {1, 2, 3}
+    assert "1 files removed, 2 kept" in prune("--keep-days", "1")
+    assert days(here, "AAPL") == {2, 3}
