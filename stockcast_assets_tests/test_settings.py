@@ -22,12 +22,12 @@ def test_everything_lives_in_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path:
     settings = load_settings()
     home = tmp_path.resolve() / "some" / "where"
     assert settings.home == home
-    assert {settings.database, settings.dagster_home, settings.reports, settings.artifacts} == {
+    assert {settings.database, settings.dagster_home, settings.artifacts} == {
         home / "warehouse.duckdb",
         home / "dagster",
-        home / "reports",
         home / "artifacts",
     }
+    assert settings.reports_location == str(home / "reports")
     assert settings.uploads_location == str(home / "inbox")
     assert settings.mlflow_tracking_uri == f"sqlite:///{home / 'mlflow.db'}"
 
@@ -54,6 +54,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
         ({"STOCKCAST_START_DATE": "2012-01-05", "STOCKCAST_END_DATE": "2012-01-04"}, "STOCKCAST_END_DATE"),
         ({"STOCKCAST_BQ_DATASET": "a; DROP TABLE b"}, "STOCKCAST_BQ_DATASET"),
         ({"STOCKCAST_TRAIN_WORKERS": "0"}, "STOCKCAST_TRAIN_WORKERS"),
+        ({"STOCKCAST_REPORTS_KEEP_DAYS": "0"}, "STOCKCAST_REPORTS_KEEP_DAYS"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_naming_the_variable(

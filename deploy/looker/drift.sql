@@ -1,7 +1,8 @@
--- Drift by ticker, day and feature; a ratio of 1 and above counts as drifted.
+-- Drift by ticker, day, kind (inputs, predictions, residuals) and feature; a ratio of 1 and above counts as drifted.
 SELECT
   ticker,
   date,
+  COALESCE(kind, 'inputs') AS kind,
   feature,
   method,
   score,

@@ -21,8 +21,8 @@ DAILY_ASSETS = (
     RAW_PRICES.name,
     INDICATORS.name,
     FORECASTS.name,
-    DRIFT_REPORT.name,
     FORECAST_ACCURACY.name,
+    DRIFT_REPORT.name,
 )
 
 
@@ -66,7 +66,7 @@ def build_jobs() -> Jobs:
         ingest_daily=job("ingest_daily", "Daily bars of a range of sessions, nothing downstream."),
         daily_forecast=job(
             "daily_forecast",
-            "A finished day of all tickers: bars, indicators, forecasts, drift, and the score of older forecasts.",
+            "A finished day of all tickers: bars, indicators, forecasts, the score of older forecasts, and drift.",
         ),
         monthly_training=job("monthly_training", "The models of a month of use, trained on what was known before."),
         tune=job("tune", "Hyper-parameters of tickers, searched on request; on no schedule."),

@@ -35,7 +35,12 @@ class QualityCheck:
 
 
 QUALITY_CHECKS = (
-    QualityCheck(DRIFT_REPORT.name, "no_lasting_drift", "No ticker has drifted for most of a month.", lasting_drift),
+    QualityCheck(
+        DRIFT_REPORT.name,
+        "no_lasting_drift",
+        "No ticker's inputs or residuals drifted in half of its last 20 reports.",
+        lasting_drift,
+    ),
     QualityCheck(
         FORECAST_ACCURACY.name,
         "interval_covers",

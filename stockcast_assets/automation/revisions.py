@@ -44,8 +44,8 @@ _STAGES: tuple[tuple[str, ...], ...] = (
     (PRICE_HISTORY.name,),
     (RAW_PRICES.name,),
     (TRAINED_MODEL.name,),
-    (INDICATORS.name, FORECASTS.name, DRIFT_REPORT.name),
-    (FORECAST_ACCURACY.name,),
+    (INDICATORS.name, FORECASTS.name),
+    (FORECAST_ACCURACY.name, DRIFT_REPORT.name),
 )
 """Each stage is launched when the one before is materialised."""
 

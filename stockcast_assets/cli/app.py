@@ -23,6 +23,8 @@ tickers_app = typer.Typer(help="The tickers that are forecast.", no_args_is_help
 app.add_typer(tickers_app, name="tickers")
 warehouse_app = typer.Typer(help="The tables, wherever they are stored.", no_args_is_help=True)
 app.add_typer(warehouse_app, name="warehouse")
+reports_app = typer.Typer(help="The stored drift reports.", no_args_is_help=True)
+app.add_typer(reports_app, name="reports")
 
 _options = {"debug": False}
 
@@ -238,6 +240,20 @@ def warehouse_views(as_json: Json = False) -> None:
     from stockcast_assets.cli import warehouse as command
 
     command.views(as_json, _options["debug"])
+
+
+@reports_app.command("prune")
+def reports_prune(
+    keep_days: Annotated[
+        int | None, typer.Option(min=1, help="Days to keep; default STOCKCAST_REPORTS_KEEP_DAYS.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove the drift reports older than so many days before their ticker's newest; the tables stay."""
+    from stockcast_assets.cli import reports as command
+
+    command.prune(keep_days, dry_run, as_json)
 
 
 @app.command()

@@ -180,7 +180,7 @@ def _estimate(session: Session, steps: Sequence[Step]) -> Estimate:
     return Estimate(keys, runs, calls, rows, seconds)
 
 
-_ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 5}
+_ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 10}
 
 
 def _seconds_per_key(instance: dg.DagsterInstance, step: Step) -> float:

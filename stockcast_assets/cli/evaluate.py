@@ -69,7 +69,9 @@ def run(
                 workers=session.settings.train_workers,
                 progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
-        path = report or session.settings.reports / "evaluation" / _file_name(tickers, walk.first_day, walk.last_day)
+        path = report or session.settings.home / "reports" / "evaluation" / _file_name(
+            tickers, walk.first_day, walk.last_day
+        )
         _write(path, evaluation_html(walk))
         with err.status("logging to MLflow …"):
             link = log_to_mlflow(session, walk, path)

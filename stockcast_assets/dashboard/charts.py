@@ -300,16 +300,17 @@ def drift_history(drift: pd.DataFrame, palette: Palette) -> go.Figure:
         )
     figure.add_hline(y=1, line={"color": palette.happened, "width": 1.5, "dash": "dot"})
     figure.update_yaxes(title="score / threshold", rangemode="tozero")
-    return _finish(figure, palette, 340)
+    return _finish(figure, palette, 320).update_layout(legend_y=-0.22)
 
 
-def distributions(feature: dict[str, Any], palette: Palette) -> go.Figure:
-    """Reference and current window of one feature, as shares per bucket, from a stored drift record."""
+def distributions(feature: dict[str, Any], palette: Palette, reference: str = "Training window") -> go.Figure:
+    """The reference, called `reference`, and the recent sessions of one feature, as shares per bucket, from a stored
+    drift record."""
     edges = np.array(feature["edges"])
     middle = (edges[:-1] + edges[1:]) / 2
     figure = go.Figure()
     for name, label, color, fill in (
-        ("reference", "Training window", palette.muted, "tozeroy"),
+        ("reference", reference, palette.muted, "tozeroy"),
         ("current", "Recent sessions", palette.forecast, None),
     ):
         share = np.array(feature[name]["histogram"]) / max(feature[name]["n"], 1)

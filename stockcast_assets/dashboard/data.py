@@ -3,7 +3,6 @@
 import time
 from collections.abc import Hashable, Sequence
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,9 +11,10 @@ import streamlit as st
 from stockcast_assets import tables
 from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import with_total_return
-from stockcast_assets.monitoring.drift import drift_features
+from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
@@ -124,6 +124,12 @@ def models(ticker: str) -> pd.DataFrame:
     return _cache().get(("models", ticker), lambda: _warehouse().read_stored(tables.TRAINED_MODEL, tickers=[ticker]))
 
 
+def drift(ticker: str) -> pd.DataFrame:
+    """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
+    rows = _cache().get(("drift", ticker), lambda: _warehouse().read_stored(tables.DRIFT_REPORT, tickers=[ticker]))
+    return rows.assign(kind=rows["kind"].fillna(series.INPUTS))
+
+
 def bars(ticker: str, since: date | None = None, columns: Sequence[str] = _BAR_COLUMNS) -> pd.DataFrame:
     """The bars of a ticker, sorted by date; a day in both tables counts once, as `raw_prices` has it.
 
@@ -160,15 +166,50 @@ def studied(ticker: str) -> pd.DataFrame:
     return pd.concat([prices, computed], axis=1)
 
 
+@st.cache_resource(show_spinner=False)
 def report_store() -> ReportStore:
-    """Where this home keeps its drift reports."""
-    return ReportStore(Path(settings().reports))
+    """Where the drift reports are: a folder or a bucket."""
+    from stockcast_assets.wiring import reports_from
+
+    return reports_from(settings())
+
+
+@st.cache_data(ttl=TTL_SECONDS, max_entries=200, show_spinner=False)
+def drift_record(ticker: str, day: date) -> dict[str, Any] | None:
+    """The stored numbers of a day's report; None if it was pruned or never made."""
+    return report_store().record(ticker, day)
 
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner="Drawing Evidently's report…")
 def drift_page(ticker: str, day: date) -> str:
-    """Evidently's full report of a day as one page; StockcastError if the day has none."""
-    return report_store().render(ticker, day, drift_features(bars(ticker)))
+    """Evidently's full report of a day, drawn again if its page is not stored; StockcastError if the day has none."""
+    store = report_store()
+    if (page := store.page(ticker, day)) is not None:
+        return page
+    record = store.require_record(ticker, day)
+    return store.render(ticker, day, _compared_series(ticker, day, record.get("model_version")))
+
+
+def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.DataFrame:
+    """The series of a day's report; without predictions if the model that made them cannot be asked any more."""
+    from stockcast_assets.assets.drift import observed, stored_residuals
+    from stockcast_assets.forecasting.lifecycle import Servant
+    from stockcast_assets.forecasting.predict import hindcast
+    from stockcast_assets.wiring import registry_from
+
+    own = bars(ticker)
+    seen = observed(own, stored_residuals(_warehouse(), [ticker], day, day)[ticker])
+    if model_version is None:
+        return seen
+    rows = models(ticker).to_dict("records")
+    servant = Servant(ticker, rows, own, registry_from(settings()), settings().model_max_age_days)
+    try:
+        ((serving, _),) = servant.by_model([pd.Timestamp(day)])
+    except StockcastError:
+        return seen
+    if serving.version != model_version:
+        return seen
+    return seen.merge(series.predictions(*hindcast(serving.forecaster, own)), on="date", how="left")
 
 
 @st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)

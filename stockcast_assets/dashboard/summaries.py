@@ -92,14 +92,16 @@ def drift_days(drift: pd.DataFrame) -> pd.DataFrame:
     """One row per day, newest first.
 
     Returns:
-        `date`, `drifted`, the `feature` with the highest `ratio` (score / threshold), and `drifted_features`,
-        how many are at or above their threshold.
+        `date`, `drifted`, the `feature` with the highest `ratio` (score / threshold), `drifted_features`, how many
+        are at or above their threshold, and `kinds`, of which kinds they are.
     """
     ratio = drift.assign(ratio=drift["score"] / drift["threshold"])
     worst = ratio.loc[ratio.groupby("date")["ratio"].idxmax(), ["date", "feature", "ratio"]]
     count = drift.groupby("date")["drifted"].sum().rename("drifted_features").reset_index()
+    kinds = drift[drift["drifted"]].groupby("date")["kind"].agg(lambda found: ", ".join(dict.fromkeys(sorted(found))))
     days = worst.merge(count, on="date").assign(drifted=lambda d: d["drifted_features"] > 0)
-    order = ["date", "drifted", "feature", "ratio", "drifted_features"]
+    days["kinds"] = days["date"].map(kinds).fillna("")
+    order = ["date", "drifted", "kinds", "feature", "ratio", "drifted_features"]
     return days.sort_values("date", ascending=False, ignore_index=True)[order]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Naive, Rows
 from stockcast_assets.forecasting.calibration import Calibration, replay
-from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.network import Lstm
 from stockcast_assets.market.indicators import Floats
@@ -70,6 +70,23 @@ class Forecaster:
             StockcastError: if a row precedes the end of the training, or has too short a past.
         """
         return published_quantiles([self], [history], [rows])[0]
+
+    def hindcast(self, history: History) -> tuple[Rows, Floats]:
+        """What the model says as of every row it has the inputs for, those it was trained on included.
+
+        The intervals are calibrated as they were at the end of the training, at every row alike: what differs between
+        two rows is what the model sees there.
+
+        Returns:
+            The rows, and their quantiles of the log returns, [n, HORIZON, quantiles].
+        """
+        if self.network is None or self.method != LSTM:
+            rows = np.arange(history.first_row, len(history))
+            return rows, self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+        rows = np.arange(self.network.first_row(history), len(history))
+        if not len(rows):
+            return rows, np.empty((0, HORIZON, len(QUANTILES)))
+        return rows, self.network.calibration.apply(self.network.lstm.predict(history, rows).quantiles)
 
     def require_rows(self, history: History, rows: Rows) -> None:
         """Raise StockcastError if a row precedes the end of the training, or has too short a past."""

@@ -12,6 +12,7 @@ from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
+from stockcast_assets.market.indicators import Floats
 
 QUANTILE_COLUMNS = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
@@ -80,6 +81,24 @@ def forecast(
     levels = dict(zip(QUANTILE_COLUMNS, np.concatenate(prices).reshape(-1, len(QUANTILES)).T, strict=True))
     methods = np.repeat(np.array([models[ticker].method for ticker in asked], dtype=object), counts).repeat(HORIZON)
     return pd.DataFrame({**keys, **levels, "naive_close": last_close, "method": methods})
+
+
+def hindcast(model: Forecaster, bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, Floats]:
+    """What a model says as of every session of its ticker that it can be asked about, its own training included.
+
+    A session's bits depend on the model and the bars up to it alone. These are no forecasts to judge a model by.
+
+    Args:
+        model: the model.
+        bars: the ticker's bars from its first stored one.
+
+    Returns:
+        The as-of sessions, and their quantiles of the log returns, [sessions, HORIZON, QUANTILES].
+    """
+    with threadpool_limits(1, user_api="blas"):
+        history = prepare(bars)
+        rows, quantiles = model.hindcast(history)
+    return history.dates[rows], quantiles
 
 
 def _require_model(ticker: str, models: Mapping[str, Forecaster], bars: Mapping[str, pd.DataFrame]) -> None:

@@ -1,19 +1,26 @@
-"""Data drift of a ticker: its recent sessions against the window its model was trained on.
+"""Drift of a ticker: its recent sessions against what they are to be like, for each kind of `series`.
 
-Only scale-free series are compared (returns, ranges, ratios, oscillators): price levels always drift.
+- Inputs and predictions against the window the month's model was trained on. Both windows of the predictions are the
+  same model's, so neither a new model nor how long forecasts have been stored shows as drift.
+- Residuals against what the published forecasts promised of the very same sessions: uniform outcomes. They need no
+  earlier forecasts to compare with, only enough that are scored; and a model is not judged on what it was trained on.
 
-The distance is Evidently's `wasserstein` (first Wasserstein distance over the reference's standard deviation)
-and the threshold is calibrated on the reference itself: the 99th percentile of the distances between each
-block of as many sessions and the rest of the reference. Daily features are autocorrelated, so tests that
+The distance is Evidently's `wasserstein` (first Wasserstein distance over the reference's standard deviation).
+
+The threshold of inputs and predictions is calibrated on the reference itself: the 99th percentile of the distances
+between each block of as many sessions and the rest of the reference. Daily features are autocorrelated, so tests that
 assume independent draws are useless here. Measured on AAPL, GOOG, IBM and MSFT, 2003-2013, every fifth
-session, share of days with at least one of the five features "drifted": Kolmogorov-Smirnov p < .05 99 %,
+session, share of days with at least one of the five inputs "drifted": Kolmogorov-Smirnov p < .05 99 %,
 p < .001 92 %; normed Wasserstein > 0.1 (Evidently's default) 100 %, > 0.3 99 %; calibrated 95th percentile
 14 %, 99th percentile 5.4 % (22 % in 2008, none in 2010 and 2011).
+
+The threshold of residuals is the 99th percentile of as many independent uniform draws, which is what right forecasts
+give. `bench/drift.py` measures all three; docs/drift.md has the figures.
 """
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -21,23 +28,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market import indicators
+from stockcast_assets.monitoring.series import FEATURES, INPUTS, KIND_OF, PREDICTIONS, RESIDUALS, Floats
 from stockcast_assets.tables import DRIFT_REPORT
 
-Floats = NDArray[np.float64]
-
-FEATURES = ("log_return", "log_range", "volume_ratio", "rsi_14", "macd_hist_ratio")
 METHOD = "wasserstein"
 CURRENT_SESSIONS = 60
+LEAST_CURRENT = CURRENT_SESSIONS // 2
+"""Values of a feature that the current window needs at least."""
+
+LEAST_REFERENCE = 2 * CURRENT_SESSIONS
+"""Values of a feature that the reference window needs at least."""
+
 FALSE_ALARM_QUANTILE = 0.99
 # Evidently's own default for this distance. A lower threshold would only come from a constant series.
 LEAST_THRESHOLD = 0.1
 # Evidently's floor for the norm: keeps a constant reference from dividing by zero.
 LEAST_NORM = 0.001
 HISTOGRAM_BINS = 30
+PROBABILITY_BINS = 10
+_SIMULATIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class DriftResult:
         ticker: ticker symbol.
         day: last session of the current window.
         rows: one row per compared feature, columns of `drift_report` without `report_uri`.
+        too_few: why a kind has no row, in words, by kind.
         json: the same with sample sizes, moments and histograms of both windows; the same input gives the
             same text.
         html: builds Evidently's full report when called (about 4 MB, and a second of work).
@@ -56,6 +68,7 @@ class DriftResult:
     ticker: str
     day: date
     rows: pd.DataFrame
+    too_few: Mapping[str, str]
     json: str
     html: Callable[[], str] = field(repr=False, compare=False)
 
@@ -63,34 +76,6 @@ class DriftResult:
     def drifted(self) -> bool:
         """Whether any feature drifted."""
         return bool(self.rows["drifted"].any())
-
-
-def drift_features(bars: pd.DataFrame) -> pd.DataFrame:
-    """The compared series of one ticker.
-
-    Args:
-        bars: `raw_prices` columns of one ticker from its first stored bar, sorted by date.
-
-    Returns:
-        `date` and `FEATURES`, one row per bar, NaN while warming up or undefined (no volume, say):
-        `log_return` of the dividend-adjusted close; `log_range` log(high / low); `volume_ratio` log of volume
-        over its 20-session mean; `rsi_14`; `macd_hist_ratio` MACD histogram over the adjusted close.
-        A row depends on its own and earlier bars only.
-    """
-    close = bars["adj_close"].to_numpy(np.float64)
-    high, low = bars["high"].to_numpy(np.float64), bars["low"].to_numpy(np.float64)
-    volume = bars["volume"].to_numpy(np.float64)
-    *_, histogram = indicators.macd(close)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        volume_ratio = np.log(volume / indicators.sma(volume, 20))
-    columns = (
-        indicators.log_returns(close),
-        np.log(high / low),
-        np.where(np.isfinite(volume_ratio), volume_ratio, np.nan),
-        indicators.rsi(close),
-        histogram / close,
-    )
-    return pd.DataFrame({"date": bars["date"].to_numpy(), **dict(zip(FEATURES, columns, strict=True))})
 
 
 def calibrated_threshold(reference: Floats, sessions: int) -> float:
@@ -127,23 +112,61 @@ def _calibrated(reference_bytes: bytes, sessions: int) -> float:
     return max(float(np.quantile(distances, FALSE_ALARM_QUANTILE)), LEAST_THRESHOLD)
 
 
+def promised_threshold(sessions: int) -> float:
+    """The distance from uniform that `sessions` independent uniform outcomes stay below 99 % of the time."""
+    return _promised_threshold(sessions)
+
+
+@lru_cache(maxsize=CURRENT_SESSIONS)
+def _promised_threshold(sessions: int) -> float:
+    draws = np.sort(np.random.default_rng(0).random((_SIMULATIONS, sessions)), axis=1)
+    # W1 is the area between the quantile functions: a step per draw, and the diagonal.
+    step = np.arange(sessions) / sessions
+    above, below = step + 1 / sessions - draws, step - draws
+    area = ((above * np.abs(above) - below * np.abs(below)) / 2).sum(axis=1)
+    # Over the standard deviation of a uniform outcome, as Evidently divides.
+    return float(np.quantile(area * np.sqrt(12), FALSE_ALARM_QUANTILE))
+
+
+def compared_windows(
+    series: pd.DataFrame, reference_from: date, reference_to: date, current_from: date, current_to: date
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The reference and the current window of every feature.
+
+    Args:
+        series: `date` and any columns of `series.FEATURES`, one row per session.
+        reference_from, reference_to: the training window.
+        current_from, current_to: the recent sessions.
+
+    Returns:
+        Two frames like `series`. What is to be expected of residuals does not lie in another window: their reference
+        is evenly spread from 0 to 1.
+    """
+    dates = series["date"]
+    reference = series[dates.between(pd.Timestamp(reference_from), pd.Timestamp(reference_to))]
+    current = series[dates.between(pd.Timestamp(current_from), pd.Timestamp(current_to))]
+    promised = (np.arange(len(reference)) + 0.5) / max(len(reference), 1)
+    expected = {feature: promised for feature in FEATURES[RESIDUALS] if feature in series}
+    return reference.assign(**expected), current
+
+
 def drift_report(
     ticker: str,
     day: date,
-    features: pd.DataFrame,
+    series: pd.DataFrame,
     reference_from: date,
     reference_to: date,
-    current_sessions: int = CURRENT_SESSIONS,
+    model_version: str | None = None,
 ) -> DriftResult:
-    """Compare the last `current_sessions` up to `day` with the reference window.
+    """Compare the last `CURRENT_SESSIONS` up to `day` with what they are to be like.
 
     Args:
         ticker: ticker symbol, for the rows and the messages.
         day: a session of the frame; later rows are ignored.
-        features: result of `drift_features`.
+        series: `date` and any columns of `series.FEATURES`, one row per session, NaN where there is no value.
         reference_from: first date of the reference (the training window of the month's model).
         reference_to: its last date, not after `day`.
-        current_sessions: length of the current window.
+        model_version: the model that made the predictions, for the record.
 
     Raises:
         StockcastError: `day` has no bar, the reference ends after `day`, a window is too short, or no feature
@@ -153,15 +176,12 @@ def drift_report(
     where = f"Drift of {ticker} on {day}"
     if reference_to > day:
         raise StockcastError(f"{where}: the reference ends later, on {reference_to}; use data up to the day.")
-    known = features[features["date"] <= pd.Timestamp(day)]
+    known = series[series["date"] <= pd.Timestamp(day)]
     if known.empty or known["date"].iloc[-1] != pd.Timestamp(day):
         raise StockcastError(f"{where}: there is no bar for that day; materialise raw_prices for it first.")
-    reference = known[known["date"].between(pd.Timestamp(reference_from), pd.Timestamp(reference_to))]
-    current = known.tail(current_sessions)
-    for name, window, least in (
-        ("current", current, current_sessions),
-        ("reference", reference, 2 * current_sessions),
-    ):
+    recent_from = known["date"].iloc[-CURRENT_SESSIONS:].iloc[0].date()
+    reference, current = compared_windows(known, reference_from, reference_to, recent_from, day)
+    for name, window, least in (("current", current, CURRENT_SESSIONS), ("reference", reference, LEAST_REFERENCE)):
         if len(window) < least:
             raise StockcastError(
                 f"{where}: the {name} window has {len(window)} sessions and needs {least}; "
@@ -170,14 +190,19 @@ def drift_report(
 
     compared = [
         feature
-        for feature in FEATURES
-        if reference[feature].count() >= 2 * current_sessions and current[feature].count() >= current_sessions // 2
+        for feature in KIND_OF
+        if feature in known
+        and reference[feature].count() >= LEAST_REFERENCE
+        and current[feature].count() >= LEAST_CURRENT
     ]
     if not compared:
         raise StockcastError(f"{where}: no feature has values in both windows; check the ticker's prices.")
 
     thresholds = {
-        feature: calibrated_threshold(reference[feature].dropna().to_numpy(), current_sessions) for feature in compared
+        feature: promised_threshold(int(current[feature].count()))
+        if KIND_OF[feature] == RESIDUALS
+        else calibrated_threshold(reference[feature].dropna().to_numpy(), CURRENT_SESSIONS)
+        for feature in compared
     }
     scores = {feature: _distance(reference[feature], current[feature]) for feature in compared}
     bounds = {
@@ -185,28 +210,53 @@ def drift_report(
         for name, window in (("reference", reference), ("current", current))
         for end, position in (("from", 0), ("to", -1))
     }
+    # The forecasts that the residuals are measured against are those of the recent sessions themselves.
+    bounds_of = {RESIDUALS: bounds | {f"reference_{end}": bounds[f"current_{end}"] for end in ("from", "to")}}
     columns = [name for name in DRIFT_REPORT.column_names if name != "report_uri"]
     rows = pd.DataFrame(
-        {
-            "ticker": ticker,
-            "date": pd.Timestamp(day),
-            "feature": compared,
-            "method": METHOD,
-            "score": [scores[feature] for feature in compared],
-            "threshold": [thresholds[feature] for feature in compared],
-            "drifted": [scores[feature] >= thresholds[feature] for feature in compared],
-            **bounds,
-        }
+        [
+            {
+                "ticker": ticker,
+                "date": pd.Timestamp(day),
+                "feature": feature,
+                "method": METHOD,
+                "score": scores[feature],
+                "threshold": thresholds[feature],
+                "drifted": scores[feature] >= thresholds[feature],
+                **bounds_of.get(KIND_OF[feature], bounds),
+                "kind": KIND_OF[feature],
+            }
+            for feature in compared
+        ]
     )[columns]
-    text = _json(ticker, day, rows, reference, current)
-    return DriftResult(ticker, day, rows, text, lambda: html_report(reference, current, thresholds))
+    too_few = _too_few(compared, reference, current)
+    text = _json(ticker, day, rows, reference, current, too_few, model_version)
+    return DriftResult(ticker, day, rows, too_few, text, lambda: html_report(reference, current, thresholds))
+
+
+def _too_few(compared: list[str], reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, str]:
+    """Why a kind is not compared at all, in words."""
+    there = {KIND_OF[feature] for feature in compared}
+    past, now = (
+        {kind: max(int(window[f].count()) if f in window else 0 for f in of_kind) for kind, of_kind in FEATURES.items()}
+        for window in (reference, current)
+    )
+    needed = f"of the last {CURRENT_SESSIONS} sessions, and {LEAST_CURRENT} are needed"
+    words = {
+        INPUTS: f"the inputs have values for {past[INPUTS]} sessions of the training window, and {LEAST_REFERENCE} are "
+        f"needed, and for {now[INPUTS]} {needed}",
+        PREDICTIONS: f"the model can be asked about {past[PREDICTIONS]} sessions of the training window, and "
+        f"{LEAST_REFERENCE} are needed, and about {now[PREDICTIONS]} {needed}",
+        RESIDUALS: f"there is a scored forecast for {now[RESIDUALS]} {needed}",
+    }
+    return {kind: sentence for kind, sentence in words.items() if kind not in there}
 
 
 def html_report(reference: pd.DataFrame, current: pd.DataFrame, thresholds: dict[str, float]) -> str:
     """Evidently's report of the two windows as one self-contained page, about 4 MB.
 
     Args:
-        reference: `drift_features` rows of the reference window.
+        reference: rows of the features over the reference window (`compared_windows`).
         current: those of the current window.
         thresholds: distance from which a feature counts as drifted; its keys are the features shown.
     """
@@ -215,20 +265,23 @@ def html_report(reference: pd.DataFrame, current: pd.DataFrame, thresholds: dict
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    columns = list(thresholds)
+    titles = {feature: f"{KIND_OF[feature]}: {feature}" for feature in thresholds}
+    columns = list(titles.values())
     definition = DataDefinition(numerical_columns=columns)
     report = Report(
         [
             DataDriftPreset(
                 columns=columns,
                 per_column_method=dict.fromkeys(columns, METHOD),
-                per_column_threshold=thresholds,
+                per_column_threshold={titles[feature]: threshold for feature, threshold in thresholds.items()},
             )
         ]
     )
     snapshot = report.run(
-        Dataset.from_pandas(current[columns].reset_index(drop=True), definition),
-        Dataset.from_pandas(reference[columns].reset_index(drop=True), definition),
+        *(
+            Dataset.from_pandas(window[list(titles)].rename(columns=titles).reset_index(drop=True), definition)
+            for window in (current, reference)
+        )
     )
     return snapshot.get_html_str(as_iframe=False)
 
@@ -244,7 +297,15 @@ def _distance(reference: pd.Series, current: pd.Series) -> float:
     return float(result.drift_score)
 
 
-def _json(ticker: str, day: date, rows: pd.DataFrame, reference: pd.DataFrame, current: pd.DataFrame) -> str:
+def _json(
+    ticker: str,
+    day: date,
+    rows: pd.DataFrame,
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    too_few: Mapping[str, str],
+    model_version: str | None,
+) -> str:
     def window(frame: pd.DataFrame) -> dict[str, Any]:
         first, last = frame["date"].iloc[0], frame["date"].iloc[-1]
         return {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}", "sessions": len(frame)}
@@ -252,9 +313,9 @@ def _json(ticker: str, day: date, rows: pd.DataFrame, reference: pd.DataFrame, c
     features = [
         {
             **row,
-            **_distributions(reference[row["feature"]], current[row["feature"]]),
+            **_distributions(row["kind"], reference[row["feature"]], current[row["feature"]]),
         }
-        for row in rows[["feature", "method", "score", "threshold", "drifted"]].to_dict("records")
+        for row in rows[["kind", "feature", "method", "score", "threshold", "drifted"]].to_dict("records")
     ]
     record = {
         "ticker": ticker,
@@ -263,14 +324,20 @@ def _json(ticker: str, day: date, rows: pd.DataFrame, reference: pd.DataFrame, c
         "reference": window(reference),
         "current": window(current),
         "features": features,
-        "not_compared": sorted(set(FEATURES) - set(rows["feature"])),
+        "not_compared": sorted(set(KIND_OF) - set(rows["feature"])),
+        "too_few": too_few,
+        "model_version": model_version,
     }
     return json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n"
 
 
-def _distributions(reference: pd.Series, current: pd.Series) -> dict[str, Any]:
+def _distributions(kind: str, reference: pd.Series, current: pd.Series) -> dict[str, Any]:
     samples = {"reference": reference.dropna().to_numpy(), "current": current.dropna().to_numpy()}
-    edges = np.histogram_bin_edges(np.concatenate(list(samples.values())), HISTOGRAM_BINS)
+    edges = (
+        np.linspace(0, 1, PROBABILITY_BINS + 1)
+        if kind == RESIDUALS
+        else np.histogram_bin_edges(np.concatenate(list(samples.values())), HISTOGRAM_BINS)
+    )
     described: dict[str, Any] = {
         name: {
             "n": len(values),

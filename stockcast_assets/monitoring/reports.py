@@ -1,142 +1,215 @@
-"""Where drift reports live on disk, and which of them keep their page.
+"""The stored drift reports: one JSON a day, Evidently's page of the latest days with drift, and how both are pruned.
 
-The JSON of a day is about 4 KB and is kept for every day. Evidently's page is 4 MB, nearly all of it the same
-script, so per ticker only the latest day's and those of the last `keep_drifted` drifted days are kept; any
-other is drawn again when somebody opens it. A year of 50 tickers takes 50 MB of JSON, and at most 6 pages a
-ticker, 1.2 GB, however many years are stored; one page for every day would take 50 GB a year.
+The JSON of a day is about 8 KB. Evidently's page is 4 MB, nearly all of it the same script, and over a second of
+drawing, so per ticker only those of the last `keep_drifted` drifted days are kept; any other is drawn when somebody
+opens it. A year of 50 tickers takes 100 MB of JSON, and at most 5 pages a ticker, 1 GB.
+
+The history itself is the table `drift_report`, so nothing has to be kept for it here, and no index: which days have a
+page is in the names, and a listing is all that keeping and pruning read.
 """
 
+import html
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from datetime import date
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.tickers import validate_ticker
-from stockcast_assets.monitoring.drift import DriftResult, html_report
+from stockcast_assets.monitoring.drift import DriftResult, compared_windows, html_report
+from stockcast_assets.monitoring.files import open_files
 
 Key = tuple[str, date]
 
+_NAME = re.compile(r"(?P<folder>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})\.(?P<form>json|html)")
+_NOTE = (
+    '<p style="font: 1rem/1.5 sans-serif; margin: 0; padding: .6rem 1rem; background: #fdf3e7; color: #5b2d00">{}</p>'
+)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning removed, or would remove: names below the place, and how many reports stay."""
+
+    removed: tuple[str, ...]
+    kept: int
+
 
 class ReportStore:
-    """Drift reports under `root`, one folder per ticker and `YYYY-MM-DD.json` / `.html` in it.
+    """Drift reports at a folder or at `gs://bucket/prefix`: one folder per ticker, `YYYY-MM-DD.json` and `.html` in it.
 
     Files appear whole or not at all. Storing the same results again changes no JSON byte.
+
+    Args:
+        location: the place; a folder need not exist yet.
+        gcp_project: Google Cloud project to act for; the credentials' own if None.
+        gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
+        keep_drifted: how many drifted days of a ticker keep their page.
     """
 
-    def __init__(self, root: Path, keep_drifted: int = 5) -> None:
-        self.root = Path(root)
+    def __init__(
+        self,
+        location: Path | str,
+        gcp_project: str | None = None,
+        gcp_credentials: str | None = None,
+        keep_drifted: int = 5,
+    ) -> None:
+        self._files = open_files(location, gcp_project, gcp_credentials)
         self.keep_drifted = keep_drifted
 
+    @property
+    def location(self) -> str:
+        """Where the reports are."""
+        return self._files.location
+
     def save(self, results: Sequence[DriftResult]) -> dict[Key, str]:
-        """Store the reports of any number of tickers and days, and prune the pages no longer kept.
+        """Store the reports of any number of tickers and days, and remove the pages no longer kept.
 
         Args:
             results: one per (ticker, day).
 
         Returns:
-            For each (ticker, day), the `report_uri`: the JSON's path relative to the root's parent, so that
-            moving the whole home leaves the stored addresses valid.
+            For each (ticker, day), the `report_uri`: in a folder the JSON's path relative to the root's parent, so that
+            moving the whole home leaves the stored addresses valid; in a bucket its gs:// address.
 
         Raises:
             StockcastError: a file could not be written.
         """
-        for result in results:
-            self._write(self._path(result.ticker, result.day, "json"), result.json)
-        for ticker in dict.fromkeys(result.ticker for result in results):
-            self._keep_pages(ticker, {result.day: result for result in results if result.ticker == ticker})
+        self._files.write({_name(result.ticker, result.day, "json"): result.json for result in results})
+        self._keep_pages(results)
         return {(result.ticker, result.day): self.uri(result.ticker, result.day) for result in results}
 
     def uri(self, ticker: str, day: date) -> str:
         """The address of a day's report, as `save` returns it."""
-        return self._path(ticker, day, "json").relative_to(self.root.parent).as_posix()
+        return self._files.address(_name(ticker, day, "json"))
 
     def record(self, ticker: str, day: date) -> dict[str, Any] | None:
         """The stored JSON of a day as a dict, or None if there is none."""
-        path = self._path(ticker, day, "json")
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
+        text = self._files.read(_name(ticker, day, "json"))
+        return None if text is None else json.loads(text)
 
-    def page(self, ticker: str, day: date) -> Path | None:
+    def page(self, ticker: str, day: date) -> str | None:
         """The stored HTML page of a day, or None if it is not among those kept (see `render`)."""
-        path = self._path(ticker, day, "html")
-        return path if path.exists() else None
+        return self._files.read(_name(ticker, day, "html"))
 
-    def render(self, ticker: str, day: date, features: pd.DataFrame) -> str:
-        """The full report of a day: the stored page, else drawn again from its windows (about a second).
+    def require_record(self, ticker: str, day: date) -> dict[str, Any]:
+        """The stored JSON of a day.
+
+        Raises:
+            StockcastError: if there is none, whether it was pruned or never made.
+        """
+        record = self.record(ticker, day)
+        if record is None:
+            raise StockcastError(
+                f"There is no drift report of {ticker} on {day} in {self.location}: it was pruned "
+                "(STOCKCAST_REPORTS_KEEP_DAYS) or never made; materialise drift_report for that day to have it."
+            )
+        return record
+
+    def render(self, ticker: str, day: date, series: pd.DataFrame) -> str:
+        """The full report of a day drawn again from its windows (over a second).
 
         Args:
             ticker: ticker symbol.
             day: a day with a stored report.
-            features: `drift.drift_features` of the ticker's bars.
+            series: the series compared, as `drift.drift_report` takes them; a feature that is not in it is left out,
+                and the page says so.
 
         Raises:
-            StockcastError: the day has no report, or the bars no longer hold its windows.
+            StockcastError: the day has no report, or the series no longer hold its windows.
         """
-        if (page := self.page(ticker, day)) is not None:
-            return page.read_text("utf-8")
-        record = self.record(ticker, day)
-        if record is None:
-            raise StockcastError(f"There is no drift report of {ticker} on {day}; materialise drift_report for it.")
-        windows = {}
-        for name in ("reference", "current"):
-            bounds = record[name]
-            inside = features["date"].between(pd.Timestamp(bounds["from"]), pd.Timestamp(bounds["to"]))
-            windows[name] = features[inside]
-            if len(windows[name]) != bounds["sessions"]:
+        record = self.require_record(ticker, day)
+        bounds = [date.fromisoformat(record[name][end]) for name in ("reference", "current") for end in ("from", "to")]
+        windows = compared_windows(series, *bounds)
+        for name, window in zip(("reference", "current"), windows, strict=True):
+            if len(window) != record[name]["sessions"]:
                 raise StockcastError(
-                    f"The drift report of {ticker} on {day} compared {bounds['sessions']} sessions and the "
-                    f"warehouse now holds {len(windows[name])} of them; materialise drift_report again."
+                    f"The drift report of {ticker} on {day} compared {record[name]['sessions']} sessions and the "
+                    f"warehouse now holds {len(window)} of them; materialise drift_report again."
                 )
-        thresholds = {row["feature"]: row["threshold"] for row in record["features"]}
-        return html_report(windows["reference"], windows["current"], thresholds)
+        drawn = {row["feature"]: row["threshold"] for row in record["features"] if row["feature"] in series}
+        page = html_report(*windows, drawn)
+        absent = [row["feature"] for row in record["features"] if row["feature"] not in drawn]
+        if not absent:
+            return page
+        sentence = f"Drawn again without {', '.join(absent)}: the model that made them does not serve that day now."
+        return re.sub(r"<body[^>]*>", lambda body: body.group() + _NOTE.format(html.escape(sentence)), page, count=1)
 
-    def _keep_pages(self, ticker: str, fresh: dict[date, DriftResult]) -> None:
-        keep = set(self._kept_days(ticker))
-        for day in sorted(keep & fresh.keys()):
-            self._write(self._path(ticker, day, "html"), fresh[day].html())
-        for page in self._folder(ticker).glob("*.html"):
-            if date.fromisoformat(page.stem) not in keep:
-                page.unlink(missing_ok=True)
+    def prune(self, keep_days: int, dry_run: bool = False) -> Pruned:
+        """Remove the reports of each ticker that are older than `keep_days` before its newest one.
 
-    def _kept_days(self, ticker: str) -> Iterator[date]:
-        # From what is stored, not from what this run wrote: the order of a backfill changes no page.
-        drifted = 0
-        for index, path in enumerate(sorted(self._folder(ticker).glob("*.json"), reverse=True)):
-            if drifted == self.keep_drifted:
-                return
-            has_drifted = json.loads(path.read_text("utf-8"))["drifted"]
-            drifted += has_drifted
-            if has_drifted or index == 0:
-                yield date.fromisoformat(path.stem)
+        Ages count from the ticker's newest report, not from today: a ticker whose runs ended keeps its last ones. Only
+        what is named as `save` names a report is ever removed. The rows of `drift_report` stay.
 
-    def _folder(self, ticker: str) -> Path:
-        return self.root / quote(validate_ticker(ticker), safe="")
+        Args:
+            keep_days: days of reports to keep, at least 1.
+            dry_run: remove nothing, only say what would be.
 
-    def _path(self, ticker: str, day: date, kind: str) -> Path:
-        return self._folder(ticker) / f"{day.isoformat()}.{kind}"
+        Raises:
+            StockcastError: if `keep_days` is less than 1, or the place cannot be read or written.
+        """
+        if keep_days < 1:
+            raise StockcastError(f"{keep_days} days of reports cannot be kept: use at least 1.")
+        days_of: dict[str, dict[str, date]] = {}
+        for name, (ticker, day, _) in _reports(self._files.names()).items():
+            days_of.setdefault(ticker, {})[name] = day
+        old = [
+            name
+            for named in days_of.values()
+            for name, day in named.items()
+            if day < max(named.values()) - timedelta(days=keep_days)
+        ]
+        if not dry_run:
+            self._files.delete(old)
+        return Pruned(tuple(sorted(old)), sum(map(len, days_of.values())) - len(old))
 
-    def _write(self, path: Path, text: str) -> None:
-        temporary: str | None = None
+    def _keep_pages(self, results: Sequence[DriftResult]) -> None:
+        """Draw and remove pages, so that each ticker has those of its newest drifted days.
+
+        Those stored are the newest of all days before, so the newest among them and the new ones are the newest of all:
+        the order of a backfill changes no page.
+        """
+        fresh: dict[str, dict[date, DriftResult]] = {}
+        for result in results:
+            fresh.setdefault(result.ticker, {})[result.day] = result
+        stored = _reports(self._files.names([_folder(ticker) for ticker in fresh]))
+        removed = []
+        for ticker, by_day in fresh.items():
+            paged = {day for of, day, form in stored.values() if of == ticker and form == "html"}
+            drifted = {day for day, result in by_day.items() if result.drifted}
+            keep = set(sorted((paged - by_day.keys()) | drifted, reverse=True)[: self.keep_drifted])
+            # One page at a time: each is 4 MB.
+            for day in sorted(keep & by_day.keys()):
+                self._files.write({_name(ticker, day, "html"): by_day[day].html()})
+            removed += [_name(ticker, day, "html") for day in sorted(paged - keep)]
+        self._files.delete(removed)
+
+
+def _folder(ticker: str) -> str:
+    return quote(validate_ticker(ticker), safe="")
+
+
+def _name(ticker: str, day: date, form: str) -> str:
+    return f"{_folder(ticker)}/{day.isoformat()}.{form}"
+
+
+def _reports(names: Iterable[str]) -> dict[str, tuple[str, date, str]]:
+    """Ticker, day and form of what is named exactly as a report is; anything else is left out."""
+    found = {}
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".tmp", delete=False
-            ) as file:
-                temporary = file.name
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            raise StockcastError(
-                f"The drift report {path} could not be written ({error.strerror}); "
-                "free some space or make the folder writable, then run drift_report again."
-            ) from error
+            ticker, day = unquote(match["folder"]), date.fromisoformat(match["day"])
+            if _name(ticker, day, match["form"]) == name:
+                found[name] = (ticker, day, match["form"])
+        except (StockcastError, ValueError):
+            continue
+    return found

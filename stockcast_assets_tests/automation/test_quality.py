@@ -12,7 +12,7 @@ from stockcast_assets.wiring import build_definitions
 from stockcast_assets_tests.automation.test_retraining import outcomes
 
 CASES = {
-    "no_lasting_drift": ((False,) * WINDOW, (True,) * WINDOW, "20 of the last 20 drift reports"),
+    "no_lasting_drift": ({"inputs": (False,) * WINDOW}, {"residuals": (True,) * WINDOW}, "found drift of residuals"),
     "interval_covers": (outcomes(), outcomes(inside=0.5), "50% of the last 60 sessions"),
     "keeps_its_skill": (outcomes(), outcomes(ratio=1.5), "1.50 times that of the random walk"),
 }
@@ -29,7 +29,7 @@ def test_a_check_names_the_ticker_that_lost_it_and_no_other(check) -> None:
 
 def test_what_has_too_short_a_past_is_not_judged() -> None:
     for check in QUALITY_CHECKS:
-        young = (True,) * 3 if check.name == "no_lasting_drift" else TOO_FEW
+        young = {"inputs": (True,) * 3} if check.name == "no_lasting_drift" else TOO_FEW
         assert quality_faults(check, {"NEW": young}) == {}
 
 

@@ -54,18 +54,29 @@ def outcomes(inside: float = 0.8, ratio: float = 1.0, sessions: int = SCORED) ->
     return pd.concat(parts, ignore_index=True)
 
 
-QUIET = Signals(DAY, TRAINED, sessions_since=16, drifted=(False,) * WINDOW, errors=outcomes())
+NO_DRIFT = dict.fromkeys(("inputs", "residuals"), (False,) * WINDOW)
+QUIET = Signals(
+    DAY,
+    TRAINED,
+    sessions_since=16,
+    drifted=NO_DRIFT,
+    errors=outcomes(),
+)
 
 
 def test_nothing_is_trained_while_all_is_quiet() -> None:
     assert reason_to_retrain(QUIET) is None
-    assert reason_to_retrain(replace(QUIET, errors=None, drifted=())) is None
+    assert reason_to_retrain(replace(QUIET, errors=None, drifted={})) is None
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"drifted": (False,) * 10 + (True,) * 10}, "10 of the last 20 drift reports found drift"),
+        (
+            {"drifted": {"inputs": (False,) * 10 + (True,) * 10}},
+            "10 of the last 20 drift reports found drift of in",
+        ),
+        ({"drifted": {"residuals": (True,) * WINDOW}}, "20 of the last 20 drift reports found drift of residuals"),
         ({"errors": outcomes(inside=0.6)}, "the 80 % interval covered 60% of the last 60 sessions"),
         ({"errors": outcomes(inside=1.0)}, "the 80 % interval covered 100% of the last 60 sessions"),
         ({"errors": outcomes(ratio=1.5)}, "squared error was 1.50 times that of the random walk"),
@@ -84,13 +95,14 @@ def test_each_signal_has_its_reason_in_words_and_waits_for_the_cool_down(change:
 @pytest.mark.parametrize(
     "change",
     [
-        {"drifted": (False,) * 11 + (True,) * 9},
-        {"drifted": (True,) * (WINDOW - 1)},
+        {"drifted": {"inputs": (False,) * 11 + (True,) * 9, "residuals": (True,) * 9 + (False,) * 11}},
+        {"drifted": {"residuals": (True,) * (WINDOW - 1)}},
+        {"drifted": {"predictions": (True,) * WINDOW}},
         {"errors": outcomes(inside=0.5, sessions=SCORED - 1)},
         {"errors": outcomes(inside=0.70)},
         {"errors": outcomes(inside=0.90)},
         {"errors": outcomes(ratio=1.19)},
-        {"drifted": (True,) * WINDOW, "lstm": False},
+        {"drifted": {"inputs": (True,) * WINDOW}, "lstm": False},
     ],
 )
 def test_short_of_a_threshold_nothing_is_trained(change: dict) -> None:
@@ -115,8 +127,7 @@ def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_setti
         """The real warehouse, with one row of trained_model."""
 
         def read_stored(self, table: object, **bounds: object) -> pd.DataFrame:
-            assert table is TRAINED_MODEL
-            return pd.DataFrame([model])
+            return pd.DataFrame([model]) if table is TRAINED_MODEL else warehouse.read_stored(table, **bounds)
 
         def read(self, table: object, **bounds: object) -> pd.DataFrame:
             return warehouse.read(table, **bounds)

@@ -181,8 +181,8 @@ def test_a_split_stops_its_ticker_until_all_of_its_past_was_fetched_again_once(h
         "TSLA price_history, attempt 1",
         "TSLA raw_prices, 2024-01-02 to 2024-01-16, attempt 1",
         "TSLA trained_model, 2024-01-01 to 2024-01-01, attempt 1",
-        "TSLA indicators+forecasts+drift_report, 2024-01-11 to 2024-01-16, attempt 1",
-        "TSLA forecast_accuracy, 2024-01-11 to 2024-01-16, attempt 1",
+        "TSLA indicators+forecasts, 2024-01-11 to 2024-01-16, attempt 1",
+        "TSLA forecast_accuracy+drift_report, 2024-01-11 to 2024-01-16, attempt 1",
     ]
     assert here.run("daily_forecast", first=TODAY, last=TODAY, ticker="TSLA").success
     assert here.tick() == []
@@ -229,8 +229,8 @@ def test_corrections_are_repaired_from_their_day_on_and_no_other_ticker(home) ->
     }
     here.repair()
     assert sorted(name for name in here.launched if "TSLA" in name) == [
-        "TSLA forecast_accuracy, 2024-01-12 to 2024-01-17, attempt 1",
-        "TSLA indicators+forecasts+drift_report, 2024-01-12 to 2024-01-17, attempt 1",
+        "TSLA forecast_accuracy+drift_report, 2024-01-12 to 2024-01-17, attempt 1",
+        "TSLA indicators+forecasts, 2024-01-12 to 2024-01-17, attempt 1",
         "TSLA raw_prices, 2024-01-12 to 2024-01-12, attempt 1",
     ]
     stored = here.stored(RAW_PRICES, "TSLA").set_index("date")

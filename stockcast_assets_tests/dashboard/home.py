@@ -8,13 +8,14 @@ import pandas as pd
 from stockcast_assets import tables
 from stockcast_assets.market import calendars, indicators
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.accuracy import score
-from stockcast_assets.monitoring.drift import drift_features, drift_report
+from stockcast_assets.monitoring.drift import drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import DuckDBWarehouse, TableRef, frames
 from stockcast_assets.warehouse.slices import Slice
-from stockcast_assets_tests.monitoring.conftest import fan
+from stockcast_assets_tests.monitoring.conftest import fan, said_by_har
 
 START, END = pd.Timestamp("2012-01-01"), date(2013, 3, 1)
 TICKERS = ("AAPL", "MSFT")
@@ -28,7 +29,10 @@ def write(home: Path, table: Table, frame: pd.DataFrame) -> None:
 
 
 def fill(home: Path) -> None:
-    """Two tickers: bars and indicators of 13 years, forecasts and outcomes of 4 months, drift of 3 days."""
+    """Two tickers: bars and indicators of 13 years, forecasts and outcomes of 4 months, drift of 3 days.
+
+    MSFT has drift of every kind, AAPL no predictions to compare.
+    """
     source = SampleSource()
     bars = {ticker: source.bars(ticker, None, END) for ticker in TICKERS}
     every = pd.concat(bars.values(), ignore_index=True)
@@ -42,14 +46,17 @@ def fill(home: Path) -> None:
         days = own.loc[own["date"] >= "2012-11-01", "date"]
         made = pd.concat([_forecast(own, day) for day in days], ignore_index=True)
         forecasts.append(made)
-        accuracy += [score(made, own, day.date()) for day in days[1:]]
-        features = drift_features(own)
+        scored = pd.concat([rows for day in days[1:] if len(rows := score(made, own, day.date()))])
+        accuracy.append(scored)
+        features = series.inputs(own).merge(series.residuals(made, scored), on="date", how="left")
+        if ticker == "MSFT":
+            features = features.merge(said_by_har(own), on="date", how="left")
         drift += [
             drift_report(ticker, day.date(), features, date(2000, 3, 1), date(2013, 1, 31))
             for day in days[days > "2013-01-31"][-3:]
         ]
     write(home, tables.FORECASTS, pd.concat(forecasts))
-    write(home, tables.FORECAST_ACCURACY, pd.concat([rows for rows in accuracy if len(rows)]))
+    write(home, tables.FORECAST_ACCURACY, pd.concat(accuracy))
     uris = ReportStore(home / "reports").save(drift)
     rows = [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in drift]
     write(home, tables.DRIFT_REPORT, pd.concat(rows))

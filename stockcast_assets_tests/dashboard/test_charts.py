@@ -90,7 +90,8 @@ def test_distributions_are_shares():
         "reference": {"n": 10, "histogram": [5, 3, 2]},
         "current": {"n": 4, "histogram": [0, 1, 3]},
     }
-    figure = charts.distributions(feature, charts.LIGHT)
+    figure = charts.distributions(feature, charts.LIGHT, "As promised")
+    assert [t.name for t in figure.data] == ["As promised", "Recent sessions"]
     assert [sum(t.y) for t in figure.data] == pytest.approx([1, 1])
     assert list(figure.data[0].x) == [0.5, 1.5, 2.5]
 

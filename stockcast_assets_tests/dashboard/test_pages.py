@@ -1,15 +1,21 @@
 """Every page on a real warehouse, in every state, run by Streamlit's own test harness."""
 
+import json
 import re
+import shutil
 from datetime import date
 
+import duckdb
 import pandas as pd
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from stockcast_assets.dashboard import data
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import indicators
 from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.monitoring.series import FEATURES, KIND_OF
 from stockcast_assets.tables import INDICATORS, TRAINED_MODEL
 from stockcast_assets_tests.dashboard.home import REASON, model_row, write
 
@@ -117,19 +123,76 @@ def test_trust_shows_no_proof_where_nothing_was_trained(empty_home):
     assert not app.get("plotly_chart")
 
 
+def test_monitoring_tells_the_kinds_of_drift_apart(home):
+    app = open_page("monitoring", ticker="MSFT", date="2013-03-01")
+    headings = ["Inputs: what the market does", "Predictions: what the model says", "Residuals: how the forecasts err"]
+    assert [header.value for header in app.header][:3] == headings
+    assert len(app.get("plotly_chart")) == 3 + len(KIND_OF), "a history per kind, two windows per feature"
+    own = data.drift("MSFT")
+    newest = own[own["date"] == "2013-03-01"]
+    for kind in FEATURES:
+        verdict = "drifted" if newest.loc[newest["kind"] == kind, "drifted"].any() else "as expected"
+        assert f'{kind.capitalize()}</div><div class="value">{verdict}<' in text(app)
+
+
+def test_monitoring_says_why_a_kind_was_not_compared(home):
+    shown = text(open_page("monitoring", ticker="AAPL"))
+    assert "Predictions are not compared yet" in shown
+    assert "The model can be asked about 0 sessions of the training window, and 120 are needed" in shown
+    assert "Residuals are not compared" not in shown
+
+
+def test_monitoring_shows_the_rows_of_an_earlier_release_as_inputs(home, tmp_path, monkeypatch):
+    copy = shutil.copytree(home, tmp_path / "old")
+    with duckdb.connect(str(copy / "warehouse.duckdb")) as connection:
+        connection.execute("DELETE FROM stockcast.drift_report WHERE kind <> 'inputs'")
+        connection.execute("ALTER TABLE stockcast.drift_report DROP COLUMN kind")
+    monkeypatch.setenv("STOCKCAST_HOME", str(copy))
+    st.cache_resource.clear()
+    shown = text(open_page("monitoring", ticker="MSFT"))
+    assert "Inputs are not compared" not in shown
+    assert "Residuals are not compared yet" in shown
+
+
 def test_monitoring_draws_evidently_report_when_asked(home):
     app = open_page("monitoring", ticker="MSFT", date="2013-02-28")
-    assert ReportStore(home / "reports").page("MSFT", date(2013, 2, 28)) is None, "drawn again, not read"
+    assert not app.get("download_button")
     app.toggle(key="report").set_value(True).run()
     assert not app.exception
     assert app.get("download_button")
 
 
+def test_a_report_drawn_again_says_what_it_is_drawn_without(home, monkeypatch):
+    monkeypatch.setattr(ReportStore, "page", lambda *_: None)
+    drawn = data.drift_page("MSFT", date(2013, 2, 28))
+    assert "residuals: pit" in drawn
+    assert "Drawn again without width_1, width_10, median_10" in drawn
+
+
+def test_reports_are_served_from_a_bucket(home, storage_client, monkeypatch):
+    record, page = data.report_store().record("MSFT", date(2013, 3, 1)), "<html>stored in a bucket</html>"
+    bucket = storage_client.create_bucket("dashboard-reports")
+    for name, content in (("01.json", json.dumps(record)), ("01.html", page)):
+        bucket.blob(f"drift/MSFT/2013-03-{name}").upload_from_string(content)
+    monkeypatch.setenv("STOCKCAST_REPORTS", "gs://dashboard-reports/drift")
+    monkeypatch.setenv("STOCKCAST_GCP_PROJECT", "test")
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    app = open_page("monitoring", ticker="MSFT", date="2013-03-01")
+    assert len(app.get("plotly_chart")) == 3 + len(KIND_OF)
+    assert data.drift_page("MSFT", date(2013, 3, 1)) == page
+    with pytest.raises(StockcastError, match=r"no drift report of MSFT on 2013-02-28 in gs://dashboard-reports/drift"):
+        data.drift_page("MSFT", date(2013, 2, 28))
+
+
 def test_monitoring_without_the_report_files_keeps_its_numbers(home, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "report_store", lambda: ReportStore(tmp_path))
+    monkeypatch.setenv("STOCKCAST_REPORTS", str(tmp_path))
+    st.cache_resource.clear()
+    st.cache_data.clear()
     app = open_page("monitoring", ticker="MSFT")
-    assert "The report file is not here" in text(app)
-    assert len(app.get("plotly_chart")) == 1
+    assert "The report of this day is not stored" in text(app)
+    assert "It was pruned" in text(app)
+    assert len(app.get("plotly_chart")) == 3
 
 
 def test_universe_lists_every_ticker(home):

@@ -88,6 +88,7 @@ def test_drift_days_name_the_worst_feature():
             "score": [0.1, 0.4, 3.0, 0.3],
             "threshold": [1.0, 0.5, 2.0, 0.5],
             "drifted": [False, False, True, False],
+            "kind": ["residuals", "inputs"] * 2,
         }
     )
     days = summaries.drift_days(drift)
@@ -96,6 +97,7 @@ def test_drift_days_name_the_worst_feature():
     assert days["feature"].tolist() == ["a", "b"]
     assert days["ratio"].tolist() == [1.5, 0.8]
     assert days["drifted_features"].tolist() == [1, 0]
+    assert days["kinds"].tolist() == ["residuals", ""]
 
 
 def test_universe_shows_the_latest_of_each_ticker_and_blanks_for_what_is_missing():

@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.forecaster import Forecaster
+from stockcast_assets.forecasting.predict import hindcast
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.monitoring import series
+from stockcast_assets.monitoring.series import Floats
 from stockcast_assets.tables import QUANTILES
 
 
@@ -16,6 +23,35 @@ def sample() -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def msft(sample: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return sample["MSFT"]
+
+
+def har_quantiles(bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, Floats]:
+    """What a naive HAR that knows the bars up to 2012 says as of every session."""
+    known = prepare(bars[bars["date"] < "2013-01-01"])
+    rows = np.arange(known.first_row, len(known) - HORIZON)
+    naive = fit_naive(known, rows, fit_har(known, rows))
+    return hindcast(Forecaster(known.ticker, "naive_har", known.dates[-1].date(), naive, None), bars)
+
+
+def said_by_har(bars: pd.DataFrame) -> pd.DataFrame:
+    """`series.predictions` of it."""
+    return series.predictions(*har_quantiles(bars))
+
+
+def published_by_har(bars: pd.DataFrame, since: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`forecasts` and `forecast_accuracy` as if it had been published from a day on, one session ahead."""
+    dates, quantiles = har_quantiles(bars)
+    rows = np.arange(dates.searchsorted(pd.Timestamp(since)), len(dates) - 1)
+    close = bars.set_index("date")["close"].reindex(dates).to_numpy()
+    prices = close[rows, None] * np.exp(quantiles[rows, 0])
+    columns = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
+    made = pd.DataFrame({"ticker": bars["ticker"].iloc[0], "date": dates[rows], "horizon": 1})
+    made[columns] = prices
+    actual = close[rows + 1]
+    scored = made[["ticker", "horizon"]].assign(
+        date=dates[rows + 1], as_of_date=dates[rows], actual_close=actual, error=made["close_p50"] - actual
+    )
+    return made, scored
 
 
 def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFrame:

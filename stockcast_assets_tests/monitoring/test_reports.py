@@ -2,14 +2,19 @@ import json
 import subprocess
 import sys
 import textwrap
+import uuid
 from datetime import date, timedelta
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from stockcast_assets.cli.app import app
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.monitoring.drift import DriftResult, drift_features, drift_report
+from stockcast_assets.monitoring.drift import DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.monitoring.series import inputs
+from stockcast_assets_tests.monitoring.conftest import said_by_har
 
 FIRST = date(2013, 2, 4)
 
@@ -24,12 +29,18 @@ def result(ticker: str, offset: int, drifted: bool = False, drawn: list | None =
 
     rows = pd.DataFrame({"drifted": [drifted]})
     text = json.dumps({"ticker": ticker, "date": day.isoformat(), "drifted": drifted})
-    return DriftResult(ticker, day, rows, text, html)
+    return DriftResult(ticker, day, rows, {}, text, html)
 
 
-def pages(store: ReportStore, ticker: str) -> set[int]:
+def pages(store: ReportStore, ticker: str, form: str = "html") -> set[int]:
     """Offsets of the days that keep a page."""
-    return {o for o in range(60) if store.page(ticker, FIRST + timedelta(days=o))}
+    stored = set(store._files.names())
+    return {o for o in range(60) if f"{ticker}/{FIRST + timedelta(days=o)}.{form}" in stored}
+
+
+def days(store: ReportStore, ticker: str) -> set[int]:
+    """Offsets of the days with a report."""
+    return pages(store, ticker, "json")
 
 
 @pytest.fixture
@@ -37,42 +48,97 @@ def store(tmp_path):
     return ReportStore(tmp_path / "reports", keep_drifted=3)
 
 
-def test_every_day_keeps_its_json_and_only_the_latest_and_drifted_days_a_page(store):
+@pytest.fixture(params=["folder", "bucket"])
+def anywhere(request, tmp_path) -> ReportStore:
+    """A store in a folder, and one below a prefix of a bucket on a real Cloud Storage server."""
+    if request.param == "folder":
+        return ReportStore(tmp_path / "reports", keep_drifted=3)
+    bucket = request.getfixturevalue("storage_client").create_bucket(f"reports-{uuid.uuid4()}")
+    return ReportStore(f"gs://{bucket.name}/drift/daily", "test", keep_drifted=3)
+
+
+def put(store: ReportStore, *names: str) -> None:
+    """Files that are none of ours, at the same place."""
+    store._files.write(dict.fromkeys(names, "not ours"))
+
+
+def test_every_day_keeps_its_json_and_only_drifted_days_a_page(anywhere):
     drawn: list[date] = []
-    store.save([result("AAPL", o, drifted=o in (2, 5), drawn=drawn) for o in range(10)])
-    assert all(store.record("AAPL", FIRST + timedelta(days=o)) for o in range(10))
-    assert pages(store, "AAPL") == {2, 5, 9}
-    assert len(drawn) == 3, "pages that are not kept are not drawn"
+    uris = anywhere.save([result("AAPL", o, drifted=o in (2, 5), drawn=drawn) for o in range(10)])
+    assert days(anywhere, "AAPL") == set(range(10))
+    assert pages(anywhere, "AAPL") == {2, 5}
+    assert anywhere.page("AAPL", FIRST + timedelta(days=2)) == f"<html>AAPL {FIRST + timedelta(days=2)}</html>"
+    assert anywhere.record("AAPL", FIRST) == {"ticker": "AAPL", "date": str(FIRST), "drifted": False}
+    assert len(drawn) == 2, "pages that are not kept are not drawn"
+    name = f"AAPL/{FIRST}.json"
+    assert uris["AAPL", FIRST] == (f"{anywhere.location}/{name}" if "gs:" in anywhere.location else f"reports/{name}")
+    anywhere.save([result("AAPL", 2, drifted=False)])
+    assert pages(anywhere, "AAPL") == {5}
 
 
-def test_the_next_day_prunes_the_last_page_unless_it_drifted(store):
-    for offset in range(4):
-        store.save([result("AAPL", offset, drifted=offset == 1)])
-    assert pages(store, "AAPL") == {1, 3}
-
-
-def test_drifted_pages_are_bounded(store):
-    store.save([result("AAPL", o, drifted=True) for o in range(12)])
-    assert pages(store, "AAPL") == {9, 10, 11}
+def test_drifted_pages_are_bounded(anywhere):
+    anywhere.save([result("AAPL", o, drifted=True) for o in range(6)])
+    anywhere.save([result("AAPL", 6, drifted=True)])
+    assert pages(anywhere, "AAPL") == {4, 5, 6}
 
 
 def test_a_backfill_in_any_order_keeps_the_same_pages(tmp_path):
-    results = [result("AAPL", o, drifted=o % 4 == 1) for o in range(12)]
-    forward, backward = (ReportStore(tmp_path / name, keep_drifted=9) for name in ("a", "b"))
+    results = [result("AAPL", o, drifted=o % 3 == 1) for o in range(16)]
+    forward, backward = (ReportStore(tmp_path / name, keep_drifted=3) for name in ("a", "b"))
     for item in results:
         forward.save([item])
     for item in reversed(results):
         backward.save([item])
-    assert pages(forward, "AAPL") == pages(backward, "AAPL") == {1, 5, 9, 11}
+    assert pages(forward, "AAPL") == pages(backward, "AAPL") == {7, 10, 13}
 
 
-def test_tickers_do_not_touch_each_other(store):
-    uris = store.save([result(t, 0) for t in ("^GSPC", "BTC-USD", "VOD.L", "EURUSD=X")])
-    store.save([result("^GSPC", 1)])
-    assert pages(store, "^GSPC") == {1}
-    assert pages(store, "BTC-USD") == pages(store, "VOD.L") == pages(store, "EURUSD=X") == {0}
+def test_pruning_removes_old_reports_and_nothing_that_is_none(anywhere):
+    strange = [
+        "AAPL/notes.txt", "AAPL/2013-02-04.json.bak", "AAPL/2013-02-30.json", "AAPL/old/2013-02-04.json",
+        "evaluation/2013-02-04.html", "2013-02-04.json", "aapl/2013-02-04.json",
+    ]  # fmt: skip
+    anywhere.save([result("AAPL", o, drifted=o == 1) for o in range(8)])
+    anywhere.save([result("^GSPC", o) for o in range(3)])
+    put(anywhere, *strange)
+    before = anywhere._files.names()
+    dry = anywhere.prune(4, dry_run=True)
+    assert dry.removed == tuple(f"AAPL/2013-02-{end}" for end in ("04.json", "05.html", "05.json", "06.json"))
+    assert anywhere._files.names() == before
+    assert anywhere.prune(4) == dry
+    assert set(before) - set(anywhere._files.names()) == set(dry.removed)
+    assert days(anywhere, "AAPL") == {3, 4, 5, 6, 7}
+    assert days(anywhere, "%5EGSPC") == {0, 1, 2}, "a ticker whose runs ended keeps its last reports"
+    assert dry.kept == 8
+    assert anywhere.prune(4).removed == ()
+    with pytest.raises(StockcastError, match="at least 1"):
+        anywhere.prune(0)
+
+
+def test_a_report_that_is_gone_says_so_in_one_sentence(anywhere):
+    assert anywhere.record("AAPL", FIRST) is None
+    assert anywhere.page("AAPL", FIRST) is None
+    with pytest.raises(StockcastError, match=r"no drift report of AAPL on 2013-02-04.*pruned.*or never made") as gone:
+        anywhere.render("AAPL", FIRST, pd.DataFrame())
+    assert "\n" not in str(gone.value)
+
+
+def test_a_bucket_that_cannot_be_used_is_one_sentence(storage_client):
+    with pytest.raises(StockcastError, match=r"There is no bucket 'absent'.*STOCKCAST_REPORTS=gs://absent/drift"):
+        ReportStore("gs://absent/drift", "test").record("AAPL", FIRST)
+    with pytest.raises(StockcastError, match="There is no bucket 'absent'"):
+        ReportStore("gs://absent/drift", "test").save([result("AAPL", 0)])
+    with pytest.raises(StockcastError, match="names no bucket: write STOCKCAST_REPORTS"):
+        ReportStore("gs://")
+
+
+def test_tickers_do_not_touch_each_other(store, tmp_path):
+    uris = store.save([result(t, 0, drifted=True) for t in ("^GSPC", "BTC-USD", "VOD.L", "EURUSD=X")])
+    store.save([result("^GSPC", 1, drifted=True), result("BTC-USD", 0)])
+    assert pages(store, "%5EGSPC") == {0, 1}
+    assert pages(store, "BTC-USD") == set()
+    assert pages(store, "VOD.L") == pages(store, "EURUSD%3DX") == {0}
     assert len(set(uris.values())) == 4
-    assert all((store.root.parent / uri).is_file() for uri in uris.values())
+    assert all((tmp_path / uri).is_file() for uri in uris.values())
 
 
 def test_the_uri_survives_a_moved_home(tmp_path):
@@ -84,38 +150,36 @@ def test_the_uri_survives_a_moved_home(tmp_path):
 
 
 @pytest.mark.parametrize("ticker", ["../x", "a/b", "", "AA..", "A\0"])
-def test_a_malformed_ticker_reaches_no_path(store, ticker):
+def test_a_malformed_ticker_reaches_no_path(store, ticker, tmp_path):
     with pytest.raises(StockcastError, match="not a ticker"):
         store.save([result(ticker, 0)])
-    assert not store.root.exists() or not list(store.root.rglob("*.json"))
+    assert not list(tmp_path.rglob("*.json"))
 
 
-def test_again_changes_no_byte(store, msft):
-    report = drift_report("MSFT", date(2013, 2, 15), drift_features(msft), date(2000, 3, 1), date(2013, 1, 31))
-    plain = DriftResult(report.ticker, report.day, report.rows, report.json, lambda: "page")
-    uri = store.save([plain])["MSFT", report.day]
-    path = store.root.parent / uri
+def test_again_changes_no_byte(store, msft, tmp_path):
+    report = drift_report("MSFT", date(2013, 2, 15), inputs(msft), date(2000, 3, 1), date(2013, 1, 31))
+    path = tmp_path / store.save([report])["MSFT", report.day]
     before = path.read_bytes()
-    store.save([plain])
-    assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
-
-
-def test_a_pruned_page_is_drawn_again_from_its_windows(store, msft):
-    features = drift_features(msft)
-    day = date(2013, 2, 15)
-    report = drift_report("MSFT", day, features, date(2010, 1, 1), date(2013, 1, 31))
     store.save([report])
-    kept = store.render("MSFT", day, features)
-    assert kept == store.page("MSFT", day).read_text("utf-8")
-    store.page("MSFT", day).unlink()
-    again = store.render("MSFT", day, features)
-    assert "log_return" in again
-    assert abs(len(again) - len(kept)) < 2000, "same windows, same page (Evidently numbers its widgets at random)"
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing half-written, no page of a quiet day"
+
+
+def test_a_page_is_drawn_again_from_its_windows(store, msft):
+    seen = inputs(msft).merge(said_by_har(msft), on="date", how="left")
+    day = date(2013, 2, 15)
+    report = drift_report("MSFT", day, seen, date(2010, 1, 1), date(2013, 1, 31), "3")
+    store.save([report])
+    drawn, again = report.html(), store.render("MSFT", day, seen)
+    assert "inputs: log_return" in again
+    assert "predictions: width_1" in again
+    assert "Drawn again without" not in again
+    assert abs(len(again) - len(drawn)) < 2000, "same windows, same page (Evidently numbers its widgets at random)"
+    poorer = store.render("MSFT", day, inputs(msft))
+    assert "predictions: width_1" not in poorer
+    assert "Drawn again without width_1, width_10, median_10" in poorer
     with pytest.raises(StockcastError, match="compared 775 sessions and the warehouse now holds"):
-        store.render("MSFT", day, features[features["date"] != "2012-05-01"])
-    with pytest.raises(StockcastError, match="no drift report of MSFT on 2013-02-18"):
-        store.render("MSFT", date(2013, 2, 18), features)
+        store.render("MSFT", day, seen[seen["date"] != "2012-05-01"])
 
 
 def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
@@ -128,8 +192,8 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
         from stockcast_assets.monitoring.reports import ReportStore
         store = ReportStore(pathlib.Path(sys.argv[1]))
         def result(text):
-            rows = pd.DataFrame({"drifted": [False]})
-            return DriftResult("AAPL", date(2013, 2, 4), rows, text, lambda: "page")
+            rows = pd.DataFrame({"drifted": [True]})
+            return DriftResult("AAPL", date(2013, 2, 4), rows, {}, text, lambda: "page")
         store.save([result('{"drifted": false, "old": true}')])
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         try:
@@ -146,3 +210,22 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
     assert "could not be written" in done.stdout
     assert {p.name for p in (root / "AAPL").iterdir()} == {"2013-02-04.json", "2013-02-04.html"}
     assert ReportStore(root).record("AAPL", date(2013, 2, 4)) == {"drifted": False, "old": True}
+
+
+def test_the_command_prunes_by_the_setting_and_lists_first_if_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path))
+    monkeypatch.setenv("STOCKCAST_REPORTS_KEEP_DAYS", "2")
+    here = ReportStore(tmp_path / "reports")
+    here.save([result("AAPL", o) for o in range(4)])
+
+    def prune(*options: str) -> str:
+        done = CliRunner().invoke(app, ["reports", "prune", *options])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "1 files would be removed, 3 kept" in prune("--dry-run")
+    assert days(here, "AAPL") == {0, 1, 2, 3}
+    assert json.loads(prune("--json"))["removed"] == ["AAPL/2013-02-04.json"]
+    assert days(here, "AAPL") == {1, 2, 3}
+    assert "1 files removed, 2 kept" in prune("--keep-days", "1")
+    assert days(here, "AAPL") == {2, 3}

@@ -73,7 +73,7 @@ def filled(bigquery: Store) -> Warehouse:
     write(
         warehouse,
         tables.DRIFT_REPORT,
-        {"ticker": "A", "date": FIRST, "feature": "log_return", "score": 3.0, "threshold": 2.0},
+        {"ticker": "A", "date": FIRST, "feature": "log_return", "score": 3.0, "threshold": 2.0, "kind": "residuals"},
     )
     return warehouse
 
@@ -89,7 +89,7 @@ def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
     made = ask(f"SELECT * FROM {view['forecasts']} ORDER BY horizon")  # noqa: S608
     assert [row["actual_close"] for row in made] == [10.0, None]
     assert made[0]["relative_naive_error"] == pytest.approx(0.2)
-    assert ask(f"SELECT ratio FROM {view['drift']}") == [{"ratio": 1.5}]  # noqa: S608
+    assert ask(f"SELECT kind, ratio FROM {view['drift']}") == [{"kind": "residuals", "ratio": 1.5}]  # noqa: S608
     (trust,) = ask(f"SELECT * FROM {view['trust']}")  # noqa: S608
     assert 1 - (trust["squared_error"] / trust["squared_naive_error"]) ** 0.5 == pytest.approx(0.5)
     buckets = ask(f"SELECT * FROM {view['distributions']} ORDER BY bucket")  # noqa: S608

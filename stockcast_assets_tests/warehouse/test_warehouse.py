@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import ALL_TABLES, Column, Table
+from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, Column, Table
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef, frames
 from stockcast_assets.warehouse.bigquery import _field
 from stockcast_assets.warehouse.slices import Slice
@@ -52,6 +52,28 @@ def test_read_narrows_by_ticker_date_and_column_and_sorts_by_key(store: Store) -
     assert len(read(PRICES, tickers=[])) == 0
     with pytest.raises(StockcastError, match="no column 'open'"):
         read(PRICES, columns=["open"])
+
+
+def test_drift_rows_of_a_release_that_knew_no_kinds_stay_and_read_as_null(store: Store) -> None:
+    old = replace(DRIFT_REPORT, columns=tuple(c for c in DRIFT_REPORT.columns if c.name != "kind"))
+    values = {"STRING": "x", "DATE": pd.Timestamp("2024-01-02"), "FLOAT64": 1.0, "BOOL": True}
+    row = {column.name: values[column.type] for column in DRIFT_REPORT.columns} | {"kind": "residuals"}
+    ref = TableRef(store.warehouse.schema, DRIFT_REPORT.name)
+
+    def add(ticker: str, table: Table) -> None:
+        frame = pd.DataFrame([row | {"ticker": ticker}])[table.column_names]
+        data, contract = frames.to_arrow(frame, table.name, table)
+        store.warehouse.replace(ref, data, keys_slice([f"2024-01-02|{ticker}"]), contract)
+
+    add("AAPL", old)
+    before = store.warehouse.read_stored(DRIFT_REPORT, tickers=["AAPL"])
+    assert list(before.columns) == DRIFT_REPORT.column_names
+    assert before["kind"].isna().tolist() == [True]
+    add("MSFT", DRIFT_REPORT)
+    assert store.warehouse.read(DRIFT_REPORT)[["ticker", "kind"]].to_numpy().tolist() == [
+        ["AAPL", None],
+        ["MSFT", "residuals"],
+    ]
 
 
 def test_the_hash_depends_on_the_rows_alone_not_on_their_order(store: Store) -> None:

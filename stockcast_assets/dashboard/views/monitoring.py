@@ -1,6 +1,9 @@
-"""Monitoring: whether a ticker still behaves as in the window its model was trained on."""
+"""Monitoring: whether the market, the model and the forecasts' errors still are what they were taken for."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -8,8 +11,8 @@ import streamlit as st
 
 from stockcast_assets.dashboard import charts, data, summaries
 from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
-from stockcast_assets.dashboard.summaries import per_cent
-from stockcast_assets.tables import DRIFT_REPORT
+from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_CURRENT
+from stockcast_assets.monitoring.series import INPUTS, KIND_OF, PREDICTIONS, RESIDUALS
 
 FEATURES = {
     "log_return": "Daily return",
@@ -17,6 +20,43 @@ FEATURES = {
     "volume_ratio": "Volume against its 20-session mean",
     "rsi_14": "RSI 14",
     "macd_hist_ratio": "MACD histogram over price",
+    "width_1": "Interval width, 1 session ahead",
+    "width_10": "Interval width, 10 sessions ahead",
+    "median_10": "Median, 10 sessions ahead",
+    "pit": "Where the close fell in its forecast",
+    "pit_distance": "How far from the forecast's median",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a kind of drift is shown: its name, its heading, what is compared with what, what the reference is called."""
+
+    name: str
+    heading: str
+    compared: str
+    reference: str = "Training window"
+
+
+KINDS: Mapping[str, Kind] = {
+    INPUTS: Kind(
+        "Inputs",
+        "Inputs: what the market does",
+        "The last 60 sessions against the window that the month's model was trained on.",
+    ),
+    PREDICTIONS: Kind(
+        "Predictions",
+        "Predictions: what the model says",
+        "What the model in use says of the last 60 sessions against what it says of its training window; widths on a "
+        "logarithmic scale.",
+    ),
+    RESIDUALS: Kind(
+        "Residuals",
+        "Residuals: how the forecasts err",
+        "The closes of the last 60 sessions within the forecasts published the session before: 0 is below all that was "
+        "expected, 1 above. If the forecasts are right, every place is as likely as any other.",
+        "As promised",
+    ),
 }
 
 
@@ -28,7 +68,7 @@ def show() -> None:
         ticker = ticker_picker()
     if ticker is None:
         return
-    drift = data.read(DRIFT_REPORT, tickers=[ticker])
+    drift = data.drift(ticker)
     if drift.empty:
         state(
             f"No drift report of {ticker}",
@@ -44,52 +84,67 @@ def show() -> None:
             persist_state="session",
         )  # fmt: skip
     day = pd.Timestamp(chosen)
-    _numbers(days, day)
+    _numbers(drift, days, day)
     fine_print(
-        "Distance of the last 60 sessions from the training window, over the distance that ordinary blocks "
-        "of 60 sessions stay below 99 % of the time. At 1 and above a feature counts as drifted."
+        "A score is the distance from what is to be expected, over the distance that ordinary sessions stay below 99 % "
+        "of the time. At 1 and above a feature counts as drifted."
     )
-    figure(charts.drift_history(drift, palette()), f"Drift score over threshold of {ticker} by day and feature")
-    _distributions(ticker, day.date())
+    record = data.drift_record(ticker, day.date())
+    for name, kind in KINDS.items():
+        _kind(kind, name, drift[drift["kind"] == name], record, ticker)
     _days(days)
-    _report(ticker, day.date())
+    _report(ticker, day.date(), record)
 
 
-def _numbers(days: pd.DataFrame, day: pd.Timestamp) -> None:
-    row = days[days["date"] == day].iloc[0]
-    cards(
-        [
-            Card("Drift that day", "yes" if row["drifted"] else "no", f"{row['drifted_features']} features"),
-            Card("Highest score / threshold", f"{row['ratio']:.2f}", str(row["feature"])),
-            Card(
-                "Days with drift",
-                f"{int(days['drifted'].sum())} of {len(days)}",
-                per_cent(days["drifted"].mean(), 0),
-            ),
-        ]
-    )
+def _numbers(drift: pd.DataFrame, days: pd.DataFrame, day: pd.Timestamp) -> None:
+    today = drift[drift["date"] == day].assign(ratio=lambda rows: rows["score"] / rows["threshold"])
+    items = []
+    for name, kind in KINDS.items():
+        own = today[today["kind"] == name]
+        if own.empty:
+            items.append(Card(kind.name, "–", "not compared"))
+            continue
+        worst = own.sort_values("ratio").iloc[-1]
+        verdict = "drifted" if own["drifted"].any() else "as expected"
+        items.append(Card(kind.name, verdict, f"{worst['ratio']:.2f} · {worst['feature']}"))
+    share = summaries.per_cent(days["drifted"].mean(), 0)
+    cards([*items, Card("Days with drift", f"{int(days['drifted'].sum())} of {len(days)}", share)])
 
 
-def _distributions(ticker: str, day: date) -> None:
-    st.header("Recent sessions against the training window")
-    record = data.report_store().record(ticker, day)
-    if record is None:
-        state(
-            "The report file is not here",
-            "Its numbers are; the file is in the home of the machine that wrote it.",
-        )
+def _kind(kind: Kind, name: str, drift: pd.DataFrame, record: Mapping[str, Any] | None, ticker: str) -> None:
+    st.header(kind.heading)
+    fine_print(kind.compared)
+    if drift.empty:
+        state(f"{kind.name} are not compared yet", _why_not(name, record))
         return
-    fine_print(
-        f"Training window {record['reference']['from']} to {record['reference']['to']}; "
-        f"recent sessions {record['current']['from']} to {record['current']['to']}."
-    )
+    figure(charts.drift_history(drift, palette()), f"{kind.name}: drift score over threshold of {ticker} by day")
+    if record is None:
+        return
+    features = [row for row in record["features"] if KIND_OF.get(row["feature"]) == name]
+    if not features:
+        fine_print(f"Not compared that day: {_why_not(name, record)}")
+        return
     columns = st.columns(2)
-    for index, feature in enumerate(record["features"]):
+    for index, feature in enumerate(features):
         with columns[index % 2]:
-            name = FEATURES.get(feature["feature"], feature["feature"])
+            title = FEATURES.get(feature["feature"], feature["feature"])
             mark = " · **drifted**" if feature["drifted"] else ""
-            st.markdown(f"**{name}**  \ndistance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}")
-            figure(charts.distributions(feature, palette()), f"Distribution of {name} in both windows")
+            distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
+            st.markdown(f"**{title}**  \n{distance}")
+            figure(
+                charts.distributions(feature, palette(), kind.reference),
+                f"Distribution of {title}: recent sessions and {kind.reference.lower()}",
+            )
+
+
+def _why_not(name: str, record: Mapping[str, Any] | None) -> str:
+    """Why a kind has no row of a day, in a sentence."""
+    said = None if record is None else record.get("too_few", {}).get(name)
+    if said:
+        return f"{said[0].upper()}{said[1:]}."
+    if name == RESIDUALS:
+        return f"At least {LEAST_CURRENT} of the last {CURRENT_SESSIONS} sessions need a scored forecast."
+    return "Materialise drift_report again: an earlier release made this one."
 
 
 def _days(days: pd.DataFrame) -> None:
@@ -101,6 +156,7 @@ def _days(days: pd.DataFrame) -> None:
         column_config={
             "date": st.column_config.DateColumn("Day"),
             "drifted": st.column_config.CheckboxColumn("Drift"),
+            "kinds": "Drift of",
             "feature": "Closest feature",
             "ratio": st.column_config.ProgressColumn("Score / threshold", format="%.2f", min_value=0, max_value=2),
             "drifted_features": "Features drifted",
@@ -108,10 +164,17 @@ def _days(days: pd.DataFrame) -> None:
     )
 
 
-def _report(ticker: str, day: date) -> None:
-    if data.report_store().record(ticker, day) is None:
-        return
+def _report(ticker: str, day: date, record: Mapping[str, Any] | None) -> None:
     st.header("Evidently's full report")
+    if record is None:
+        state(
+            "The report of this day is not stored",
+            f"It was pruned (STOCKCAST_REPORTS_KEEP_DAYS) or is in another place than {data.report_store().location}; "
+            "its scores above stay. Materialise drift_report for the day to have it again.",
+        )
+        return
+    windows = (f"{record[window]['from']} to {record[window]['to']}" for window in ("reference", "current"))
+    fine_print("Training window {}; recent sessions {}.".format(*windows))
     st.link_button("Open it on a page of its own", f"/reports/{quote(ticker, safe='')}/{day}")
     if st.toggle("Show it here", key="report"):
         html = data.drift_page(ticker, day)

@@ -4,18 +4,16 @@ Both are read, and bad files set aside in `rejected/`, through the same three me
 is in a file.
 """
 
-import base64
-import binascii
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
+from stockcast_assets.cloud_storage import SCHEME, BucketPlace, patience
 from stockcast_assets.errors import StockcastError
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ MAX_BYTES = 10 * 2**20
 """Size cap of one upload: 400 years of daily bars of one ticker."""
 
 REJECTED = "rejected"
-_TIMEOUT_S = 30.0
-"""Deadline of one request to Cloud Storage, and of all attempts at it."""
 
 
 class UploadUnavailable(StockcastError):
@@ -94,7 +90,7 @@ def open_uploads(location: Path | str, gcp_project: str | None = None, gcp_crede
     Raises:
         StockcastError: if the place is malformed or there are no credentials for it.
     """
-    if str(location).startswith("gs://"):
+    if str(location).startswith(SCHEME):
         return BucketUploads(str(location), gcp_project, gcp_credentials)
     return FolderUploads(Path(location))
 
@@ -190,19 +186,13 @@ class BucketUploads:
 
     def __init__(self, location: str, project: str | None = None, credentials: str | None = None) -> None:
         self.location = location
-        name, _, prefix = location.removeprefix("gs://").partition("/")
-        if not name:
-            raise StockcastError(f"{location!r} names no bucket: write STOCKCAST_UPLOADS as gs://bucket/prefix.")
-        self._prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
-        self._name = name
-        self._project = project
-        self._credentials = credentials
-        self._opened: Bucket | None = None
+        self._place = BucketPlace(location, "STOCKCAST_UPLOADS", project, credentials)
+        self._prefix = self._place.prefix
 
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
         with self._explained():
-            blobs = list(self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **_patience()))
+            blobs = list(self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **patience()))
         found = [
             Upload(
                 name=blob.name.removeprefix(self._prefix),
@@ -222,7 +212,7 @@ class BucketUploads:
             return b""
         with self._explained(upload):
             return self._blob(upload).download_as_bytes(
-                end=wanted - 1, if_generation_match=int(upload.version), **_patience()
+                end=wanted - 1, if_generation_match=int(upload.version), **patience()
             )
 
     def reject(self, upload: Upload, reason: str) -> str:
@@ -234,11 +224,11 @@ class BucketUploads:
             for name in _free_names(upload.name):
                 target = f"{self._prefix}{REJECTED}/{name}"
                 note = bucket.blob(f"{target}.reason.txt")
-                if bucket.blob(target).exists(**_patience()):
+                if bucket.blob(target).exists(**patience()):
                     continue
                 try:
                     note.upload_from_string(
-                        f"{reason}\n", "text/plain; charset=utf-8", if_generation_match=0, **_patience()
+                        f"{reason}\n", "text/plain; charset=utf-8", if_generation_match=0, **patience()
                     )
                 except PreconditionFailed:
                     continue
@@ -250,58 +240,33 @@ class BucketUploads:
                         source_generation=generation,
                         if_generation_match=0,
                         if_source_generation_match=generation,
-                        **_patience(),
+                        **patience(),
                     )
                 except Exception:
-                    note.delete(**_patience())
+                    note.delete(**patience())
                     raise
                 # If it was replaced meanwhile, the version that was bad is set aside and the new one stays.
-                source.delete(if_generation_match=generation, **_patience())
-                return f"gs://{self._name}/{target}"
+                source.delete(if_generation_match=generation, **patience())
+                return f"{SCHEME}{self._place.name}/{target}"
         raise AssertionError("names never run out")
 
     def _blob(self, upload: Upload) -> "Blob":
         return self._bucket().blob(f"{self._prefix}{upload.name}", generation=int(upload.version))
 
     def _bucket(self) -> "Bucket":
-        if self._opened is None:
-            from google.cloud import storage
-
-            arguments: dict[str, Any] = {"project": self._project} if self._project else {}
-            if self._credentials:
-                arguments["credentials"] = _service_account(self._credentials)
-            self._opened = storage.Client(**arguments).bucket(self._name)
-        return self._opened
+        return self._place.bucket()
 
     @contextlib.contextmanager
     def _explained(self, upload: Upload | None = None) -> Iterator[None]:
-        from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed
-        from google.auth.exceptions import GoogleAuthError
+        from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        try:
-            yield
-        except (NotFound, PreconditionFailed) as error:
-            if upload is not None:
+        with self._place.explained(UploadUnavailable):
+            try:
+                yield
+            except (NotFound, PreconditionFailed) as error:
+                if upload is None:
+                    raise
                 raise _changed(upload) from error
-            raise UploadUnavailable(
-                f"There is no bucket {self._name!r}: create it or correct STOCKCAST_UPLOADS={self.location}."
-            ) from error
-        except GoogleAuthError as error:
-            raise UploadUnavailable(
-                f"There are no credentials for {self.location}: run `gcloud auth application-default login` "
-                "or set STOCKCAST_GCP_CREDENTIALS."
-            ) from error
-        except (GoogleAPIError, OSError) as error:
-            raise UploadUnavailable(
-                f"{self.location} cannot be used ({type(error).__name__}: {_first_line(error)}): check "
-                "STOCKCAST_UPLOADS and what the credentials may do there."
-            ) from error
-
-
-def _patience() -> dict[str, Any]:
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return {"timeout": _TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(_TIMEOUT_S)}
 
 
 def _is_csv(name: str) -> bool:
@@ -340,19 +305,3 @@ def _wanted(upload: Upload, first_bytes: int | None) -> int:
 
 def _changed(upload: Upload) -> UploadChanged:
     return UploadChanged(f"{upload.label} changed while it was read: try again when it is completely written.")
-
-
-def _service_account(encoded: str) -> Any:
-    from google.oauth2 import service_account
-
-    try:
-        return service_account.Credentials.from_service_account_info(json.loads(base64.b64decode(encoded)))
-    except (binascii.Error, ValueError) as error:
-        raise StockcastError(
-            "STOCKCAST_GCP_CREDENTIALS is not a base64-encoded service-account key: encode the JSON key file "
-            "with `base64 -w0`."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(".")

