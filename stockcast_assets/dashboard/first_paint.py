@@ -15,7 +15,7 @@ from stockcast_assets.dashboard.charts import DARK, LIGHT, PROOF, Palette
 from stockcast_assets.dashboard.sketch import drift_lines, fan, proof_dots
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.tables import DRIFT_REPORT, FORECASTS
+from stockcast_assets.tables import FORECASTS
 
 _ROWS = 25
 _PAGE = """<style>
@@ -113,7 +113,7 @@ def _trust(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
 
 
 def _monitoring(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
-    drift = data.read(DRIFT_REPORT, tickers=[ticker])
+    drift = data.drift(ticker)
     if drift.empty:
         return None
     newest = summaries.drift_days(drift).iloc[0]

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import Needed, prepare_many
+from stockcast_assets.forecasting.features import Needed, prepare, prepare_many
 from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
 from stockcast_assets.market.indicators import Floats
 
