@@ -1,6 +1,7 @@
 """Real servers for tests, on free ports of this machine, each started once per test session."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def free_port() -> int:
@@ -34,6 +39,21 @@ def wait_for_http(url: str, process: subprocess.Popen, log: Path, seconds: float
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"No answer from {url}: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Debian's Chromium where there is one, else the one Playwright brings.
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-quic", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
 
 
 @dataclass(frozen=True)

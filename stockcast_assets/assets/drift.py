@@ -1,6 +1,7 @@
 """`drift_report`: recent sessions against the window the month's model was trained on."""
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -8,25 +9,52 @@ import pandas as pd
 from stockcast_assets.assets.bars import complete_bars, open_days
 from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, of_ticker, same_ticker
 from stockcast_assets.assets.model import stored_models
+from stockcast_assets.assets.shown import newest_days, numbers, picture, report_page, show, timed
 from stockcast_assets.forecasting.lifecycle import row_in_use, rows_by_ticker
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.monitoring.charts import drift_png
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, drift_features, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.partitions import partition_key
 from stockcast_assets.tables import DRIFT_REPORT, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
+_ABOUT = """
+The last 60 sessions against the window that the month's model was trained on, one row per scale-free feature. A feature
+has drifted where its distance is above what one in a hundred windows of the training data itself has. One drifted day
+means little; the check `no_lasting_drift` looks at a month. Evidently's full report of each key is linked.
+"""
 
-def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
+
+def _shown(rows: pd.DataFrame, dashboard: str) -> dict[str, dict[str, Any]]:
+    """The numbers and the report of each key, and a chart on each ticker's newest."""
+    ratios = rows.assign(ratio=rows["score"] / rows["threshold"])
+    days = ratios.groupby(["ticker", "date"], as_index=False).agg(ratio=("ratio", "max"), drifted=("drifted", "sum"))
+    shown = numbers(days, {"ratio": "highest score / threshold", "drifted": "drifted features"})
+    for ticker, day in zip(days["ticker"], days["date"], strict=True):
+        shown[partition_key(ticker, day)]["Evidently report"] = report_page(dashboard, ticker, day)
+    for ticker, day in newest_days(days).items():
+        own = rows[(rows["ticker"] == ticker) & (rows["date"] == day)]
+        shown[partition_key(ticker, day)]["chart"] = picture(drift_png(own), f"Drift of {ticker} on {day:%Y-%m-%d}")
+    return shown
+
+
+def build_drift_report(
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, dashboard: str
+) -> dg.AssetsDefinition:
     """Drift of returns and scale-free features, one row per feature."""
 
     @dg.asset(
-        **of_table(DRIFT_REPORT, "monitoring", daily, "evidently"),
+        **of_table(
+            DRIFT_REPORT, "monitoring", daily, "evidently", about=_ABOUT, links={"dashboard": f"{dashboard}/monitoring"}
+        ),
         deps=[
             dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
             RAW_PRICES.name,
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
         ],
     )
+    @timed
     def drift(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
@@ -56,13 +84,8 @@ def build_drift_report(daily: dg.MultiPartitionsDefinition, first_daily_key: dat
         frame = pd.concat(
             [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in results], ignore_index=True
         )
-        context.add_output_metadata(
-            {
-                "drifted days": sum(result.drifted for result in results),
-                "highest score / threshold": float((frame["score"] / frame["threshold"]).max()),
-                "reports": dg.MetadataValue.path(str(reports.root)),
-            }
-        )
+        context.add_output_metadata({"reports": dg.MetadataValue.path(str(reports.root))})
+        show(context, _shown(frame, dashboard))
         return keyed(context, frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), reasons)
 
     return drift

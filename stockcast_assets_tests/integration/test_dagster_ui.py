@@ -1,0 +1,124 @@
+"""The Dagster UI as people see it: the webserver on the home of a demo, and Chromium looking at every asset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_webserver
+
+DAY = "2013-03-01|MSFT"
+WIDTHS = (1440, 390)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the pages of an asset must show.
+
+    Attributes:
+        key: the materialised key to look at.
+        rows: its rows.
+        labels: metadata of the key.
+        links: parts of the addresses that the key's metadata links to.
+        chart: alternative text of the key's picture.
+    """
+
+    group: str
+    key: str
+    rows: int
+    labels: tuple[str, ...]
+    links: tuple[str, ...] = ()
+    chart: str | None = None
+
+
+SHOWN = {
+    "price_history": Shown("market", "MSFT", 3227, ("first bar", "last bar")),
+    "raw_prices": Shown("market", DAY, 1, ("close", "volume")),
+    "indicators": Shown("market", DAY, 1, ("RSI 14", "volatility 20")),
+    "trained_model": Shown(
+        "forecasting",
+        DAY,
+        1,
+        ("published", "reason", "pinball", "coverage 80"),
+        ("#/experiments/", "#/models/stockcast-MSFT/versions/"),
+    ),
+    "forecasts": Shown(
+        "forecasting",
+        DAY,
+        10,
+        ("last close", "80 % interval of session 10, % of close", "made by"),
+        ("/forecasts?ticker=MSFT&date=2013-03-01", "#/models/stockcast-MSFT/versions/"),
+        "Forecast of MSFT as of 2013-03-01",
+    ),
+    "drift_report": Shown(
+        "monitoring",
+        DAY,
+        5,
+        ("highest score / threshold", "drifted features"),
+        ("/reports/MSFT/2013-03-01",),
+        "Drift of MSFT on 2013-03-01",
+    ),
+    "forecast_accuracy": Shown(
+        "monitoring", DAY, 2, ("inside the 80 % interval, share", "absolute error of the random walk, % of close")
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def ui(demo: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
+    with dagster_webserver(demo, tmp_path_factory.mktemp("ui") / "webserver.log") as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab that must not have said an error by the end."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    tab = context.new_page()
+    said: list[str] = []
+    tab.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    yield tab
+    context.close()
+    assert said == []
+
+
+def shows(page: Page, *texts: str) -> None:
+    for text in texts:
+        expect(page.get_by_text(text, exact=True).filter(visible=True).first).to_be_visible(timeout=20_000)
+
+
+def test_the_graph_has_every_asset_in_its_group(ui: DagsterDev, page: Page) -> None:
+    groups = ("market", "forecasting", "monitoring")
+    expanded = "%2C".join(f"stockcast_assets.definitions%40__repository__%3A{group}" for group in groups)
+    page.goto(f"{ui.url}/asset-groups?expanded={expanded}")
+    page.get_by_role("button", name="Expand all groups").or_(page.get_by_text("market").first).first.wait_for()
+    shows(page, *groups)
+
+
+@pytest.mark.parametrize("asset", list(SHOWN))
+def test_an_asset_says_what_it_is_what_it_holds_and_where_more_is(ui: DagsterDev, page: Page, asset: str) -> None:
+    wanted = SHOWN[asset]
+    table = next(table for table in ALL_TABLES if table.name == asset)
+    page.goto(f"{ui.url}/assets/{asset}")
+    shows(page, table.description, wanted.group, "stockcast", "Python", "Row count", "from: ticker of raw_prices")
+    expect(page.get_by_role("link", name="Open stockcast_assets/assets/")).to_be_visible()
+
+    page.goto(f"{ui.url}/assets/{asset}?view=partitions&partition={wanted.key.replace('|', '%7C')}")
+    shows(page, "Materialized", "dagster/row_count", "seconds per key", *wanted.labels)
+    row = page.locator("tr", has_text="dagster/row_count").first
+    assert row.locator("td").nth(1).inner_text() == str(wanted.rows)
+    for link in wanted.links:
+        expect(page.locator(f"a[href*='{link}']").first).to_be_visible()
+    if wanted.chart is not None:
+        page.get_by_text("[Show Markdown]").click()
+        picture = page.get_by_alt_text(wanted.chart)
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.complete && image.naturalWidth") == 640
+
+    page.goto(f"{ui.url}/assets/{asset}?view=checks&checkDetail=obeys_its_declaration")
+    shows(page, "obeys_its_declaration", "Passed")
+    expect(page.get_by_text("no key twice")).to_be_visible()
