@@ -84,7 +84,6 @@ def build_drift_report(
         frame = pd.concat(
             [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in results], ignore_index=True
         )
-        context.add_output_metadata({"reports": dg.MetadataValue.path(str(reports.root))})
         show(context, _shown(frame, dashboard))
         return keyed(context, frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), reasons)
 

@@ -53,7 +53,7 @@ def with_code_link(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
     """
     compute = inspect.unwrap(asset.op.compute_fn.decorated_fn)  # type: ignore[union-attr]
     code = compute.__code__
-    label = f"{Path(code.co_filename).relative_to(PACKAGE.parent).as_posix()}:{code.co_firstlineno}"
+    label = f"{Path(code.co_filename).relative_to(PACKAGE).as_posix()}:{code.co_firstlineno}"
     link = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=label)
     references = dg.CodeReferencesMetadataValue(code_references=[link])
     return asset.map_asset_specs(lambda spec: spec.merge_attributes(metadata={"dagster/code_references": references}))

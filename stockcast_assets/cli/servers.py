@@ -6,7 +6,7 @@ import sys
 from stockcast_assets.cli.session import err, open_session
 from stockcast_assets.dashboard.run import refuse_taken
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.instance import dagster_home
+from stockcast_assets.instance import dagster_home, workspace
 from stockcast_assets.settings import load_settings
 
 
@@ -19,8 +19,8 @@ def ui(host: str, port: int) -> None:
         "-m",
         "dagster",
         "dev",
-        "-m",
-        "stockcast_assets.definitions",
+        "-w",
+        str(workspace()),
         "-h",
         host,
         "-p",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stockcast_assets.instance import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, wait_for_http
 
@@ -77,7 +78,7 @@ def dagster_dev(cli: Cli) -> Iterator[DagsterDev]:
 @contextmanager
 def dagster_webserver(cli: Cli, log: Path) -> Iterator[DagsterDev]:
     """The Dagster UI on the CLI's home without a daemon and read-only, so that the home stays as it is."""
-    command = (sys.executable, "-m", "dagster_webserver", "-m", "stockcast_assets.definitions", "--read-only")
+    command = (sys.executable, "-m", "dagster_webserver", "-w", str(workspace()), "--read-only")
     with _started(cli, log, *command) as dev:
         yield dev
 
