@@ -88,9 +88,25 @@ def shoot(
     context.close()
 
 
+def zoom_out(page: Page) -> None:
+    """All of the graph: Dagster opens it at the size at which the nodes have details."""
+    page.wait_for_timeout(3_000)
+    page.locator('button:has([aria-label="panel_show_right"])').first.click()
+    for _ in range(3):
+        page.locator('button:has([aria-label="zoom_out"])').first.click()
+        page.wait_for_timeout(500)
+
+
 def open_chart(page: Page) -> None:
     page.get_by_text("[Show Markdown]").first.click()
     page.get_by_role("img").last.wait_for()
+
+
+def open_plots(page: Page) -> None:
+    toggle = page.get_by_role("button", name="Plots")
+    toggle.click()
+    page.locator("canvas").last.wait_for()
+    toggle.evaluate("button => button.scrollIntoView({block: 'start'})")
 
 
 def open_run(page: Page) -> None:
@@ -101,8 +117,10 @@ def open_run(page: Page) -> None:
 def dagster(browser: Browser, url: str) -> None:
     groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
     graph = f"{url}/asset-groups?expanded={quote(groups)}"
-    shoot(browser, graph, "asset-graph", "text=forecast_accuracy", size=(1700, 1150))
+    shoot(browser, graph, "asset-graph", "text=raw_prices", size=(1500, 1100), then=zoom_out)
     shoot(browser, f"{url}/assets/indicators", "asset-overview", "text=from: close", size=(1440, 1000))
+    scores = f"{url}/assets/forecast_accuracy?view=overview"
+    shoot(browser, scores, "plots", "text=from: horizon", size=(1440, 1000), then=open_plots)
     partitions = f"{url}/assets/forecasts?view=partitions&partition={KEY}"
     shoot(browser, partitions, "forecast-key", "text=seconds per key", size=(1440, 1060))
     shoot(browser, partitions, "forecast-in-dagster", "text=seconds per key", then=open_chart)
@@ -122,7 +140,7 @@ def dashboard(browser: Browser, url: str) -> None:
     chart, table = ".js-plotly-plot .main-svg", ".js-plotly-plot .main-svg, [data-testid=stDataFrame]"
     shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 1060))
     shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 1060), scheme="dark")
-    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 844))
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1300))
     shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 1060))
     shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1060))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))

@@ -61,7 +61,7 @@ def with_code_link(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
 
 def number(value: Any) -> dg.MetadataValue:
     """A number with as many digits as somebody reads."""
-    return dg.MetadataValue.float(float(f"{float(value):.6g}"))
+    return dg.MetadataValue.float(float(f"{float(value):.7g}"))
 
 
 def numbers(rows: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -123,6 +123,14 @@ def test_on_a_phone_an_asset_can_be_read(ui: DagsterDev, browser: Browser) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_dagster_plots_the_numbers_of_the_keys(ui: DagsterDev, page: Page) -> None:
+    page.goto(f"{ui.url}/assets/{FORECASTS.name}?view=overview")
+    page.get_by_role("button", name="Plots").click()
+    numbers = [label for label in SHOWN[FORECASTS.name].labels if label != "made by"]
+    shows(page, *numbers, "dagster/row_count", "seconds per key")
+    assert page.locator("canvas").count() >= len(numbers) + 2
+
+
 @pytest.mark.parametrize("asset", list(SHOWN))
 def test_an_asset_says_what_it_is_what_it_holds_and_where_more_is(ui: DagsterDev, page: Page, asset: str) -> None:
     wanted = SHOWN[asset]
