@@ -53,7 +53,12 @@ def served(command: str) -> Iterator[str]:
         yield url
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            # `dagster dev` may wait for its webserver for ever.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def save(page: Page, name: str) -> None:
