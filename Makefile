@@ -35,10 +35,8 @@ ui: setup  ## The Dagster UI on the same data, http://127.0.0.1:3000
 dashboard: setup  ## The dashboard on the same data, http://127.0.0.1:8501
 	@$(BIN)/stockcast dashboard
 
-mlflow: setup  ## The MLflow UI on the same data, http://127.0.0.1:5000
-	@home=$${STOCKCAST_HOME:-.stockcast}; \
-		$(BIN)/mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$$home/mlflow.db \
-		--default-artifact-root $$home/artifacts
+mlflow: setup  ## The MLflow UI on the same models, http://127.0.0.1:5000
+	@$(BIN)/stockcast mlflow
 
 screenshots: demo  ## Take the pictures of README (needs Chromium)
 	$(BIN)/python docs/screenshots.py

@@ -1,4 +1,4 @@
-"""Take the pictures of README: the Dagster UI and the dashboard, on the data of `make demo`, in headless Chromium.
+"""Take the pictures of README and docs: the Dagster UI, MLflow and the dashboard on the data of `make demo`.
 
 Run by `make screenshots`. The pictures show what is really there, so they cannot lie for long.
 """
@@ -12,16 +12,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "images"
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+KEY = quote("2013-03-01|AAPL")
+DAY = "ticker=AAPL&date=2013-02-15"
 
 
 def free_port() -> int:
@@ -32,7 +36,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(command: str) -> Iterator[str]:
-    """`stockcast ui` or `stockcast dashboard` on a free port; its address."""
+    """`stockcast ui`, `stockcast mlflow` or `stockcast dashboard` on a free port; its address."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     stockcast = str(Path(sys.executable).with_name("stockcast"))
@@ -49,40 +53,115 @@ def served(command: str) -> Iterator[str]:
         yield url
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            # `dagster dev` may wait for its webserver for ever.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def shoot(page: Page, url: str, name: str, settle: float = 5.0) -> None:
+def save(page: Page, name: str) -> None:
+    """The page as a PNG of 256 colours: a third of the size, and nobody sees it."""
+    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    colours = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    colours.save(PICTURES / f"{name}.png", optimize=True)
+    print(f"{name}.png", flush=True)  # noqa: T201
+
+
+def shoot(
+    browser: Browser,
+    url: str,
+    name: str,
+    until: str,
+    size: tuple[int, int] = (1440, 900),
+    scheme: str = "light",
+    then: Callable[[Page], object] = lambda page: None,
+) -> None:
+    """Open a page, wait for a selector, do what is to be done, and save it once it is quiet."""
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if scheme == "dark" else "light",
+        device_scale_factor=2 if size[0] < 500 else 1,
+    )
+    page = context.new_page()
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_timeout(settle * 1000)
-    page.screenshot(path=str(PICTURES / f"{name}.png"))
+    page.locator(until).first.wait_for(timeout=60_000)
+    then(page)
+    page.wait_for_timeout(4_000)
+    save(page, name)
+    context.close()
+
+
+def zoom_out(page: Page) -> None:
+    """All of the graph: Dagster opens it at the size at which the nodes have details."""
+    page.wait_for_timeout(3_000)
+    page.locator('button:has([aria-label="panel_show_right"])').first.click()
+    for _ in range(3):
+        page.locator('button:has([aria-label="zoom_out"])').first.click()
+        page.wait_for_timeout(500)
+
+
+def open_chart(page: Page) -> None:
+    page.get_by_text("[Show Markdown]").first.click()
+    page.get_by_role("img").last.wait_for()
+
+
+def open_plots(page: Page) -> None:
+    toggle = page.get_by_role("button", name="Plots")
+    toggle.click()
+    page.locator("canvas").last.wait_for()
+    toggle.evaluate("button => button.scrollIntoView({block: 'start'})")
+
+
+def open_run(page: Page) -> None:
+    page.locator("a[href^='/runs/']").first.click()
+    page.get_by_text("ASSET_CHECK_EVALUATION").or_(page.get_by_text("STEP_SUCCESS")).first.wait_for(timeout=60_000)
+
+
+def dagster(browser: Browser, url: str) -> None:
+    groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
+    graph = f"{url}/asset-groups?expanded={quote(groups)}"
+    shoot(browser, graph, "asset-graph", "text=raw_prices", size=(1500, 1100), then=zoom_out)
+    shoot(browser, f"{url}/assets/indicators", "asset-overview", "text=from: close", size=(1440, 1000))
+    scores = f"{url}/assets/forecast_accuracy?view=overview"
+    shoot(browser, scores, "plots", "text=from: horizon", size=(1440, 1000), then=open_plots)
+    partitions = f"{url}/assets/forecasts?view=partitions&partition={KEY}"
+    shoot(browser, partitions, "forecast-key", "text=seconds per key", size=(1440, 1060))
+    shoot(browser, partitions, "forecast-in-dagster", "text=seconds per key", then=open_chart)
+    drift = f"{url}/assets/drift_report?view=partitions&partition={KEY}"
+    shoot(browser, drift, "drift-in-dagster", "text=seconds per key", scheme="dark", then=open_chart)
+    checks = f"{url}/assets/forecast_accuracy?view=checks&checkDetail=interval_covers"
+    shoot(browser, checks, "checks", "text=Evaluation result", size=(1440, 760))
+    shoot(browser, f"{url}/runs", "run", "text=daily_forecast", size=(1440, 1100), then=open_run)
+
+
+def mlflow(browser: Browser, url: str) -> None:
+    search = quote("tags.`stockcast.month` = '2013-03'")
+    shoot(browser, f"{url}/#/experiments/1/runs?searchFilter={search}", "mlflow", "text=2013-03", size=(1440, 700))
+
+
+def dashboard(browser: Browser, url: str) -> None:
+    chart, table = ".js-plotly-plot .main-svg", ".js-plotly-plot .main-svg, [data-testid=stDataFrame]"
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 1060))
+    shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 1060), scheme="dark")
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1300))
+    shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 1060))
+    shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1060))
+    shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))
 
 
 def main() -> None:
+    """Take all pictures, or those of the parts named: `ui`, `mlflow`, `dashboard`."""
     if CHROMIUM is None:
         sys.exit("error: screenshots need Chromium; install it (Debian: apt-get install chromium).")
     PICTURES.mkdir(exist_ok=True)
+    parts = {"ui": dagster, "mlflow": mlflow, "dashboard": dashboard}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with served("ui") as url:
-            groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
-            page = browser.new_page(viewport={"width": 2200, "height": 2300})
-            shoot(page, f"{url}/asset-groups?expanded={quote(groups)}", "asset-graph", settle=15)
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
-            shoot(page, f"{url}/assets/forecasts?view=partitions", "forecasts-partitions")
-            page.goto(f"{url}/assets/forecasts?view=partitions&partition=2013-03-01%7CMSFT")
-            page.get_by_text("[Show Markdown]").click(timeout=60_000)
-            page.wait_for_timeout(2_000)
-            page.screenshot(path=str(PICTURES / "forecast-in-dagster.png"))
-            shoot(page, f"{url}/assets/forecasts?view=checks", "forecasts-checks")
-            page.goto(f"{url}/runs")
-            page.get_by_text("daily_forecast").first.wait_for(timeout=60_000)
-            page.locator("a[href^='/runs/']").first.click()
-            page.wait_for_timeout(8_000)
-            page.screenshot(path=str(PICTURES / "run.png"))
-        with served("dashboard") as url:
-            page = browser.new_page(viewport={"width": 1440, "height": 1000})
-            shoot(page, f"{url}/forecasts?ticker=AAPL&date=2013-02-15", "dashboard", settle=8)
+        for name in sys.argv[1:] or parts:
+            with served(name) as url:
+                parts[name](browser, url)
         browser.close()
 
 

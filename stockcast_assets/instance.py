@@ -11,10 +11,16 @@ import dagster as dg
 from stockcast_assets.settings import Settings
 
 
-def _instance_config() -> Path:
-    """`dagster.yaml`: beside the package in a wheel's install, one folder up in a checkout."""
-    packaged = Path(__file__).with_name("dagster.yaml")
-    return packaged if packaged.exists() else Path(__file__).parent.parent / "dagster.yaml"
+def _shipped(name: str) -> Path:
+    """`dagster.yaml` or `workspace.yaml`: beside the package in a wheel's install, one folder up in a checkout."""
+    packaged = Path(__file__).with_name(name)
+    return packaged if packaged.exists() else Path(__file__).parent.parent / name
+
+
+def workspace() -> Path:
+    """The file that names the code location, so that Dagster knows it as `stockcast` however it was started: what
+    schedules and sensors remember is kept by that name."""
+    return _shipped("workspace.yaml")
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -25,7 +31,7 @@ def dagster_home(settings: Settings) -> Path:
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(_instance_config(), home / "dagster.yaml")
+        shutil.copyfile(_shipped("dagster.yaml"), home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 

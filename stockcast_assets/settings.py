@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         400, ge=1, description="Days of drift reports that `stockcast reports prune` keeps of each ticker"
     )
     mlflow_uri: str | None = Field(None, description="MLflow tracking server; a SQLite file in the home if unset")
+    dashboard_url: str = Field(
+        "http://127.0.0.1:8501", description="Address of the dashboard, for links in the Dagster UI"
+    )
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
@@ -85,6 +88,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if not re.match(r"https?://[^/\s]", value):
+            raise ValueError("write it as https://host or http://host:port")
+        return value.rstrip("/")
 
     @field_validator("bq_dataset")
     @classmethod

@@ -1,10 +1,11 @@
 """The tables stockcast stores: one declaration each, and nothing else says what a table looks like.
 
-From a declaration come the DuckDB DDL, the BigQuery schema, Dagster's column metadata and the blocking
-checks (see `warehouse` and `assets`). Column types carry BigQuery's standard names.
+From a declaration come the DuckDB DDL, the BigQuery schema, Dagster's column metadata and lineage, and the
+blocking checks (see `warehouse` and `assets`). Column types carry BigQuery's standard names.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 ColumnType = Literal["STRING", "DATE", "TIMESTAMP", "FLOAT64", "INT64", "BOOL"]
@@ -25,12 +26,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in stored order and the columns that identify a row."""
+    """A table: its columns in stored order, the columns that identify a row, and what the columns come from.
+
+    Attributes:
+        lineage: the columns of other tables (`raw_prices.close`) that each column's values are computed from.
+    """
 
     name: str
     description: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
+    lineage: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def column_names(self) -> list[str]:
@@ -39,6 +45,7 @@ class Table:
 
 TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
+_QUANTILE_NAMES = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
 
 
 def _session(description: str) -> Column:
@@ -47,6 +54,11 @@ def _session(description: str) -> Column:
 
 def _price(name: str, description: str) -> Column:
     return Column(name, "FLOAT64", description, required=True, gt=0)
+
+
+def _both(*columns: str) -> tuple[str, ...]:
+    """Columns of a ticker's bars, wherever they lie: lineage of what is computed from its first bar on."""
+    return tuple(f"{table}.{column}" for table in ("price_history", "raw_prices") for column in columns)
 
 
 _BARS = (
@@ -70,6 +82,10 @@ PRICE_HISTORY = Table(
     _BARS,
     ("ticker", "date"),
 )
+
+# What a derived row takes from the bar it describes, and what a model or a distribution takes from all bars.
+_KEYS_OF_BARS = {"ticker": ("raw_prices.ticker",), "date": ("raw_prices.date",)}
+_BARS_LEARNT = _both("open", "high", "low", "close", "volume", "dividend")
 
 RAW_PRICES = Table(
     "raw_prices",
@@ -106,12 +122,44 @@ INDICATORS = Table(
         _indicator("volatility_20", "Sample standard deviation of 20 log returns, per session", ge=0),
     ),
     ("ticker", "date"),
+    {
+        **_KEYS_OF_BARS,
+        "close": ("raw_prices.close",),
+        **dict.fromkeys(
+            (
+                "log_return",
+                "pct_return",
+                *(f"sma_{n}" for n in (5, 15, 50, 100)),
+                *(f"ema_{n}" for n in (12, 26, 50, 100)),
+                "macd",
+                "macd_signal",
+                "macd_hist",
+                "rsi_14",
+                "volatility_20",
+            ),
+            _both("close"),
+        ),
+    },
 )
 
 
 def _metric(name: str, description: str, le: float | None = None) -> Column:
     return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, le=le)
 
+
+_PROOF = (
+    _metric("rmse_ratio_rw", "RMSE / random walk, all horizons; below 1 is better"),
+    _metric("rmse_ratio_rw_low", "Lower end of its 95 % block-bootstrap interval"),
+    _metric("rmse_ratio_rw_high", "Upper end of its 95 % block-bootstrap interval"),
+    _metric("rmse_ratio_drift", "RMSE / drift baseline"),
+    _metric("pinball", "Mean pinball loss of the log returns, 7 quantiles"),
+    _metric("pinball_ratio_constant_vol", "Pinball / constant volatility"),
+    _metric("pinball_ratio_vol60", "Pinball / 60-session volatility"),
+    _metric("pinball_ratio_vol250", "Pinball / 250-session volatility"),
+    _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
+    _metric("pinball_ratio_har", "Pinball / linear HAR"),
+    _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
+)
 
 TRAINED_MODEL = Table(
     "trained_model",
@@ -127,17 +175,7 @@ TRAINED_MODEL = Table(
         Column("trained_to", "DATE", "Last session known to the training", required=True),
         Column("n_samples", "INT64", "Training samples of the final fit; 0 if the history was too short", True, ge=0),
         Column("n_cases", "INT64", "Walk-forward as-of dates behind the metrics", required=True, ge=0),
-        _metric("rmse_ratio_rw", "RMSE / random walk, all horizons; below 1 is better"),
-        _metric("rmse_ratio_rw_low", "Lower end of its 95 % block-bootstrap interval"),
-        _metric("rmse_ratio_rw_high", "Upper end of its 95 % block-bootstrap interval"),
-        _metric("rmse_ratio_drift", "RMSE / drift baseline"),
-        _metric("pinball", "Mean pinball loss of the log returns, 7 quantiles"),
-        _metric("pinball_ratio_constant_vol", "Pinball / constant volatility"),
-        _metric("pinball_ratio_vol60", "Pinball / 60-session volatility"),
-        _metric("pinball_ratio_vol250", "Pinball / 250-session volatility"),
-        _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
-        _metric("pinball_ratio_har", "Pinball / linear HAR"),
-        _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
+        *_PROOF,
         Column("promoted", "BOOL", "Whether the model is the new champion", required=True),
         Column("method", "STRING", "What the month publishes: lstm or naive_*", required=True),
         Column("reason", "STRING", "Why, in words", required=True),
@@ -145,6 +183,15 @@ TRAINED_MODEL = Table(
         Column("trigger", "STRING", "Why it was trained again within the month; null for the month's first model"),
     ),
     ("ticker", "date", "trained_to"),
+    {
+        "ticker": _both("ticker"),
+        "model_name": _both("ticker"),
+        **dict.fromkeys(("trained_from", "trained_to", "n_samples", "n_cases"), _both("date")),
+        **dict.fromkeys(
+            ("weights_sha256", *(metric.name for metric in _PROOF), "promoted", "method", "reason", "serving_version"),
+            _BARS_LEARNT,
+        ),
+    },
 )
 
 FORECASTS = Table(
@@ -156,13 +203,24 @@ FORECASTS = Table(
         Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
         Column("target_date", "DATE", "Session the forecast is for", required=True),
         _price("last_close", "Close of the as-of date"),
-        *(_price(f"close_p{round(q * 100):02d}", f"{q:.0%} quantile of the target session's close") for q in QUANTILES),
+        *(
+            _price(name, f"{q:.0%} quantile of the target session's close")
+            for name, q in zip(_QUANTILE_NAMES, QUANTILES, strict=True)
+        ),
         _price("naive_close", "Random walk forecast: the last close"),
         Column("model_version", "STRING", "MLflow version that served; none: fitted on the spot", required=True),
         Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),
         Column("fallback", "STRING", "Why another model served than the month's, in words; null if the month's did"),
     ),
     ("ticker", "date", "horizon"),
+    {
+        **_KEYS_OF_BARS,
+        "target_date": ("raw_prices.date",),
+        **dict.fromkeys(("last_close", "naive_close"), ("raw_prices.close",)),
+        **dict.fromkeys(_QUANTILE_NAMES, ("trained_model.weights_sha256", *_BARS_LEARNT)),
+        **dict.fromkeys(("model_version", "fallback"), ("trained_model.serving_version",)),
+        "method": ("trained_model.method",),
+    },
 )
 
 DRIFT_REPORT = Table(
@@ -185,7 +243,25 @@ DRIFT_REPORT = Table(
         Column("kind", "STRING", "inputs, predictions or residuals; null in rows of earlier releases: inputs"),
     ),
     ("ticker", "date", "feature"),
+    {
+        **_KEYS_OF_BARS,
+        **dict.fromkeys(
+            ("score", "threshold", "drifted"),
+            (
+                *_BARS_LEARNT,
+                "trained_model.weights_sha256",
+                *(f"forecasts.{name}" for name in ("last_close", *_QUANTILE_NAMES)),
+                "forecast_accuracy.actual_close",
+            ),
+        ),
+        "reference_from": ("trained_model.trained_from",),
+        "reference_to": ("trained_model.trained_to",),
+        **dict.fromkeys(("current_from", "current_to"), ("raw_prices.date",)),
+    },
 )
+
+# Two splits apart, a forecast and its outcome are in other shares.
+_OUTCOME = ("forecasts.last_close", "raw_prices.close", "raw_prices.split_ratio")
 
 FORECAST_ACCURACY = Table(
     "forecast_accuracy",
@@ -202,6 +278,16 @@ FORECAST_ACCURACY = Table(
         Column("inside_80", "BOOL", "Whether the close fell inside the 80 % interval", required=True),
     ),
     ("ticker", "date", "horizon"),
+    {
+        **_KEYS_OF_BARS,
+        "horizon": ("forecasts.horizon",),
+        "as_of_date": ("forecasts.date",),
+        "target_date": ("raw_prices.date",),
+        "actual_close": ("raw_prices.close",),
+        "error": ("forecasts.close_p50", *_OUTCOME),
+        "naive_error": ("forecasts.naive_close", *_OUTCOME),
+        "inside_80": ("forecasts.close_p10", "forecasts.close_p90", *_OUTCOME),
+    },
 )
 
 ALL_TABLES = (

@@ -14,6 +14,7 @@ from stockcast_assets.assets.forecasts import build_forecasts
 from stockcast_assets.assets.indicators import build_indicators
 from stockcast_assets.assets.model import build_trained_model
 from stockcast_assets.assets.prices import build_price_history, build_raw_prices
+from stockcast_assets.assets.shown import with_code_link
 from stockcast_assets.assets.tuning import build_tuning
 from stockcast_assets.automation.alerts import build_alerts
 from stockcast_assets.automation.freshness import build_freshness, build_freshness_checks
@@ -134,19 +135,19 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
     schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
-        # The UI shows where in the code each asset is.
-        assets=dg.with_source_code_references(
-            [
+        assets=[
+            with_code_link(asset)
+            for asset in (
                 build_price_history(start),
                 build_raw_prices(daily, start),
                 build_indicators(daily, start),
                 build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
-                build_forecasts(daily, start, settings.model_max_age_days),
-                build_drift_report(daily, start, settings.model_max_age_days),
-                build_forecast_accuracy(daily, start),
+                build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),
+                build_drift_report(daily, start, settings.model_max_age_days, settings.dashboard_url),
+                build_forecast_accuracy(daily, start, settings.dashboard_url),
                 build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
-            ]
-        ),
+            )
+        ],
         asset_checks=checks,
         # The steps of a run take seconds; a process for each would pay every import again.
         executor=dg.in_process_executor,

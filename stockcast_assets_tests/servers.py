@@ -1,6 +1,7 @@
 """Real servers for tests, on free ports of this machine, each started once per test session."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from google.cloud import storage
+    from playwright.sync_api import Browser
 
 
 def free_port() -> int:
@@ -40,6 +42,21 @@ def wait_for_http(url: str, process: subprocess.Popen, log: Path, seconds: float
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"No answer from {url}: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Debian's Chromium where there is one, else the one Playwright brings.
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-quic", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
 
 
 @dataclass(frozen=True)

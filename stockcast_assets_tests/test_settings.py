@@ -55,6 +55,7 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
         ({"STOCKCAST_BQ_DATASET": "a; DROP TABLE b"}, "STOCKCAST_BQ_DATASET"),
         ({"STOCKCAST_TRAIN_WORKERS": "0"}, "STOCKCAST_TRAIN_WORKERS"),
         ({"STOCKCAST_REPORTS_KEEP_DAYS": "0"}, "STOCKCAST_REPORTS_KEEP_DAYS"),
+        ({"STOCKCAST_DASHBOARD_URL": "localhost:8501"}, "STOCKCAST_DASHBOARD_URL"),
     ],
 )
 def test_a_wrong_value_is_one_sentence_naming_the_variable(

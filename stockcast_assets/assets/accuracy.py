@@ -7,6 +7,7 @@ import pandas as pd
 
 from stockcast_assets.assets.bars import complete_bars, open_days
 from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, same_ticker
+from stockcast_assets.assets.shown import numbers, show, timed
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
@@ -15,8 +16,34 @@ from stockcast_assets.warehouse import KeyedFrame, Warehouse
 # Ten sessions span at most this many calendar days: two weeks, and a long holiday between them.
 LONGEST_LOOK_BACK = 30
 
+SHOWN = {
+    "inside": "inside the 80 % interval, share",
+    "error": "absolute error, % of close",
+    "naive_error": "absolute error of the random walk, % of close",
+}
+"""The numbers that are plotted, and what they are called."""
 
-def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
+_ABOUT = """
+Keyed by the target session: the ten forecasts that were made for this day, each scored once, when its close is known.
+So a day's rows depend on nothing later and are never touched again. Compare `error` with `naive_error`: a forecast that
+loses to the random walk turns the check `keeps_its_skill` red, lost coverage turns `interval_covers` red.
+"""
+
+
+def summary(scored: pd.DataFrame) -> pd.DataFrame:
+    """One row per (ticker, date) of the table's rows: share inside the interval, mean absolute errors in % of close."""
+    close = scored["actual_close"]
+    parts = scored.assign(
+        inside=scored["inside_80"].astype(float),
+        error=scored["error"].abs() / close * 100,
+        naive_error=scored["naive_error"].abs() / close * 100,
+    )
+    return parts.groupby(["ticker", "date"], as_index=False)[list(SHOWN)].mean()
+
+
+def build_forecast_accuracy(
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, dashboard: str
+) -> dg.AssetsDefinition:
     """Scores by target session, not by as-of date: so a day's rows depend on nothing later than the day,
     and are never touched again."""
     earlier = dg.TimeWindowPartitionMapping(
@@ -24,9 +51,12 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
     )
 
     @dg.asset(
-        **of_table(FORECAST_ACCURACY, "monitoring", daily, "pandas"),
+        **of_table(
+            FORECAST_ACCURACY, "monitoring", daily, "pandas", about=_ABOUT, links={"dashboard": f"{dashboard}/trust"}
+        ),
         deps=[RAW_PRICES.name, dg.AssetDep(FORECASTS.name, partition_mapping=same_ticker(earlier))],
     )
+    @timed
     def forecast_accuracy(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], sources: dg.ResourceParam[Sources]
     ) -> KeyedFrame:
@@ -47,6 +77,8 @@ def build_forecast_accuracy(daily: dg.MultiPartitionsDefinition, first_daily_key
                 else:
                     frames.append(scored)
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
+        if len(frame):
+            show(context, numbers(summary(frame), SHOWN))
         return keyed(context, frame[FORECAST_ACCURACY.column_names], reasons)
 
     return forecast_accuracy

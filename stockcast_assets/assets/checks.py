@@ -101,7 +101,10 @@ CHECKS = (
         Check(
             table,
             "obeys_its_declaration",
-            "The stored rows have no null where none may be, keep their bounds, and repeat no key.",
+            "Reads back what the run just wrote: no null where none may be, every value inside its bounds, no key "
+            "twice, and the rules between columns (quantiles do not cross, no training knew its month of use). Red "
+            "means that a stored row breaks the declaration; nothing downstream runs. Executed alone, it reads the "
+            "whole table.",
             partial(faults, table),
         )
         for table in ALL_TABLES
@@ -109,7 +112,9 @@ CHECKS = (
     Check(
         FORECASTS,
         "served_by_the_months_model",
-        "The model that the month's row names made the forecasts: no file was damaged, no model is missing.",
+        "The model that the month's row names made the forecasts: no file was damaged, no model is missing. Red means "
+        "that an earlier champion or a baseline stepped in, so there is a forecast, under its own name; the key's "
+        "metadata says why, and training the month again repairs it. Blocks nothing.",
         fallbacks,
         blocking=False,
     ),
@@ -125,7 +130,7 @@ def _build(check: Check) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not found,
             description="; ".join(found) if found else f"{len(rows)} rows checked.",
-            metadata={"rows": len(rows)},
+            metadata={"rows": len(rows), "rules broken": len(found)},
         )
 
     return run

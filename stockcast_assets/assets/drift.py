@@ -1,7 +1,8 @@
 """`drift_report`: recent sessions against what the month's model was trained on and what its forecasts promised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -9,11 +10,13 @@ import pandas as pd
 from stockcast_assets.assets.bars import complete_bars, open_days
 from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, of_ticker, same_ticker
 from stockcast_assets.assets.model import stored_models
+from stockcast_assets.assets.shown import newest_days, numbers, picture, report_page, show, timed
 from stockcast_assets.forecasting.lifecycle import Row, Servant, row_in_use, rows_by_ticker
 from stockcast_assets.forecasting.predict import hindcast
 from stockcast_assets.forecasting.registry import ModelRegistry
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring import series
+from stockcast_assets.monitoring.charts import drift_png
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.partitions import partition_key
@@ -26,6 +29,14 @@ from stockcast_assets.tables import (
     TRAINED_MODEL,
 )
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+_ABOUT = """
+The last 60 sessions against what they are to be like, one row per scale-free feature: inputs against the window that
+the month's model was trained on, its predictions against those of that window, residuals against what the published
+forecasts promised. A feature has drifted where its distance is above what one in a hundred ordinary windows has. One
+drifted day means little; the check `no_lasting_drift` looks at a month. Evidently's full report of each key is linked.
+"""
+
 
 # The current window spans at most this many calendar days: twelve weeks of five sessions, and holidays.
 LONGEST_WINDOW = 2 * CURRENT_SESSIONS
@@ -76,20 +87,33 @@ def _reports_of_ticker(
     return results
 
 
-def _show_kinds(context: dg.AssetExecutionContext, results: Sequence[DriftResult]) -> None:
-    """Say on each key what drifted, and why a kind was not compared."""
+def _shown(rows: pd.DataFrame, dashboard: str) -> dict[str, dict[str, Any]]:
+    """The numbers and the report of each key, and a chart on each ticker's newest."""
+    ratios = rows.assign(ratio=rows["score"] / rows["threshold"])
+    days = ratios.groupby(["ticker", "date"], as_index=False).agg(ratio=("ratio", "max"), drifted=("drifted", "sum"))
+    shown = numbers(days, {"ratio": "highest score / threshold", "drifted": "drifted features"})
+    for ticker, day in zip(days["ticker"], days["date"], strict=True):
+        shown[partition_key(ticker, day)]["Evidently report"] = report_page(dashboard, ticker, day)
+    for ticker, day in newest_days(days).items():
+        own = rows[(rows["ticker"] == ticker) & (rows["date"] == day)]
+        shown[partition_key(ticker, day)]["chart"] = picture(drift_png(own), f"Drift of {ticker} on {day:%Y-%m-%d}")
+    return shown
+
+
+def _kinds(results: Sequence[DriftResult]) -> dict[str, dict[str, Any]]:
+    """What drifted on each key, and why a kind was not compared."""
+    shown: dict[str, dict[str, Any]] = {}
     for result in results:
-        kinds = list(dict.fromkeys(result.rows.loc[result.rows["drifted"], "kind"]))
-        said: Mapping[str, str] = {f"{kind} not compared": words for kind, words in result.too_few.items()}
-        if kinds or said:
-            context.add_asset_metadata(
-                {**({"drift of": ", ".join(kinds)} if kinds else {}), **said},
-                partition_key=partition_key(result.ticker, result.day),
-            )
+        drifted = ", ".join(dict.fromkeys(result.rows.loc[result.rows["drifted"], "kind"]))
+        shown[partition_key(result.ticker, result.day)] = {
+            **({"drift of": drifted} if drifted else {}),
+            **{f"{kind} not compared": words for kind, words in result.too_few.items()},
+        }
+    return shown
 
 
 def build_drift_report(
-    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int, dashboard: str
 ) -> dg.AssetsDefinition:
     """Drift of inputs, predictions and residuals, one row per feature."""
     window = dg.TimeWindowPartitionMapping(
@@ -100,7 +124,15 @@ def build_drift_report(
     )
 
     @dg.asset(
-        **of_table(DRIFT_REPORT, "monitoring", daily, "evidently", "mlflow"),
+        **of_table(
+            DRIFT_REPORT,
+            "monitoring",
+            daily,
+            "evidently",
+            "mlflow",
+            about=_ABOUT,
+            links={"dashboard": f"{dashboard}/monitoring"},
+        ),
         deps=[
             dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
             RAW_PRICES.name,
@@ -109,6 +141,7 @@ def build_drift_report(
             dg.AssetDep(FORECAST_ACCURACY.name, partition_mapping=same_ticker(window)),
         ],
     )
+    @timed
     def drift(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
@@ -140,14 +173,8 @@ def build_drift_report(
         frame = pd.concat(
             [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in results], ignore_index=True
         )[DRIFT_REPORT.column_names]
-        _show_kinds(context, results)
-        context.add_output_metadata(
-            {
-                "drifted days": sum(result.drifted for result in results),
-                "highest score / threshold": float((frame["score"] / frame["threshold"]).max()),
-                "reports": dg.MetadataValue.path(reports.location),
-            }
-        )
+        show(context, _shown(frame, dashboard))
+        show(context, _kinds(results))
         return keyed(context, frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), reasons)
 
     return drift

@@ -1,6 +1,5 @@
 """`forecasts`: the next 10 sessions of each ticker, as quantiles of the close."""
 
-import base64
 from collections.abc import Mapping
 from datetime import date
 
@@ -10,10 +9,11 @@ import pandas as pd
 from stockcast_assets.assets.bars import complete_bars, open_days
 from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, of_ticker, same_ticker
 from stockcast_assets.assets.model import stored_models
+from stockcast_assets.assets.shown import forecast_page, newest_days, numbers, picture, show, timed
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.lifecycle import Servant, Serving, rounds, rows_by_ticker
 from stockcast_assets.forecasting.predict import forecast
-from stockcast_assets.forecasting.registry import ModelRegistry
+from stockcast_assets.forecasting.registry import ModelRegistry, model_name
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.charts import forecast_png
@@ -21,9 +21,13 @@ from stockcast_assets.partitions import partition_key
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
-# A chart is 45 KB of the event log and 0.1 s of drawing; the dashboard has the others.
-MOST_CHARTS = 20
 CHART_SESSIONS = 60
+
+_ABOUT = """
+Each row is a range of what may happen, **not advice**: `close_p10` to `close_p90` should hold 80 % of the outcomes, and
+`naive_close` stands beside it. `method` names what made it: the month's LSTM if it earned it, else a baseline under its
+own name. Where another model served than the month's, `fallback` says why. The scores are in `forecast_accuracy`.
+"""
 
 
 def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
@@ -51,36 +55,69 @@ def _show_fallbacks(
     context: dg.AssetExecutionContext, served: Mapping[str, list[tuple[Serving, list[pd.Timestamp]]]]
 ) -> None:
     """Say on each key that the month's model did not make its forecast, and in the log once per ticker and model."""
+    fallbacks = {}
     for ticker, groups in served.items():
         for serving, asked in groups:
             if serving.fallback is None:
                 continue
             context.log.warning(serving.fallback)
             for day in asked:
-                context.add_asset_metadata({"fallback": serving.fallback}, partition_key=partition_key(ticker, day))
+                fallbacks[partition_key(ticker, day)] = {"fallback": serving.fallback}
+    show(context, fallbacks)
 
 
-def _show_charts(context: dg.AssetExecutionContext, bars: dict[str, pd.DataFrame], forecasts: pd.DataFrame) -> None:
-    """Put the chart of each ticker's newest day on that key's materialisation."""
-    for ticker in list(dict.fromkeys(forecasts["ticker"]))[:MOST_CHARTS]:
-        rows = forecasts[forecasts["ticker"] == ticker]
-        newest = rows[rows["date"] == rows["date"].max()]
-        day = newest["date"].iloc[0]
+def _show(
+    context: dg.AssetExecutionContext,
+    bars: Mapping[str, pd.DataFrame],
+    forecasts: pd.DataFrame,
+    registry: ModelRegistry,
+    dashboard: str,
+) -> None:
+    """Put the numbers of the last session and the links on each key, and a chart on each ticker's newest."""
+    ends = forecasts[forecasts["horizon"] == HORIZON]
+    close = ends["last_close"]
+    numbered = numbers(
+        ends.assign(
+            median=(ends["close_p50"] / close - 1) * 100, width=(ends["close_p90"] - ends["close_p10"]) / close * 100
+        ),
+        {
+            "last_close": "last close",
+            "median": f"median of session {HORIZON}, % of close",
+            "width": f"80 % interval of session {HORIZON}, % of close",
+        },
+    )
+    for ticker, day, method, version in zip(
+        *(ends[name] for name in ("ticker", "date", "method", "model_version")), strict=True
+    ):
+        served = numbered[partition_key(ticker, day)]
+        served["made by"] = method
+        served["dashboard"] = forecast_page(dashboard, ticker, day)
+        # A baseline that was fitted on the spot has no version.
+        if version.isdecimal():
+            served["model version"] = dg.MetadataValue.url(registry.version_link(model_name(ticker), version))
+    for ticker, day in newest_days(ends).items():
+        rows = forecasts[(forecasts["ticker"] == ticker) & (forecasts["date"] == day)]
         history = bars[ticker][bars[ticker]["date"] <= day].tail(CHART_SESSIONS)
-        image = base64.b64encode(forecast_png(history, newest)).decode()
-        context.add_asset_metadata(
-            {"chart": dg.MetadataValue.md(f"![{ticker}](data:image/png;base64,{image})")},
-            partition_key=partition_key(ticker, day),
-        )
+        image = picture(forecast_png(history, rows), f"Forecast of {ticker} as of {day:%Y-%m-%d}")
+        numbered[partition_key(ticker, day)]["chart"] = image
+    show(context, numbered)
 
 
 def build_forecasts(
-    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int, dashboard: str
 ) -> dg.AssetsDefinition:
     """Forecasts as of the end of each session, by the model that `lifecycle.Servant` finds for it."""
 
     @dg.asset(
-        **of_table(FORECASTS, "forecasting", daily, "numpy", "mlflow"),
+        **of_table(
+            FORECASTS,
+            "forecasting",
+            daily,
+            "numpy",
+            "mlflow",
+            about=_ABOUT,
+            links={"dashboard": f"{dashboard}/forecasts"},
+        ),
         # Read through the warehouse, because an earlier month's champion may have to serve.
         deps=[
             dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
@@ -89,6 +126,7 @@ def build_forecasts(
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
         ],
     )
+    @timed
     def forecasts(
         context: dg.AssetExecutionContext,
         warehouse: dg.ResourceParam[Warehouse],
@@ -110,7 +148,7 @@ def build_forecasts(
             return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)
         frame = with_target_dates(pd.concat(made, ignore_index=True))
         frame = frame.sort_values(["ticker", "date", "horizon"], ignore_index=True)[FORECASTS.column_names]
-        _show_charts(context, bars, frame)
+        _show(context, bars, frame, registry, dashboard)
         return keyed(context, frame, reasons)
 
     return forecasts

@@ -7,10 +7,20 @@ import pandas as pd
 
 from stockcast_assets.assets.bars import complete_bars, open_days
 from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, of_ticker, rows_of_keys
+from stockcast_assets.assets.shown import numbers, show, timed
 from stockcast_assets.market import indicators as core
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+SHOWN = {"close": "close", "rsi_14": "RSI 14", "volatility_20": "volatility 20"}
+"""The columns that are plotted, and what they are called."""
+
+_ABOUT = """
+EMA, MACD and Wilder's RSI depend on where a series starts, so they are always computed from the ticker's first stored
+bar: the same bits whether a day is computed alone, in a range, or years later. A missing session fails the run and is
+named. Null while an average warms up.
+"""
 
 
 def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
@@ -22,9 +32,10 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
     """
 
     @dg.asset(
-        **of_table(INDICATORS, "market", daily, "pandas"),
+        **of_table(INDICATORS, "market", daily, "pandas", about=_ABOUT),
         deps=[RAW_PRICES.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
     )
+    @timed
     def indicators(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], sources: dg.ResourceParam[Sources]
     ) -> KeyedFrame:
@@ -33,6 +44,8 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
         computed = core.compute(pd.concat(bars.values(), ignore_index=True))
         _, reasons = open_days(days, bars)
-        return keyed(context, rows_of_keys(computed, days), reasons)
+        rows = rows_of_keys(computed, days)
+        show(context, numbers(rows, SHOWN))
+        return keyed(context, rows, reasons)
 
     return indicators

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from stockcast_assets.assets.shown import show
 from stockcast_assets.market.tickers import validate_ticker
 from stockcast_assets.partitions import DATE_DIMENSION, TICKER_DIMENSION, partition_key
 from stockcast_assets.tables import Table
@@ -14,6 +15,8 @@ from stockcast_assets.warehouse import KeyedFrame, asset_metadata
 
 IDENTITY = dg.IdentityPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()
+KEY_TAG = "stockcast/key"
+"""Tag of every asset: what a key of it is. `tag:"stockcast/key"="ticker-day"` selects what runs every night."""
 
 
 def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
@@ -48,8 +51,7 @@ def keyed(
 ) -> KeyedFrame:
     """The rows of a run with the reason of every key that rightfully has none, which the key's page shows too."""
     empty = {partition_key(ticker, day): reason for (ticker, day), reason in reasons.items()}
-    for key, reason in empty.items():
-        context.add_asset_metadata({"no rows": reason}, partition_key=key)
+    show(context, {key: {"no rows": reason} for key, reason in empty.items()})
     return KeyedFrame(frame, empty)
 
 
@@ -74,21 +76,49 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
     return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
 
 
+def key_of(partitions_def: dg.PartitionsDefinition) -> str:
+    """What a key is, as the value of `KEY_TAG`."""
+    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return "ticker"
+    times = partitions_def.time_window_dimension.partitions_def
+    return "ticker-month" if isinstance(times, dg.MonthlyPartitionsDefinition) else "ticker-day"
+
+
 def kinds(*extra: str) -> Mapping[str, Any]:
     """Keyword arguments every asset shares: the owner is the platform, the kinds show in the graph."""
     return {"kinds": {"python", *extra}, "owners": ["team:stockcast"]}
 
 
-def of_table(table: Table, group: str, partitions_def: dg.PartitionsDefinition, *extra_kinds: str) -> Mapping[str, Any]:
-    """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say."""
+def of_table(
+    table: Table,
+    group: str,
+    partitions_def: dg.PartitionsDefinition,
+    *extra_kinds: str,
+    about: str = "",
+    links: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say.
+
+    Args:
+        table: its declaration.
+        group: its group.
+        partitions_def: its partitions.
+        extra_kinds: what it is made with, for the graph.
+        about: what somebody who looks at it must know beyond the table's description (markdown).
+        links: pages about the whole asset, by name.
+    """
     by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
     return {
         "name": table.name,
-        "description": table.description,
+        "description": f"{table.description}\n{about}".strip(),
         "group_name": group,
         "partitions_def": partitions_def,
         "backfill_policy": SINGLE_RUN,
-        "metadata": asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
+        "metadata": {
+            **asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
+            **{name: dg.MetadataValue.url(link) for name, link in (links or {}).items()},
+        },
+        "tags": {KEY_TAG: key_of(partitions_def)},
         "pool": table.name,
         **kinds(*extra_kinds),
     }

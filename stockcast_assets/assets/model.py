@@ -11,6 +11,7 @@ from pydantic import Field
 
 from stockcast_assets.assets.bars import complete_bars
 from stockcast_assets.assets.keys import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
+from stockcast_assets.assets.shown import number, show, timed
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.lifecycle import Row, reigning
@@ -24,6 +25,14 @@ from stockcast_assets.warehouse import KeyedFrame, Warehouse
 # The months of daily bars that Dagster shows as upstream of a model. The training reads every bar before the
 # month; twelve months of lineage are enough to see staleness and keep the graph cheap to compute.
 LINEAGE_MONTHS = 12
+
+
+_ABOUT = """
+An LSTM predicts the quantiles of the next 10 returns. Before it is published it is judged, walk-forward, on cases that
+its training did not know, beside the random walk, a drift and five volatility baselines. **Only a model that is not
+worse is published** (`promoted`, alias `champion` in MLflow); else the champion of an earlier month or the best naive
+interval serves the month, under its own name. The row's `reason` says which, with the numbers.
+"""
 
 
 class TrainingConfig(dg.Config):
@@ -157,16 +166,17 @@ def _judge_and_publish(
 
 def _shown(row: Row, registry: ModelRegistry) -> dict[str, Any]:
     """A row for the page of its key; Dagster plots the numbers over the months."""
-    link = registry.run_link(row["run_id"])
-    ratios = {name.replace("_", " "): row[name] for name in row if name.startswith(("pinball_ratio", "rmse_ratio"))}
+    proof = {name: row[name] for name in row if name.startswith(("pinball", "rmse_ratio", "coverage"))}
     return {
-        "MLflow run": dg.MetadataValue.url(link) if link.startswith("http") else link,
-        "model version": row["model_version"],
-        "serving version": row["serving_version"],
-        "method": row["method"],
+        "published": row["method"],
         "reason": row["reason"],
-        **({"trigger": row["trigger"]} if row["trigger"] else {}),
-        **{name: float(ratio) for name, ratio in ratios.items() if math.isfinite(ratio)},
+        **({"trained again because": row["trigger"]} if row["trigger"] else {}),
+        "MLflow run": dg.MetadataValue.url(registry.run_link(row["run_id"])),
+        "model version": dg.MetadataValue.url(registry.version_link(row["model_name"], row["model_version"])),
+        "serving version": row["serving_version"],
+        "knows until": f"{row['trained_to']:%Y-%m-%d}",
+        "training samples": row["n_samples"],
+        **{name.replace("_", " "): number(value) for name, value in proof.items() if math.isfinite(value)},
     }
 
 
@@ -184,7 +194,10 @@ def _is_replaced(row: Row, jobs: Mapping[tuple[str, pd.Timestamp], pd.DataFrame]
 
 
 def build_trained_model(
-    monthly: dg.MultiPartitionsDefinition, first_daily_key: date, workers: int, max_age_days: int
+    monthly: dg.MultiPartitionsDefinition,
+    first_daily_key: date,
+    workers: int,
+    max_age_days: int,
 ) -> dg.AssetsDefinition:
     """The month's models. The first knows nothing of its month of use: its training ends with the month before."""
     before_the_month = dg.TimeWindowPartitionMapping(
@@ -192,12 +205,13 @@ def build_trained_model(
     )
 
     @dg.asset(
-        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow"),
+        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT),
         deps=[
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
         ],
     )
+    @timed
     def trained_model(
         context: dg.AssetExecutionContext,
         config: TrainingConfig,
@@ -214,12 +228,14 @@ def build_trained_model(
             progress=lambda job, done, total: context.log.info(f"{job[0]} {job[1]:%Y-%m}: trained, {done} of {total}"),
         )
         stored = stored_models(warehouse, list(months), max(month for _, month in bars)).to_dict("records")
+        shown = {}
         rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
         for (ticker, month), candidate in candidates.items():
             own = [row for row in rows if row["ticker"] == ticker]
             row = _judge_and_publish(ticker, month, candidate, own, registry, max_age_days, config.why())
             rows.append(row)
-            context.add_asset_metadata(_shown(row, registry), partition_key=partition_key(ticker, month))
+            shown[partition_key(ticker, month)] = _shown(row, registry)
+        show(context, shown)
         return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
 
     return trained_model

@@ -22,6 +22,7 @@ from stockcast_assets.assets.keys import (
     rows_of_keys,
     shown_days,
 )
+from stockcast_assets.assets.shown import numbers, show, timed
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.revisions import Revision, detect
 from stockcast_assets.market.sources.base import Source
@@ -56,6 +57,19 @@ _OVERLAP_DAYS = 25
 
 _FETCHERS = 4
 _WORDS = "nothing was written; try again later or supply the bars as CSV"
+
+
+_HISTORY = """
+One key is one ticker, so ten years of bars cost one provider call and one event. Indicators, models and drift read
+these bars and those of `raw_prices` as one series. **To fetch a past again** (after a split, or a correction),
+materialise the ticker's key; the sensor `revisions` does so by itself.
+"""
+
+_DAILY = """
+A day on which the ticker's market was closed materialises with 0 rows and says so. A source that sends nothing for an
+open day, or an implausible bar, **fails the run and writes nothing**; `daily_catch_up` tries the late tickers again.
+Every fetch compares ten stored sessions with what the source says now: a difference is an observation of this asset.
+"""
 
 
 class IngestConfig(dg.Config):
@@ -108,9 +122,8 @@ def source_of(warehouse: Warehouse, ticker: str) -> str | None:
 def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
     """Every bar before the first daily key, one key per ticker."""
 
-    @dg.asset(
-        **of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas"),
-    )
+    @dg.asset(**of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY))
+    @timed
     def price_history(
         context: dg.AssetExecutionContext,
         config: IngestConfig,
@@ -141,6 +154,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
             if result.revisions:
                 _observe(context, warehouse, result, first_daily_key, result.ticker, history=False)
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
+        show(context, {str(ticker): _ends(bars) for ticker, bars in fetched.groupby("ticker")})
         empty = {key: reason for result in results for key, reason in result.empty.items()}
         return KeyedFrame(keep_first_seen(fetched, warehouse.read(PRICE_HISTORY, tickers=tickers, end=end)), empty)
 
@@ -150,9 +164,8 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
 def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
     """One bar per ticker and session."""
 
-    @dg.asset(
-        **of_table(RAW_PRICES, "market", daily, "pandas"),
-    )
+    @dg.asset(**of_table(RAW_PRICES, "market", daily, "pandas", about=_DAILY))
+    @timed
     def raw_prices(
         context: dg.AssetExecutionContext,
         config: IngestConfig,
@@ -173,6 +186,7 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
             ),
         )
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
+        show(context, numbers(fetched, {"close": "close", "volume": "volume"}))
         closed = {key: reason for result in results for key, reason in result.empty.items()}
         return keyed(context, keep_first_seen(fetched, stored), closed)
 
@@ -242,6 +256,10 @@ def _fetch_all(
             description=sentence, metadata={LATE_TICKERS: dg.MetadataValue.json(late)}, allow_retries=False
         ) from StockcastError(sentence)
     return results
+
+
+def _ends(bars: pd.DataFrame) -> dict[str, Any]:
+    return {"first bar": f"{bars['date'].min():%Y-%m-%d}", "last bar": f"{bars['date'].max():%Y-%m-%d}"}
 
 
 def _sentence(late: Mapping[str, str], asked: int) -> str:

@@ -7,7 +7,8 @@ import dagster as dg
 import pandas as pd
 
 from stockcast_assets.assets.bars import complete_bars, read_bars
-from stockcast_assets.assets.keys import SINGLE_RUN, kinds, of_ticker
+from stockcast_assets.assets.keys import KEY_TAG, SINGLE_RUN, kinds, of_ticker
+from stockcast_assets.assets.shown import picture, show, timed
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.registry import ModelRegistry
 from stockcast_assets.forecasting.tuning import Tuning, tune
@@ -15,7 +16,6 @@ from stockcast_assets.forecasting.tuning_run import charts, log_tuning
 from stockcast_assets.market.sources.base import utc_now
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.tickers import validate_ticker
-from stockcast_assets.monitoring.charts import markdown_image
 from stockcast_assets.partitions import month_of, ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
@@ -25,6 +25,15 @@ DEFAULT_TRIALS = 20
 
 FED = "parameters for the next training"
 """Metadata: JSON, hyper-parameters over the defaults; empty unless the best set beat them on validation."""
+
+
+_ABOUT = """
+Hyper-parameters searched with Optuna on validation sessions before the gate's first test fold. The next training of the
+ticker uses the best set through its run configuration **if it beat the defaults there**.
+
+Materialised on request only (`stockcast tune MSFT`, or here with `trials` in the configuration); it stores no rows, its
+metadata is its result.
+"""
 
 
 class TuningConfig(dg.Config):
@@ -61,10 +70,7 @@ def _shown(tuning: Tuning, link: str, pictures: dict[str, bytes]) -> dict[str, d
         "lower end (95 %)": dg.MetadataValue.float(tuning.low),
         "upper end (95 %)": dg.MetadataValue.float(tuning.high),
         "MLflow": dg.MetadataValue.url(link),
-        **{
-            name.replace("_", " "): dg.MetadataValue.md(markdown_image(picture, name))
-            for name, picture in pictures.items()
-        },
+        **{name.replace("_", " "): picture(png, name) for name, png in pictures.items()},
     }
 
 
@@ -73,10 +79,8 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
 
     @dg.asset(
         name=TUNING,
-        description=(
-            "Hyper-parameters searched with Optuna on validation sessions before the gate's first test fold. The next "
-            "training of the ticker uses the best set through its run configuration if it beat the defaults there."
-        ),
+        description=_ABOUT.strip(),
+        tags={KEY_TAG: "ticker"},
         group_name="forecasting",
         partitions_def=ticker_partitions,
         backfill_policy=SINGLE_RUN,
@@ -84,6 +88,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         pool=TUNING,
         **kinds("optuna", "mlflow"),
     )
+    @timed
     def tuning(
         context: dg.AssetExecutionContext,
         config: TuningConfig,
@@ -103,11 +108,13 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
             workers=workers,
             progress=lambda ticker: context.log.info(f"{ticker}: {config.trials} trials done"),
         )
+        shown = {}
         for ticker, result in found.items():
             pictures = charts(result)
             link = log_tuning(registry, result, pictures)
             context.log.info(f"{ticker}: {result.in_words()}")
-            context.add_asset_metadata(_shown(result, link, pictures), partition_key=ticker)
+            shown[ticker] = _shown(result, link, pictures)
+        show(context, shown)
         return dg.MaterializeResult(metadata={"trials added": config.trials})
 
     return tuning

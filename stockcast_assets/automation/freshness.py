@@ -7,6 +7,7 @@ each ticker's own sessions, and one evaluation names the tickers that lack some.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -114,6 +115,17 @@ def findings(
     return found
 
 
+_ABOUT_FRESH = (
+    "Every active ticker's newest row is its calendar's last finished session. Red names the tickers that are late: "
+    "look at the last runs of daily_forecast and at the source. Evaluated after each run, and every hour by the sensor "
+    "freshness, so that it turns red even when no run starts at all."
+)
+_ABOUT_COMPLETE = (
+    "Every session between a ticker's first daily key and its newest row has a row. Red names the days: "
+    "`stockcast backfill --missing-only` fills them."
+)
+
+
 def build_freshness_checks(universe: Universe) -> list[dg.AssetChecksDefinition]:
     """The checks, as Dagster runs them after their assets or on request; they block nothing."""
     return [_build(table, universe) for table in TABLES]
@@ -123,10 +135,8 @@ def _build(table: Table, universe: Universe) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"{table.name}_in_time",
         specs=[
-            dg.AssetCheckSpec(FRESH, asset=table.name, description="Every ticker's newest row is its last session."),
-            dg.AssetCheckSpec(
-                COMPLETE, asset=table.name, description="Every session between a ticker's first and newest has a row."
-            ),
+            dg.AssetCheckSpec(FRESH, asset=table.name, description=_ABOUT_FRESH),
+            dg.AssetCheckSpec(COMPLETE, asset=table.name, description=_ABOUT_COMPLETE),
         ],
     )
     def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
@@ -136,10 +146,18 @@ def _build(table: Table, universe: Universe) -> dg.AssetChecksDefinition:
                 check_name=finding.check,
                 passed=not finding.faults,
                 description=finding.words,
-                metadata={"tickers": dg.MetadataValue.json(dict(finding.faults))},
+                metadata=_shown(finding),
             )
 
     return run
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "tickers": dg.MetadataValue.json(dict(finding.faults)),
+        "tickers watched": finding.tickers,
+        "tickers at fault": len(finding.faults),
+    }
 
 
 def build_freshness(universe: Universe, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -159,7 +177,7 @@ def build_freshness(universe: Universe, status: dg.DefaultSensorStatus) -> dg.Se
                 check_name=finding.check,
                 passed=not finding.faults,
                 description=finding.words,
-                metadata={"tickers": dg.MetadataValue.json(dict(finding.faults))},
+                metadata=_shown(finding),
             )
             for finding in found
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from stockcast_assets.assets.keys import KEY_TAG
 from stockcast_assets.assets.tuning import TUNING
 from stockcast_assets.tables import (
     DRIFT_REPORT,
@@ -43,6 +44,15 @@ def job_for(assets: Iterable[str]) -> str:
     return next(name for name, of_job in ASSETS_OF_JOB.items() if wanted <= set(of_job))
 
 
+_KEY_OF_JOB = {
+    "ingest_history": "ticker",
+    "ingest_daily": "ticker-day",
+    "daily_forecast": "ticker-day",
+    "monthly_training": "ticker-month",
+    "tune": "ticker",
+}
+
+
 @dataclass(frozen=True)
 class Jobs:
     """The jobs by what they do."""
@@ -57,17 +67,34 @@ class Jobs:
         return [self.ingest_history, self.ingest_daily, self.daily_forecast, self.monthly_training, self.tune]
 
 
-def build_jobs() -> Jobs:
-    def job(name: str, description: str) -> UnresolvedAssetJobDefinition:
-        return dg.define_asset_job(name, selection=list(ASSETS_OF_JOB[name]), description=description)
+_DESCRIPTIONS = {
+    "ingest_history": "The deep past of tickers, one key each: when a ticker is new, or its past has changed.",
+    "ingest_daily": (
+        "Daily bars of a range of sessions, nothing downstream: when a ticker is brought up, a file was dropped in the "
+        "inbox, or the source corrected itself."
+    ),
+    "daily_forecast": (
+        "A finished day of all tickers in one run: bars, indicators, forecasts, drift, and the score of older "
+        "forecasts. Every night at 00:30 UTC. It needs the month's models, which monthly_training makes."
+    ),
+    "monthly_training": (
+        "The models of a month of use, trained on what was known before it, and judged before they are used. At 02:00 "
+        "UTC on the first of the month."
+    ),
+    "tune": (
+        "Hyper-parameters of tickers, searched on request; on no schedule. The next training uses what beat the "
+        "defaults."
+    ),
+}
 
+
+def build_jobs() -> Jobs:
+    """Every job, with a tag on its runs that says what their keys are."""
     return Jobs(
-        ingest_history=job("ingest_history", "The deep past of tickers, one key each."),
-        ingest_daily=job("ingest_daily", "Daily bars of a range of sessions, nothing downstream."),
-        daily_forecast=job(
-            "daily_forecast",
-            "A finished day of all tickers: bars, indicators, forecasts, the score of older forecasts, and drift.",
-        ),
-        monthly_training=job("monthly_training", "The models of a month of use, trained on what was known before."),
-        tune=job("tune", "Hyper-parameters of tickers, searched on request; on no schedule."),
+        **{
+            name: dg.define_asset_job(
+                name, selection=list(assets), description=_DESCRIPTIONS[name], tags={KEY_TAG: _KEY_OF_JOB[name]}
+            )
+            for name, assets in ASSETS_OF_JOB.items()
+        }
     )

@@ -38,17 +38,24 @@ QUALITY_CHECKS = (
     QualityCheck(
         DRIFT_REPORT.name,
         "no_lasting_drift",
-        "No ticker's inputs or residuals drifted in half of its last 20 reports.",
+        "No ticker's inputs or residuals drifted in half of its last 20 reports. A warning: the market is no longer "
+        "what the model was trained on, or the forecasts err as they did not. The sensor retraining answers it, and "
+        "Evidently's report, linked from each key, shows which feature moved.",
         lasting_drift,
     ),
     QualityCheck(
         FORECAST_ACCURACY.name,
         "interval_covers",
-        "The 80 % interval holds between 70 and 90 % of each ticker's outcomes.",
+        "The 80 % interval holds between 70 and 90 % of each ticker's recent outcomes. A warning: below, the intervals "
+        "are too narrow to be trusted; above, too wide to be of use.",
         lost_coverage,
     ),
     QualityCheck(
-        FORECAST_ACCURACY.name, "keeps_its_skill", "No ticker's forecast is worse than the random walk.", lost_skill
+        FORECAST_ACCURACY.name,
+        "keeps_its_skill",
+        "No ticker's published forecast was worse, of late, than saying that nothing changes. A warning: the sensor "
+        "retraining answers it; the gate then decides what is published.",
+        lost_skill,
     ),
 )
 
@@ -90,7 +97,11 @@ def _build(asset: str, checks: list[QualityCheck]) -> dg.AssetChecksDefinition:
                 passed=not found,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=f"{words}." if words else f"{len(recent)} tickers looked at.",
-                metadata={"tickers": dg.MetadataValue.json(found)},
+                metadata={
+                    "tickers": dg.MetadataValue.json(found),
+                    "tickers watched": len(recent),
+                    "tickers at fault": len(found),
+                },
             )
 
     return run

@@ -18,6 +18,9 @@ from stockcast_assets.market import calendars
 from stockcast_assets.partitions import month_of
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
+LAUNCHED_TAG = "stockcast/launched_by"
+"""Tag of a run that no schedule or sensor launched; Dagster tags those itself."""
+
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Step"], Any]
 
@@ -76,7 +79,7 @@ class Runner:
                 result = job.execute_in_process(
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
-                    tags=dict(range_tags((first, last), step.first, step.last)),
+                    tags={**range_tags((first, last), step.first, step.last), LAUNCHED_TAG: "command line"},
                     run_config={**(run_config or {}), "loggers": loggers},
                     raise_on_error=False,
                 )

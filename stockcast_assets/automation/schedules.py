@@ -26,7 +26,10 @@ def build_schedules(
         job=jobs.daily_forecast,
         cron_schedule="30 0 * * *",
         default_status=status,
-        description="One run for all tickers and the day that just ended (UTC), a market-closed ticker included.",
+        description=(
+            "The day that just ended (UTC), of all active tickers, in one run; a ticker whose market was closed gets "
+            "an empty key that says so. What it misses, the sensor daily_catch_up launches."
+        ),
     )
     def daily_forecast(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return _due(context, universe, due.plan_daily, "Every finished day of every active ticker is there.")
@@ -36,7 +39,10 @@ def build_schedules(
         job=jobs.monthly_training,
         cron_schedule="0 2 1 * *",
         default_status=status,
-        description="One run that trains the models of all tickers for the month that begins.",
+        description=(
+            "The models of all active tickers for the month that begins, in one run, trained on what was known before "
+            "it. What it misses, the sensor daily_catch_up launches."
+        ),
     )
     def monthly_training(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return _due(

@@ -278,6 +278,17 @@ def dashboard(
     command.dashboard(host, port)
 
 
+@app.command()
+def mlflow(
+    port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+) -> None:
+    """Open the MLflow UI on the same models."""
+    from stockcast_assets.cli import servers as command
+
+    command.mlflow(host, port)
+
+
 def _told(run: Callable[[], None]) -> int:
     try:
         run()

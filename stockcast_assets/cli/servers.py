@@ -1,10 +1,12 @@
-"""`stockcast ui` and `stockcast dashboard`."""
+"""`stockcast ui`, `stockcast dashboard` and `stockcast mlflow`."""
 
 import os
 import sys
 
-from stockcast_assets.cli.session import open_session
-from stockcast_assets.instance import dagster_home
+from stockcast_assets.cli.session import err, open_session
+from stockcast_assets.dashboard.run import refuse_taken
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.instance import dagster_home, workspace
 from stockcast_assets.settings import load_settings
 
 
@@ -17,8 +19,8 @@ def ui(host: str, port: int) -> None:
         "-m",
         "dagster",
         "dev",
-        "-m",
-        "stockcast_assets.definitions",
+        "-w",
+        str(workspace()),
         "-h",
         host,
         "-p",
@@ -32,3 +34,46 @@ def dashboard(host: str, port: int) -> None:
     from stockcast_assets.dashboard.run import serve
 
     serve(load_settings(), port=port, host=host)
+
+
+def mlflow(host: str, port: int) -> None:
+    """Become MLflow's server on the models of the settings; its pages fill as models are trained.
+
+    Raises:
+        StockcastError: if the models are on a tracking server, or the address cannot be used.
+    """
+    settings = load_settings()
+    if settings.mlflow_tracking_uri.startswith("http"):
+        raise StockcastError(
+            f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_tracking_uri} in a "
+            "browser."
+        )
+    refuse_taken(host, port, "mlflow")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.mlflow_uri is None and not (settings.home / "mlflow.db").exists():
+        err.print(
+            f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "
+            "it will appear here.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    err.print(f"MLflow: http://{host}:{port} (it takes some seconds to start)", highlight=False, soft_wrap=True)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        settings.mlflow_tracking_uri,
+        "--artifacts-destination",
+        str(settings.artifacts),
+    ]
+    # Its scheduler of jobs, which nothing here asks for, is a second process that imports MLflow.
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    os.execve(sys.executable, command, {**os.environ, **quiet})

@@ -35,6 +35,19 @@ def options(host: str, port: int) -> dict[str, Any]:
     }
 
 
+def refuse_taken(host: str, port: int, command: str) -> None:
+    """Raise StockcastError if `stockcast <command>` cannot listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StockcastError(
+                f"`stockcast {command}` cannot listen on {host}:{port} ({error.strerror}): choose another port with "
+                f"`stockcast {command} --port`."
+            ) from error
+
+
 def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> None:
     """Serve the dashboard until interrupted.
 
@@ -46,15 +59,7 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     Raises:
         StockcastError: the address cannot be used.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StockcastError(
-                f"The dashboard cannot listen on {host}:{port} ({error.strerror}): choose another port with "
-                "`stockcast dashboard --port`."
-            ) from error
+    refuse_taken(host, port, "dashboard")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ["STOCKCAST_HOME"] = str(settings.home)
 

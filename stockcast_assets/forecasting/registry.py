@@ -58,8 +58,8 @@ class ModelRegistry(Tracking):
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
         The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
-        horizon and a plot (unless nothing was judged) and the reason in words. It is named `MSFT 2013-03` and tagged
-        with ticker, month, method and whether it was crowned, so that one search finds the champion of a month. The
+        horizon and a plot (unless nothing was judged) and the reason in words. It is named `MSFT 2013-03 champion` and
+        tagged with ticker, month, method and whether it was crowned, so that one search finds a month's champion. The
         alias `champion` moves to the version if it is promoted and no later champion exists; `challenger` is the
         latest model if that was not promoted.
 
@@ -143,10 +143,8 @@ class ModelRegistry(Tracking):
             raise self._trouble(f"find version {number} of {model_name(ticker)}", error, kind) from error
 
     def run_link(self, run_id: str) -> str:
-        """Where a person finds a run: its page on a tracking server, else `runs:/` and its id."""
-        if not self.tracking_uri.startswith("http"):
-            return f"runs:/{run_id}"
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{run_id}"
+        """The page of a model's run."""
+        return self.link(self._experiment_id, run_id)
 
     def champion(self, ticker: str) -> ModelVersion | None:
         """The version with the alias `champion`, or None."""
@@ -278,8 +276,10 @@ def _rank(tags: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _run_name(identity: Mapping[str, str], trained: TrainedModel) -> str:
-    """`MSFT 2013-03`, and for a model trained again within its month `MSFT 2013-03 (known to 2013-03-15)`."""
-    name = f"{identity[_TICKER]} {identity[_MONTH]}"
+    """`MSFT 2013-03 champion` (or `challenger`), so that `run_name = 'MSFT 2013-03 champion'` finds it; for a model
+    that was trained again within its month `MSFT 2013-03 champion (known to 2013-03-15)`."""
+    role = CHAMPION if trained.decision.promoted else CHALLENGER
+    name = f"{identity[_TICKER]} {identity[_MONTH]} {role}"
     within_month = f"{trained.trained_to:%Y-%m}" == identity[_MONTH]
     return f"{name} (known to {trained.trained_to})" if within_month else name
 

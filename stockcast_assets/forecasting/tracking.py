@@ -5,12 +5,15 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from stockcast_assets.errors import StockcastError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
+
+DEFAULT_UI = "http://127.0.0.1:5000"
 
 _QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -77,10 +80,18 @@ class Tracking:
                 raise
             return found
 
+    @property
+    def server(self) -> str:
+        """The address of MLflow's UI: the tracking server's, else the one that `make mlflow` has."""
+        return self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else DEFAULT_UI
+
     def link(self, experiment_id: str, run_id: str) -> str:
-        """Where a person finds a run: its page on a tracking server, else the page that `make mlflow` serves."""
-        server = self.tracking_uri.rstrip("/") if self.tracking_uri.startswith("http") else "http://127.0.0.1:5000"
-        return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
+        """The page of a run."""
+        return f"{self.server}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    def version_link(self, model_name: str, version: str) -> str:
+        """The page of a version of a registered model."""
+        return f"{self.server}/#/models/{quote(model_name, safe='')}/versions/{version}"
 
     def trouble(self, action: str, error: Exception) -> StockcastError:
         cause = " ".join(str(error).split())[:300]

@@ -13,14 +13,14 @@ import pandas as pd
 from dagster import ConfigurableIOManager, InputContext, OutputContext
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.frames import KeyedFrame
+from stockcast_assets.warehouse.key_metadata import add_key_metadata
 from stockcast_assets.warehouse.slices import Slice, slice_of
 from stockcast_assets.warehouse.tables_metadata import COLUMN_SCHEMA, declared_table, plain, table_schema
 
-_LISTED_KEYS = 50
+_LISTED_KEYS = 5
 
 
 class WarehouseIOManager(ConfigurableIOManager):
@@ -57,7 +57,13 @@ class WarehouseIOManager(ConfigurableIOManager):
         counts = frames.rows_per_key(data, part, contract, ref.name)
         _check_complete(obj, part, counts, data.num_rows, ref, context.definition_metadata)
         warehouse.replace(ref, data, part, contract, _attempt(context))
-        context.add_output_metadata(_output_metadata(warehouse, ref, contract, data.num_rows, counts, keyed))
+        metadata = _output_metadata(warehouse, ref, data.num_rows, counts, keyed)
+        if COLUMN_SCHEMA not in context.definition_metadata:
+            metadata[COLUMN_SCHEMA] = table_schema(contract)
+        context.add_output_metadata(metadata)
+        if counts is not None:
+            rows = {key: {"dagster/row_count": n, "dagster/partition_row_count": n} for key, n in counts.items()}
+            add_key_metadata(context.step_context, context.asset_key, rows)
 
     def load_input(self, context: InputContext) -> pd.DataFrame:
         """The upstream slice that the run maps to; keys that were never stored simply have no rows."""
@@ -150,7 +156,6 @@ def _attempt(context: OutputContext) -> str:
 def _output_metadata(
     warehouse: Warehouse,
     ref: TableRef,
-    contract: Table,
     rows: int,
     counts: Mapping[str, int] | None,
     keyed: KeyedFrame,
@@ -159,10 +164,9 @@ def _output_metadata(
         "dagster/row_count": rows,
         "dagster/table_name": warehouse.full_name(ref),
         "dagster/storage_kind": warehouse.kind,
-        COLUMN_SCHEMA: table_schema(contract),
     }
-    if counts is not None and len(counts) == 1:
-        metadata["dagster/partition_row_count"] = rows
+    if counts is not None and len(counts) > 1:
+        metadata["rows of the run"] = rows
     if keyed.empty_keys:
         # Dagster repeats this on every key of the run, so a long list would grow with the square of the keys.
         metadata["empty_keys"] = dict(Counter(keyed.empty_keys.values()))

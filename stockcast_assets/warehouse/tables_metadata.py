@@ -1,23 +1,55 @@
 """Between a table's declaration and Dagster's metadata, both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
-from dagster import TableColumn, TableColumnConstraints, TableSchema, TableSchemaMetadataValue
+from dagster import (
+    AssetKey,
+    TableColumn,
+    TableColumnConstraints,
+    TableColumnDep,
+    TableColumnLineage,
+    TableSchema,
+    TableSchemaMetadataValue,
+)
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import Column, ColumnType, Table
 
 COLUMN_SCHEMA = "dagster/column_schema"
+COLUMN_LINEAGE = "dagster/column_lineage"
 STORED_TYPES = (*get_args(ColumnType), "DATETIME")
 
 
 def table_schema(table: Table) -> TableSchema:
     """The table's columns as Dagster shows them: BigQuery's type names, bounds as constraints."""
-    return TableSchema(columns=[_table_column(column) for column in table.columns])
+    return TableSchema(columns=[_table_column(column, table.lineage.get(column.name, ())) for column in table.columns])
 
 
-def _table_column(column: Column) -> TableColumn:
+def column_lineage(table: Table) -> TableColumnLineage:
+    """What each column comes from, as Dagster has it."""
+    return TableColumnLineage(
+        {
+            column: [TableColumnDep(AssetKey(origin.split(".")[0]), origin.split(".")[1]) for origin in origins]
+            for column, origins in table.lineage.items()
+        }
+    )
+
+
+def _in_words(origins: Sequence[str]) -> str:
+    """`price_history.close, raw_prices.close, forecasts.horizon` → `close of price_history and raw_prices; horizon of
+    forecasts`."""
+    tables: dict[str, list[str]] = {}
+    for origin in origins:
+        table, column = origin.split(".")
+        tables.setdefault(table, []).append(column)
+    same: dict[str, list[str]] = {}
+    for table, columns in tables.items():
+        same.setdefault(", ".join(columns), []).append(table)
+    return "; ".join(f"{columns} of {' and '.join(names)}" for columns, names in same.items())
+
+
+def _table_column(column: Column, origins: Sequence[str]) -> TableColumn:
     bounds = {">=": column.ge, ">": column.gt, "<=": column.le}
     return TableColumn(
         column.name,
@@ -27,6 +59,8 @@ def _table_column(column: Column) -> TableColumn:
             nullable=not column.required,
             other=[f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None],
         ),
+        # Dagster's own webserver draws no column lineage, but it shows the tags of columns.
+        {"from": _in_words(origins)} if origins else None,
     )
 
 
@@ -39,6 +73,8 @@ def asset_metadata(
         "dagster/table_name": f"{schema}.{table.name}",
         "primary_key": list(table.primary_key),
     }
+    if table.lineage:
+        metadata[COLUMN_LINEAGE] = column_lineage(table)
     if partition_expr is not None:
         metadata["partition_expr"] = partition_expr
     return metadata

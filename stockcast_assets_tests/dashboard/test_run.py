@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from stockcast_assets.dashboard.pages import PAGES
 from stockcast_assets.dashboard.run import serve
@@ -65,18 +65,6 @@ def served(home: Path) -> Iterator[str]:
 def address(filled_home: Path) -> Iterator[str]:
     with served(filled_home) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Debian's Chromium where there is one, else the one Playwright brings.
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-quic", "--disable-background-networking"],
-        )
-        yield chromium
-        chromium.close()
 
 
 def visit(page: Page, address: str) -> None:

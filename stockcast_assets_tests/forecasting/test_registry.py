@@ -3,10 +3,10 @@
 import dataclasses
 import hashlib
 import io
+import json
 import os
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,20 +18,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stockcast_assets.cli import servers
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.registry import ARTIFACT, ModelRegistry, model_name
+from stockcast_assets.forecasting.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
+from stockcast_assets_tests.conftest import clean_env
+from stockcast_assets_tests.servers import free_port
 
 JANUARY, FEBRUARY, MARCH = date(2013, 1, 1), date(2013, 2, 1), date(2013, 3, 1)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two empty databases, migrated once: a process's own and a server's."""
+    """A folder with two empty databases, migrated once: a process's own, and the one of the home `served`."""
     store = tmp_path_factory.mktemp("mlflow")
     ModelRegistry(f"sqlite:///{store}/mlflow.db").champion("NONE")
-    shutil.copy(store / "mlflow.db", store / "server.db")
+    (store / "served").mkdir()
+    shutil.copy(store / "mlflow.db", store / "served")
     return store
 
 
@@ -42,17 +46,12 @@ def registry(store: Path) -> ModelRegistry:
 
 @pytest.fixture(scope="module", autouse=True)
 def starting(store: Path) -> Iterator[tuple[subprocess.Popen, int]]:
-    """A real tracking server with its own artifact proxy, on a free port, that starts while other tests run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-               "--backend-store-uri", f"sqlite:///{store}/server.db",
-               "--artifacts-destination", str(store / "served")]  # fmt: skip
-    # Its scheduler of jobs would be a second process that imports MLflow.
-    quick = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    """`stockcast mlflow` on the home `served`, on a free port: a real tracking server that starts while tests run."""
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("stockcast")), "mlflow", "--port", str(port)]
+    env = clean_env() | {"STOCKCAST_HOME": str(store / "served")}
     with (store / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=quick)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=env)
     yield process, port
     os.killpg(process.pid, 15)
     process.wait(20)
@@ -98,7 +97,7 @@ def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, Tra
     version = registry.publish("AAPL", FEBRUARY, model)
     client = MlflowClient(registry.tracking_uri)
     run = client.get_run(version.run_id)
-    assert run.info.run_name == "AAPL 2013-02"
+    assert run.info.run_name == "AAPL 2013-02 champion"
     assert run.info.status == "FINISHED"
     assert run.data.tags["stockcast.reason"] == "Because the test says so."
     assert run.data.tags["stockcast.champion"] == "true"
@@ -115,7 +114,7 @@ def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, Tra
     found = client.search_runs([run.info.experiment_id], search)
     assert [one.info.run_id for one in found] == [version.run_id]
     assert client.get_model_version(version.model_name, version.model_version).description == model.decision.reason
-    assert registry.run_link(version.run_id) == f"runs:/{version.run_id}"
+    assert registry.run_link(version.run_id).startswith("http://127.0.0.1:5000/#/experiments/")
 
 
 def test_champion_is_the_promoted_version_of_the_latest_month(
@@ -145,7 +144,7 @@ def test_challenger_is_the_latest_model_if_it_was_not_promoted(
     within = registry.publish("GE", FEBRUARY, again)
     assert registry.challenger("GE") == within
     run = registry.client.get_run(within.run_id)
-    assert run.info.run_name == "GE 2013-02 (known to 2013-02-15)"
+    assert run.info.run_name == "GE 2013-02 challenger (known to 2013-02-15)"
     registry.publish("GE", FEBRUARY, promoted(base, False))
     assert registry.challenger("GE") == within, "the model with more knowledge is the later one"
     march = registry.publish("GE", MARCH, promoted(base, True))
@@ -243,6 +242,45 @@ def test_a_tracking_server_over_http(server: str, trained: dict[str, TrainedMode
     assert registry.load_model(version.model_name, version.model_version, version.sha256).to_bytes() == model.to_bytes()
     assert registry.champion("ES=F") == version
     assert registry.run_link(version.run_id).startswith(f"{server}/#/experiments/")
+
+
+def test_msft_march_2013_champion_is_one_search_of_the_pages_that_stockcast_mlflow_serves(
+    server: str, store: Path, trained: dict[str, TrainedModel]
+) -> None:
+    remote = ModelRegistry(server)
+    remote.publish("MSFT", FEBRUARY, promoted(trained["MSFT"], True))
+    remote.publish("MSFT", MARCH, promoted(trained["MSFT"], False))
+    champion = remote.publish("MSFT", MARCH, promoted(trained["MSFT"], True))
+    assert ModelRegistry(f"sqlite:///{store}/served/mlflow.db").champion("MSFT") == champion, "the data of the home"
+    experiment = remote.experiment_id(EXPERIMENT)
+    tags = {"ticker": "MSFT", "month": "2013-03", "champion": "true"}
+    for search in (
+        "run_name = 'MSFT 2013-03 champion'",
+        " and ".join(f"tags.`stockcast.{name}` = '{value}'" for name, value in tags.items()),
+    ):
+        body = json.dumps({"experiment_ids": [experiment], "filter": search}).encode()
+        request = urllib.request.Request(
+            f"{server}/api/2.0/mlflow/runs/search", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as answer:
+            assert [run["info"]["run_id"] for run in json.load(answer)["runs"]] == [champion.run_id], search
+    with urllib.request.urlopen(server) as answer:
+        assert b"<title>MLflow</title>" in answer.read()
+
+
+def test_mlflow_before_any_model_says_so_and_serves_what_will_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda program, command, env: became.append(command))
+    port = free_port()
+    servers.mlflow("127.0.0.1", port)
+    assert f"There is no model in {tmp_path / 'home'} yet" in capsys.readouterr().err
+    assert f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}" in became[0]
+    monkeypatch.setenv("STOCKCAST_MLFLOW_URI", "http://mlflow.example:5000")
+    with pytest.raises(StockcastError, match=r"open http://mlflow\.example:5000 in a browser"):
+        servers.mlflow("127.0.0.1", port)
 
 
 def test_an_unreachable_server_is_one_sentence(

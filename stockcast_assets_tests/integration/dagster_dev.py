@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stockcast_assets.instance import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, wait_for_http
 
@@ -70,13 +71,27 @@ class DagsterDev:
 @contextmanager
 def dagster_dev(cli: Cli) -> Iterator[DagsterDev]:
     """`dagster dev` on the CLI's home, stopped with everything it started."""
+    with _started(cli, cli.home / "dagster-dev.log", str(Path(sys.executable).with_name("stockcast")), "ui") as dev:
+        yield dev
+
+
+@contextmanager
+def dagster_webserver(cli: Cli, log: Path) -> Iterator[DagsterDev]:
+    """The Dagster UI on the CLI's home without a daemon and read-only, so that the home stays as it is."""
+    command = (sys.executable, "-m", "dagster_webserver", "-w", str(workspace()), "--read-only")
+    with _started(cli, log, *command) as dev:
+        yield dev
+
+
+@contextmanager
+def _started(cli: Cli, log: Path, *command: str) -> Iterator[DagsterDev]:
     port = free_port()
-    log = cli.home / "dagster-dev.log"
+    home = {"STOCKCAST_HOME": str(cli.home), "DAGSTER_HOME": str(cli.home / "dagster")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("stockcast")), "ui", "--port", str(port)],
+            [*command, "--port", str(port)],
             cwd=Path(__file__).parents[2],
-            env=clean_env() | {"STOCKCAST_HOME": str(cli.home), **cli.env},
+            env=clean_env() | home | cli.env,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

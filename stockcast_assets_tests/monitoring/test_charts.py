@@ -3,8 +3,9 @@ import io
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 
-from stockcast_assets.monitoring.charts import forecast_png, markdown_image
+from stockcast_assets.monitoring.charts import drift_png, forecast_png, markdown_image
 from stockcast_assets_tests.monitoring.conftest import fan
 
 
@@ -35,6 +36,22 @@ def test_the_fan_is_on_the_right_and_as_wide_as_the_forecast(msft):
 
 def test_a_short_history_is_drawn_too(msft):
     assert greens(forecast_png(msft.head(2), fan(msft.head(2), str(msft["date"].iloc[1].date())))).any()
+
+
+def test_the_chart_of_drift_is_small_and_shows_in_red_what_drifted():
+    scores = {"log_return": 0.4, "log_range": 1.5, "rsi_14": 0.9}
+    rows = pd.DataFrame(
+        [
+            {"ticker": "MSFT", "date": "2013-02-15", "feature": name, "score": score, "threshold": 1.0}
+            for name, score in scores.items()
+        ]
+    )
+    calm, drifted = drift_png(rows.assign(drifted=False)), drift_png(rows.assign(drifted=rows["score"] >= 1))
+    assert len(drifted) <= 30_000
+    assert drift_png(rows.assign(drifted=rows["score"] >= 1).sample(frac=1, random_state=1)) == drifted
+    reds = [(pixels(png)[..., 0] - pixels(png)[..., 1] > 0.4).sum() for png in (calm, drifted)]
+    assert reds[0] == 0
+    assert reds[1] > 1_000
 
 
 def test_markdown_holds_the_picture(msft):

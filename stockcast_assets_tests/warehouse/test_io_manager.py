@@ -84,9 +84,27 @@ def test_an_output_reports_rows_table_columns_and_storage(store: Store) -> None:
     assert metadata["dagster/partition_row_count"].value == 1
     assert metadata["dagster/storage_kind"].value == store.warehouse.kind
     assert metadata["dagster/table_name"].value.endswith(f"{store.warehouse.schema}.prices")
-    columns = metadata["dagster/column_schema"].schema.columns
-    assert [(column.name, column.type) for column in columns] == [(c.name, c.type) for c in PRICES.columns]
-    assert not columns[0].constraints.nullable
+    assert "dagster/column_schema" not in metadata, "the definition has it, and every key would repeat it"
+
+
+def test_each_key_of_a_range_reports_its_own_rows(store: Store) -> None:
+    result = run(every_key(), store.io_manager, between=("2024-01-02|AAPL", "2024-01-03|MSFT"))
+    materializations = result.asset_materializations_for_node("prices")
+    assert len(materializations) == 4
+    for materialization in materializations:
+        assert materialization.metadata["dagster/row_count"].value == 1
+        assert materialization.metadata["dagster/partition_row_count"].value == 1
+        assert materialization.metadata["rows of the run"].value == 4
+
+
+def test_an_undeclared_table_reports_the_columns_it_was_given(store: Store) -> None:
+    @dg.asset
+    def things() -> pd.DataFrame:
+        return pd.DataFrame({"name": ["a"], "size": [1]})
+
+    (materialization,) = run(things, store.io_manager).asset_materializations_for_node("things")
+    columns = materialization.metadata["dagster/column_schema"].schema.columns
+    assert [(column.name, column.type) for column in columns] == [("name", "STRING"), ("size", "INT64")]
 
 
 GOOD_KEY = "2024-01-02|AAPL"
