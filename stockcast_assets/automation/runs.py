@@ -14,6 +14,7 @@ from stockcast_assets.automation.jobs import DAILY_ASSETS, job_for
 from stockcast_assets.automation.ranges import known_tickers, range_tags, session_stretches, stretches, ticker_ranges
 from stockcast_assets.automation.tuned import training_run_config
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.launcher import this_machine
 from stockcast_assets.market import calendars
 from stockcast_assets.partitions import month_of
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -76,7 +77,7 @@ class Runner:
                 result = job.execute_in_process(
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
-                    tags=dict(range_tags((first, last), step.first, step.last)),
+                    tags={**range_tags((first, last), step.first, step.last), **this_machine()},
                     run_config={**(run_config or {}), "loggers": loggers},
                     raise_on_error=False,
                 )
