@@ -85,9 +85,8 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         # First the index, which other processes write too: if it is busy for too long, nothing is written twice
         # when Dagster then stores the events one by one.
         with self.index_transaction() as connection:
-            # The table has a primary key, so there always is one.
-            keys = [connection.execute(insert.values(**row)).inserted_primary_key or () for row in rows]
-            ids = [int(key[0]) for key in keys]
+            keys = [connection.execute(insert.values(**row)).inserted_primary_key for row in rows]
+            ids = [int(key[0]) for key in keys if key is not None]
             self._store_asset_event_tags(connection, together, ids)
             # Each of them overwrites what the asset's last event was.
             last = {
