@@ -1,7 +1,6 @@
 """The Dagster home that goes with the settings."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,22 @@ def workspace() -> Path:
     return _shipped("workspace.yaml")
 
 
+_EVENT_LOG = """
+# The place and format of Dagster's own event log, written in one transaction per range of keys.
+event_log_storage:
+  module: stockcast_assets.event_log
+  class: BatchingEventLogStorage
+"""
+
+
+def default_config() -> str:
+    """`dagster.yaml` of a new home: the project's, with the event log of a home that stays.
+
+    The project's own file is also read by `dagster dev` without a home, whose event log lies somewhere temporary.
+    """
+    return _shipped("dagster.yaml").read_text() + _EVENT_LOG
+
+
 def dagster_home(settings: Settings) -> Path:
     """The Dagster home, made on first use: DAGSTER_HOME if that is set, else the one in STOCKCAST_HOME.
 
@@ -31,7 +46,7 @@ def dagster_home(settings: Settings) -> Path:
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(_shipped("dagster.yaml"), home / "dagster.yaml")
+        (home / "dagster.yaml").write_text(default_config())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 

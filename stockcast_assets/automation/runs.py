@@ -14,6 +14,7 @@ from stockcast_assets.automation.jobs import DAILY_ASSETS, job_for
 from stockcast_assets.automation.ranges import known_tickers, range_tags, session_stretches, stretches, ticker_ranges
 from stockcast_assets.automation.tuned import training_run_config
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.launcher import this_machine
 from stockcast_assets.market import calendars
 from stockcast_assets.partitions import month_of
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -79,7 +80,11 @@ class Runner:
                 result = job.execute_in_process(
                     instance=self.instance,
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
-                    tags={**range_tags((first, last), step.first, step.last), LAUNCHED_TAG: "command line"},
+                    tags={
+                        **range_tags((first, last), step.first, step.last),
+                        LAUNCHED_TAG: "command line",
+                        **this_machine(),
+                    },
                     run_config={**(run_config or {}), "loggers": loggers},
                     raise_on_error=False,
                 )

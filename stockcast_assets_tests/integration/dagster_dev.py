@@ -42,6 +42,7 @@ class DagsterDev:
 
     url: str
     log: Path
+    pid: int
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         request = urllib.request.Request(
@@ -54,18 +55,22 @@ class DagsterDev:
         assert "errors" not in answer, answer
         return answer["data"]
 
-    def backfill(self, asset: str, keys: Sequence[str], seconds: float = 450) -> str:
-        """Launch a backfill of exactly these keys and wait for its end; returns the final status."""
-        params = {"assetSelection": [{"path": [asset]}], "partitionNames": list(keys)}
+    def launch(self, assets: Sequence[str], keys: Sequence[str]) -> str:
+        """Launch a backfill of exactly these keys of the assets; returns its id."""
+        params = {"assetSelection": [{"path": [asset]} for asset in assets], "partitionNames": list(keys)}
         launched = self.graphql(LAUNCH, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def wait(self, backfill: str, seconds: float = 450) -> str:
+        """Wait for a backfill's end; returns its final status."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            status = self.graphql(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+            status = self.graphql(STATUS, id=backfill)["partitionBackfillOrError"]["status"]
             if status not in ("REQUESTED", "COMPLETING"):
                 return status
             time.sleep(0.5)
-        raise TimeoutError(f"The backfill of {asset} did not end: {self.log.read_text()[-3000:]}")
+        raise TimeoutError(f"The backfill {backfill} did not end: {self.log.read_text()[-3000:]}")
 
 
 @contextmanager
@@ -98,7 +103,7 @@ def _started(cli: Cli, log: Path, *command: str) -> Iterator[DagsterDev]:
         )
     try:
         wait_for_http(f"http://127.0.0.1:{port}/server_info", process, log, seconds=120)
-        yield DagsterDev(f"http://127.0.0.1:{port}", log)
+        yield DagsterDev(f"http://127.0.0.1:{port}", log, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

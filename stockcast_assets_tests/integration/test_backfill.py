@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.instance import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.wiring import warehouse_from
@@ -35,11 +37,14 @@ def test_a_non_rectangular_backfill_writes_exactly_its_keys(
     make_cli: Callable[..., Cli], cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cli = make_cli(STOCKCAST_SOURCE="sample", STOCKCAST_AUTOMATION="false", **cloud)
-    assert cli("tickers", "add", "AAPL", "GOOG", "MSFT").returncode == 0
-    with dagster_dev(cli) as dev:
-        assert dev.backfill("raw_prices", ASKED) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]
-
     for name, value in cli.env.items():
         monkeypatch.setenv(name, value)
-    stored = warehouse_from(Settings(home=cli.home)).read(RAW_PRICES)
+    settings = Settings(home=cli.home)
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    with open_instance(settings) as instance:
+        add_tickers(instance, ["AAPL", "GOOG", "MSFT"])
+    with dagster_dev(cli) as dev:
+        assert dev.wait(dev.launch(["raw_prices"], ASKED)) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]
+
+    stored = warehouse_from(settings).read(RAW_PRICES)
     assert sorted(f"{row.date:%Y-%m-%d}|{row.ticker}" for row in stored.itertuples()) == OPEN

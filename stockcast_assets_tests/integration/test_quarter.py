@@ -1,4 +1,4 @@
-"""A quarter of stockcast running by itself, by real ticks and runs on a real instance, under a moved clock."""
+"""A quarter of stockcast running by itself, by the daemon's own code on a real instance, under a moved clock."""
 
 import os
 from collections.abc import Iterator
@@ -8,16 +8,14 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-import time_machine
 
 from stockcast_assets.automation.due import DERIVED_ASSETS
 from stockcast_assets.automation.jobs import DAILY_ASSETS
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.automation.states import set_state, ticker_states
 from stockcast_assets.market.calendars import calendar_for, sessions
-from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, RAW_PRICES
-from stockcast_assets_tests.integration.simulated import Market, Simulation, walk
+from stockcast_assets_tests.integration.simulated import Simulation, simulation, walk
 from stockcast_assets_tests.market.sources.fake_yahoo import Script, serving
 
 START, CALENDARS = date(2024, 1, 2), ("XNYS", "XLON", "XKRX", "24/7")
@@ -29,18 +27,14 @@ def here(tmp_path: Path) -> Iterator[Simulation]:
     """A home with a Yahoo of six tickers, on the night of 9 January 2024."""
     tickers = ("AAPL", "TSLA", "VOD.L", "005930.KS", "ETH-USD", "GONE")
     scripts = {ticker: Script(walk(ticker, PAST, FUTURE, seed)) for seed, ticker in enumerate(tickers)}
-    settings = Settings(
-        home=tmp_path / "home", source="yahoo", start_date=START, end_date=date(2024, 4, 15), calendars=CALENDARS,
-        train_workers=1,
-    )  # fmt: skip
-    Path(settings.uploads_location).mkdir(parents=True)
-    (tmp_path / "dagster").mkdir()
     with (
         serving(tmp_path) as server,
-        time_machine.travel(pd.Timestamp("2024-01-09", tz="UTC").to_pydatetime(), tick=True) as clock,
-        dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance,
-    ):
-        yield Simulation(settings, Market(server, scripts, Path(settings.uploads_location)), instance, clock)
+        simulation(
+            tmp_path, server, scripts, "2024-01-09",
+            start_date=f"{START}", end_date="2024-04-15", calendars=",".join(CALENDARS), train_workers="1",
+        ) as here,
+    ):  # fmt: skip
+        yield here
 
 
 BEGAN = {"GONE": date(2024, 1, 8)}
@@ -87,17 +81,19 @@ def upload(here: Simulation, ticker: str, last: str) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simulation) -> None:
-    tickers = list(here.market.scripts)
-    script_the_quarter(here.market.scripts)
+    tickers = list(here.scripts)
+    script_the_quarter(here.scripts)
+    # Schedules begin with the daemon's first look at them.
+    here.start("2024-01-09 00:00")
+    here.settle("2024-01-09 00:00")
     add_tickers(here.instance, tickers)
     for night in NIGHTS:
-        here.kill_next = night in KILLS
         if night == "2024-02-17":
             set_state(here.instance, "GONE", "delisted", "acquired")
         if night == "2024-03-12":
             here.at("2024-03-12 00:10")
             upload(here, "NEW", "2024-03-07")
-        here.night(pd.Timestamp(night), outage=night in OUTAGE)
+        here.night(pd.Timestamp(night), outage=night in OUTAGE, kill=night in KILLS)
 
     states = ticker_states(here.instance, [*tickers, "NEW"])
     assert {ticker: str(state) for ticker, state in states.items()} == {
@@ -125,16 +121,23 @@ def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simula
     assert bars["AAPL"].loc["2024-01-24", "dividend"] == 0.5
     assert bars["TSLA"].loc["2024-02-21", "split_ratio"] == 2
     first = pd.Timestamp(START)
-    assert bars["TSLA"].loc[first, "close"] == pytest.approx(here.market.scripts["TSLA"].traded[f"{START}"][3] / 2)
-    corrected = here.market.scripts["VOD.L"].corrections["2024-02-26"][1]
+    assert bars["TSLA"].loc[first, "close"] == pytest.approx(here.scripts["TSLA"].traded[f"{START}"][3] / 2)
+    corrected = here.scripts["VOD.L"].corrections["2024-02-26"][1]
     assert bars["VOD.L"].loc["2024-02-26", "close"] == pytest.approx(corrected[3])
 
+    assert here.failed_ticks() == []
+    for run in here.killed:
+        ended = here.instance.get_run_by_id(run.run_id)
+        assert ended is not None
+        assert ended.status == dg.DagsterRunStatus.FAILURE
+        assert 0 < len(here.made_by(run)) < len(DAILY_ASSETS)
     assert len(here.killed) == 2
-    told = " ".join(here.said)
-    assert "GONE: daily of 2024-02-15 is late at the source; again at" in told
-    assert "AAPL: daily of 2024-01-11 is late at the source; again at" in told
-    assert "repair" not in told
-    asked = [name for entry in here.launched for name in [entry.request.tags.get("stockcast/repair", "")] if name]
+    assert "GONE: daily of 2024-02-15 is late at the source; again at" in here.said
+    assert "AAPL: daily of 2024-01-11 is late at the source; again at" in here.said
+    assert "repair" not in here.said
+    runs = here.instance.get_runs()
+    asked = [run.tags["stockcast/repair"] for run in runs if "stockcast/repair" in run.tags]
     assert any("TSLA price_history" in name for name in asked)
     assert any("VOD.L raw_prices, 2024-02-26 to 2024-02-26" in name for name in asked)
-    assert [entry.request.run_key for entry in here.launched if not entry.ok and entry.by == "monthly_training"] == []
+    trained = [run.status for run in runs if run.tags.get("dagster/schedule_name") == "monthly_training"]
+    assert set(trained) == {dg.DagsterRunStatus.SUCCESS}
