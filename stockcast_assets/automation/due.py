@@ -38,7 +38,7 @@ BROKEN_WAITS = tuple(pd.Timedelta(text) for text in ("1min", "15min", "1h", "4h"
 """Waits after a run that failed for another reason: the first may just have been killed."""
 
 LATE_DAYS = 10
-"""Days after the first late run of a day from which on it is not asked for again."""
+"""Days on which the run of a day has failed after which it is not asked for again."""
 
 ATTEMPTS = 3
 """Failed runs of a bring-up stage or a training, of this ticker alone, before it is given up."""
@@ -338,7 +338,7 @@ def _decide(world: World, needs: Sequence[_Need], plan: Plan, most_days: int | N
         failures = [attempt for attempt in history if _counts(attempt, need.ticker)]
         split: tuple[object, ...] = ()
         if failures:
-            words = _giving_up(need, failures, most_days, world.now)
+            words = _giving_up(need, failures, most_days)
             if words:
                 plan.given_up[need.ticker] = words
                 continue
@@ -363,12 +363,13 @@ def _is_under_way(world: World, need: _Need) -> bool:
     )
 
 
-def _giving_up(need: _Need, failures: Sequence[Attempt], most_days: int | None, now: pd.Timestamp) -> str | None:
+def _giving_up(need: _Need, failures: Sequence[Attempt], most_days: int | None) -> str | None:
     alone = [failure for failure in failures if len(failure.tickers) == 1 or failure.late]
     remedy = f"read the run's log, then `stockcast tickers resume {need.ticker}`, or pause or delist it."
     if most_days is not None:
-        if now - failures[0].created > pd.Timedelta(days=most_days):
-            return f"{_named(need)} failed for {most_days} days and is given up: {remedy}"
+        # Days on which it was tried: while the machine was down nothing failed.
+        if len({failure.created.date() for failure in failures}) >= most_days:
+            return f"{_named(need)} failed on {most_days} days and is given up: {remedy}"
         return None
     if len(alone) >= ATTEMPTS or len(failures) >= MOST_SHARED_FAILURES:
         return f"{_named(need)} failed {len(failures)} times and is given up: {remedy}"

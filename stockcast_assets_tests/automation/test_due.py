@@ -188,6 +188,16 @@ def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:
     assert [run[1] for run in asked(due.plan_daily(replace(seen, now=now, attempts=attempts, states=resumed)))] == ["B"]
 
 
+def test_downtime_is_no_failure() -> None:
+    states, done = {"B": running("2024-01-09")}, done_until("B", "2024-01-09")
+    seen = world("2024-01-11 00:31", states, done)
+    run = due.plan_daily(seen).runs[0]
+    attempts = [failed(run, moment, late="B") for moment in ("2024-01-11 00:31", "2024-01-11 00:46")]
+    back = due.plan_daily(replace(seen, now=at("2024-02-05 09:00"), attempts=attempts))
+    assert not back.given_up
+    assert asked(back) == [("daily", "B", "2024-01-10..2024-01-10")]
+
+
 def test_a_killed_run_is_repeated_within_minutes() -> None:
     states, done = {name: running("2024-01-09") for name in "AB"}, done_until("AB", "2024-01-09")
     seen = world("2024-01-11 00:31", states, done)
