@@ -21,6 +21,8 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
+from stockcast_assets.errors import StockcastError
+
 BATCH_SIZE = "1000"
 
 _CHECKED: set[str] = set()
@@ -52,7 +54,14 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # type: ignore[override]
-        base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
+        base_dir = config_value.get("base_dir")
+        if not base_dir:
+            if "DAGSTER_HOME" not in os.environ:
+                raise StockcastError(
+                    "The event log of this dagster.yaml lies in DAGSTER_HOME, which is not set: set it to the folder "
+                    "of the file, or name event_log_storage.config.base_dir there."
+                )
+            base_dir = str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 
     @contextmanager

@@ -20,6 +20,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+LONGEST = ("test_histories_bigquery", "test_quarter", "test_histories_duckdb", "test_backfill", "test_cloud")
+"""Files of minutes: they begin first, so that none of them is left alone at the end of a parallel run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No STOCKCAST_* or DAGSTER_HOME of the developer's shell, and no .env file, reaches a test."""

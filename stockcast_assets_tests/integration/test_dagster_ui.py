@@ -61,7 +61,7 @@ SHOWN = {
     "drift_report": Shown(
         "monitoring",
         DAY,
-        5,
+        8,
         ("highest score / threshold", "drifted features"),
         ("/reports/MSFT/2013-03-01",),
         "Drift of MSFT on 2013-03-01",

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.assets.checks import faults
+from stockcast_assets.instance import open_instance
 from stockcast_assets.market import calendars
+from stockcast_assets.settings import Settings
 from stockcast_assets.tables import (
     ALL_TABLES,
     DRIFT_REPORT,
@@ -133,13 +135,13 @@ def test_status_counts_what_is_stored(demo: Cli) -> None:
 
 
 def test_the_instance_shows_runs_charts_and_passed_checks(demo: Cli) -> None:
-    with dg.DagsterInstance.from_config(str(demo.home / "dagster")) as instance:
+    with open_instance(Settings(home=demo.home)) as instance:
         assert all(run.is_success for run in instance.get_runs())
         newest = dg.AssetRecordsFilter(dg.AssetKey(FORECASTS.name), asset_partitions=["2013-03-01|AAPL"])
         record = instance.fetch_materializations(newest, limit=1).records[0]
         assert record.asset_materialization is not None
         metadata = record.asset_materialization.metadata
-        assert str(metadata["chart"].value).startswith("![AAPL](data:image/png;base64,")
+        assert str(metadata["chart"].value).startswith("![Forecast of AAPL as of 2013-03-01](data:image/png;base64,")
         assert metadata["dagster/row_count"].value
         for table in ALL_TABLES:
             check = dg.AssetCheckKey(dg.AssetKey(table.name), "obeys_its_declaration")

@@ -9,6 +9,8 @@ import pytest
 from mlflow import MlflowClient
 
 from stockcast_assets.assets.tuning import FED, TUNING
+from stockcast_assets.instance import open_instance
+from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets_tests.conftest import Cli
 from stockcast_assets_tests.integration.test_evaluate import drop_csv
@@ -33,7 +35,7 @@ def test_a_second_call_goes_on_and_everything_is_there_to_look_at(make_cli: Call
     assert len(states) == 3
     assert set(states) <= {"COMPLETE", "PRUNED"}
 
-    with dg.DagsterInstance.from_config(str(cli.home / "dagster")) as instance:
+    with open_instance(Settings(home=cli.home)) as instance:
         runs = instance.get_runs(dg.RunsFilter(job_name="tune"))
         assert [run.run_config["ops"][TUNING]["config"]["trials"] for run in runs] == [1, 2]
         assert all(run.is_success for run in runs)

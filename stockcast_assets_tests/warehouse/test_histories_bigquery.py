@@ -1,0 +1,15 @@
+"""Random histories on BigQuery's emulator, through a proxy that injects faults."""
+
+import pytest
+
+from stockcast_assets_tests.warehouse.fault_proxy import fault_proxy
+from stockcast_assets_tests.warehouse.histories import STEPS, BigQueryHistory, live
+
+
+@pytest.mark.timeout(1800)
+def test_any_history_leaves_exactly_what_was_accepted(bigquery_emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fault_proxy(bigquery_emulator) as proxy:
+        BigQueryHistory.proxy = proxy
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
+        live(BigQueryHistory)
+    assert BigQueryHistory.steps >= STEPS >= 1000
