@@ -93,13 +93,10 @@ def shoot(
     context.close()
 
 
-def zoom_out(page: Page) -> None:
-    """All of the graph: Dagster opens it at the size at which the nodes have details."""
+def without_panels(page: Page) -> None:
+    """The graph alone, at the size at which Dagster shows the nodes' details."""
     page.wait_for_timeout(3_000)
     page.locator('button:has([aria-label="panel_show_right"])').first.click()
-    for _ in range(3):
-        page.locator('button:has([aria-label="zoom_out"])').first.click()
-        page.wait_for_timeout(500)
 
 
 def open_chart(page: Page) -> None:
@@ -122,7 +119,7 @@ def open_run(page: Page) -> None:
 def dagster(browser: Browser, url: str) -> None:
     groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
     graph = f"{url}/asset-groups?expanded={quote(groups)}"
-    shoot(browser, graph, "asset-graph", "text=raw_prices", size=(1500, 1100), then=zoom_out)
+    shoot(browser, graph, "asset-graph", "text=market", size=(2100, 1960), then=without_panels)
     shoot(browser, f"{url}/assets/indicators", "asset-overview", "text=from: close", size=(1440, 1000))
     scores = f"{url}/assets/forecast_accuracy?view=overview"
     shoot(browser, scores, "plots", "text=from: horizon", size=(1440, 1000), then=open_plots)
