@@ -45,7 +45,8 @@ class Table:
 
 TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-_QUANTILE_NAMES = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
+QUANTILE_COLUMNS = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
+"""The columns of `forecasts` that hold them, in the same order."""
 
 
 def _session(description: str) -> Column:
@@ -205,7 +206,7 @@ FORECASTS = Table(
         _price("last_close", "Close of the as-of date"),
         *(
             _price(name, f"{q:.0%} quantile of the target session's close")
-            for name, q in zip(_QUANTILE_NAMES, QUANTILES, strict=True)
+            for name, q in zip(QUANTILE_COLUMNS, QUANTILES, strict=True)
         ),
         _price("naive_close", "Random walk forecast: the last close"),
         Column("model_version", "STRING", "MLflow version that served; none: fitted on the spot", required=True),
@@ -217,7 +218,7 @@ FORECASTS = Table(
         **_KEYS_OF_BARS,
         "target_date": ("raw_prices.date",),
         **dict.fromkeys(("last_close", "naive_close"), ("raw_prices.close",)),
-        **dict.fromkeys(_QUANTILE_NAMES, ("trained_model.weights_sha256", *_BARS_LEARNT)),
+        **dict.fromkeys(QUANTILE_COLUMNS, ("trained_model.weights_sha256", *_BARS_LEARNT)),
         **dict.fromkeys(("model_version", "fallback"), ("trained_model.serving_version",)),
         "method": ("trained_model.method",),
     },
@@ -250,7 +251,7 @@ DRIFT_REPORT = Table(
             (
                 *_BARS_LEARNT,
                 "trained_model.weights_sha256",
-                *(f"forecasts.{name}" for name in ("last_close", *_QUANTILE_NAMES)),
+                *(f"forecasts.{name}" for name in ("last_close", *QUANTILE_COLUMNS)),
                 "forecast_accuracy.actual_close",
             ),
         ),

@@ -13,17 +13,18 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.assets.keys import days_by_ticker, rows_of_keys
-from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILES, TRAINED_MODEL, Table
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILE_COLUMNS, TRAINED_MODEL, Table
 from stockcast_assets.warehouse import Warehouse
 
 Rule = tuple[str, Callable[[pd.DataFrame], Any]]
 
-_QUANTILE_COLUMNS = [f"close_p{round(q * 100):02d}" for q in QUANTILES]
-
 # Rules that tie columns together; the bounds of single columns are in the declarations.
 _ROW_RULES: dict[str, tuple[Rule, ...]] = {
     FORECASTS.name: (
-        ("quantiles cross", lambda rows: (np.diff(rows[_QUANTILE_COLUMNS].to_numpy(), axis=1) < 0).any(axis=1)),
+        (
+            "quantiles cross",
+            lambda rows: (np.diff(rows[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) < 0).any(axis=1),
+        ),
         ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
     ),
     TRAINED_MODEL.name: (

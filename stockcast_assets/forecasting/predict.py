@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
@@ -14,7 +15,7 @@ from stockcast_assets.forecasting.features import Needed, prepare, prepare_many
 from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
 from stockcast_assets.market.indicators import Floats
 
-QUANTILE_COLUMNS = [f"close_p{round(level * 100):02d}" for level in QUANTILES]
+QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stockcast_assets.market import indicators
-from stockcast_assets.tables import QUANTILES
+from stockcast_assets.tables import QUANTILE_COLUMNS, QUANTILES
 
 Floats = NDArray[np.float64]
 
@@ -34,11 +34,10 @@ KIND_OF: Mapping[str, str] = {feature: kind for kind, features in FEATURES.items
 """The kind of each feature."""
 
 _LOW, _MEDIAN, _HIGH = (QUANTILES.index(level) for level in (0.10, 0.50, 0.90))
-_LEVELS = tuple(f"close_p{round(level * 100):02d}" for level in QUANTILES)
 _NORMAL = NormalDist()
 _SCORES = np.array([_NORMAL.inv_cdf(level) for level in QUANTILES])
 
-FORECAST_COLUMNS = ("ticker", "date", "horizon", *_LEVELS)
+FORECAST_COLUMNS = ("ticker", "date", "horizon", *QUANTILE_COLUMNS)
 """What `residuals` reads of `forecasts`."""
 
 ACCURACY_COLUMNS = ("ticker", "date", "horizon", "as_of_date", "actual_close", "error")
@@ -103,9 +102,9 @@ def residuals(forecasts: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
         the forecasts are right.
     """
     made = forecasts[forecasts["horizon"] == 1].rename(columns={"date": "as_of_date"})
-    scored = accuracy[accuracy["horizon"] == 1].merge(made[["as_of_date", *_LEVELS]], on="as_of_date")
+    scored = accuracy[accuracy["horizon"] == 1].merge(made[["as_of_date", *QUANTILE_COLUMNS]], on="as_of_date")
     scored = scored.sort_values("date", ignore_index=True)
-    quantiles = scored[list(_LEVELS)].to_numpy(np.float64)
+    quantiles = scored[list(QUANTILE_COLUMNS)].to_numpy(np.float64)
     actual = scored["actual_close"].to_numpy(np.float64)
     # `error` is in the shares of the target's bar, which a split may have made others than the forecast's.
     median = actual + scored["error"].to_numpy(np.float64)
