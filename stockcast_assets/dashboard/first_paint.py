@@ -12,9 +12,10 @@ import pandas as pd
 
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.charts import DARK, LIGHT, PROOF, Palette
-from stockcast_assets.dashboard.sketch import drift_lines, fan, proof_dots
+from stockcast_assets.dashboard.sketch import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.monitoring.series import INPUTS
 from stockcast_assets.tables import FORECASTS
 
 _ROWS = 25
@@ -105,7 +106,7 @@ def _trust(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
         f"the 80 % interval held {per_cent(model['coverage_80'])}."
     )
     figure = _figure(
-        lambda palette: proof_dots(model, palette),
+        lambda palette: proof_bars(model, palette),
         "Error of the LSTM over each baseline's; left of the line the LSTM is better",
         tuple(f"{label} {model[name]:.3f}" for name, label in PROOF.items()),
     )
@@ -121,7 +122,11 @@ def _monitoring(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
         f"{newest['date']:%d %b %Y}: highest score {newest['ratio']:.2f} of its threshold ({newest['feature']}), "
         f"features drifted: {newest['drifted_features']}."
     )
-    figure = _figure(lambda palette: drift_lines(drift, palette), "Drift score over threshold by day and feature")
+    # The page's first chart; the colours are those of one kind's features.
+    inputs = drift[drift["kind"] == INPUTS]
+    if inputs.empty:
+        return None
+    figure = _figure(lambda palette: drift_lines(inputs, palette), "Inputs: drift score over threshold by day")
     return _Picture(f"Drift of {ticker}", words, figure, _CHART)
 
 

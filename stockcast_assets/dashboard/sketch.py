@@ -50,7 +50,7 @@ def drift_lines(drift: pd.DataFrame, palette: Palette) -> str:
     """An SVG as a data address: each feature's score over its threshold by day, and the 1 from which it counts.
 
     Args:
-        drift: `drift_report` rows of one ticker, at least one.
+        drift: `drift_report` rows of one ticker and kind, at least one.
     """
     ratio = drift.assign(ratio=drift["score"] / drift["threshold"])
     days = {day: at for at, day in enumerate(sorted(set(drift["date"])))}
@@ -63,13 +63,12 @@ def drift_lines(drift: pd.DataFrame, palette: Palette) -> str:
     return _address(drawn)
 
 
-def proof_dots(model: pd.Series, palette: Palette) -> str:
-    """An SVG as a data address: the walk-forward ratios of one `trained_model` row, one line per baseline."""
+def proof_bars(model: pd.Series, palette: Palette) -> str:
+    """An SVG as a data address: the walk-forward ratios of one `trained_model` row, a bar from 1 per baseline."""
     values = [float(model[name]) for name in PROOF]
     low, high = min([*values, 1.0]) - 0.02, max([*values, 1.0]) + 0.02
-    drawn = [_line(_points([0, 1], [0, 0], 1, 0, 1), palette.grid, 1)]
     one = (1.0 - low) / (high - low) * WIDTH
-    drawn.append(_line([f"{one:.1f},0", f"{one:.1f},{HEIGHT:g}"], palette.muted, 1))
+    drawn = [_line([f"{one:.1f},0", f"{one:.1f},{HEIGHT:g}"], palette.muted, 1)]
     for row, value in enumerate(values):
         x, y = (value - low) / (high - low) * WIDTH, (row + 0.5) / len(values) * HEIGHT
         color = palette.forecast if value <= 1 else palette.happened
