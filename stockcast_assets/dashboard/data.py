@@ -182,12 +182,10 @@ def drift_record(ticker: str, day: date) -> dict[str, Any] | None:
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner="Drawing Evidently's report…")
 def drift_page(ticker: str, day: date) -> str:
-    """Evidently's full report of a day, drawn again if its page is not stored; StockcastError if the day has none."""
+    """Evidently's full report of a day; StockcastError if the day has none."""
     store = report_store()
-    if (page := store.page(ticker, day)) is not None:
-        return page
     record = store.require_record(ticker, day)
-    return store.render(ticker, day, _compared_series(ticker, day, record.get("model_version")))
+    return store.page(ticker, day, _compared_series(ticker, day, record.get("model_version")))
 
 
 def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.DataFrame:

@@ -5,7 +5,9 @@
 - Residuals against what the published forecasts promised of the very same sessions: uniform outcomes. They need no
   earlier forecasts to compare with, only enough that are scored; and a model is not judged on what it was trained on.
 
-The distance is Evidently's `wasserstein` (first Wasserstein distance over the reference's standard deviation).
+The distance is Evidently's `wasserstein` (first Wasserstein distance over the reference's standard deviation). It is
+computed here from SciPy's: Evidently takes longer to import than a run of one day takes otherwise, and only its page
+(`evidently_page`) needs it. A test compares the scores with those of Evidently's report.
 
 The threshold of inputs and predictions is calibrated on the reference itself: the 99th percentile of the distances
 between each block of as many sessions and the rest of the reference. Daily features are autocorrelated, so tests that
@@ -19,9 +21,8 @@ give. `bench/drift.py` measures all three; docs/drift.md has the figures.
 """
 
 import json
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -62,7 +63,6 @@ class DriftResult:
         too_few: why a kind has no row, in words, by kind.
         json: the same with sample sizes, moments and histograms of both windows; the same input gives the
             same text.
-        html: builds Evidently's full report when called (about 4 MB, and a second of work).
     """
 
     ticker: str
@@ -70,7 +70,6 @@ class DriftResult:
     rows: pd.DataFrame
     too_few: Mapping[str, str]
     json: str
-    html: Callable[[], str] = field(repr=False, compare=False)
 
     @property
     def drifted(self) -> bool:
@@ -134,7 +133,7 @@ def compared_windows(
     """The reference and the current window of every feature.
 
     Args:
-        series: `date` and any columns of `series.FEATURES`, one row per session.
+        series: `date` and any columns of `series.FEATURES`, one row per session in time order.
         reference_from, reference_to: the training window.
         current_from, current_to: the recent sessions.
 
@@ -142,12 +141,15 @@ def compared_windows(
         Two frames like `series`. What is to be expected of residuals does not lie in another window: their reference
         is evenly spread from 0 to 1.
     """
-    dates = series["date"]
-    reference = series[dates.between(pd.Timestamp(reference_from), pd.Timestamp(reference_to))]
-    current = series[dates.between(pd.Timestamp(current_from), pd.Timestamp(current_to))]
+    reference = _between(series, reference_from, reference_to)
     promised = (np.arange(len(reference)) + 0.5) / max(len(reference), 1)
     expected = {feature: promised for feature in FEATURES[RESIDUALS] if feature in series}
-    return reference.assign(**expected), current
+    return reference.assign(**expected), _between(series, current_from, current_to)
+
+
+def _between(series: pd.DataFrame, first: date, last: date) -> pd.DataFrame:
+    dates = series["date"]
+    return series.iloc[dates.searchsorted(pd.Timestamp(first)) : dates.searchsorted(pd.Timestamp(last), side="right")]
 
 
 def drift_report(
@@ -163,7 +165,8 @@ def drift_report(
     Args:
         ticker: ticker symbol, for the rows and the messages.
         day: a session of the frame; later rows are ignored.
-        series: `date` and any columns of `series.FEATURES`, one row per session, NaN where there is no value.
+        series: `date` and any columns of `series.FEATURES`, one row per session in time order, NaN where there is
+            no value.
         reference_from: first date of the reference (the training window of the month's model).
         reference_to: its last date, not after `day`.
         model_version: the model that made the predictions, for the record.
@@ -176,7 +179,7 @@ def drift_report(
     where = f"Drift of {ticker} on {day}"
     if reference_to > day:
         raise StockcastError(f"{where}: the reference ends later, on {reference_to}; use data up to the day.")
-    known = series[series["date"] <= pd.Timestamp(day)]
+    known = series.iloc[: series["date"].searchsorted(pd.Timestamp(day), side="right")]
     if known.empty or known["date"].iloc[-1] != pd.Timestamp(day):
         raise StockcastError(f"{where}: there is no bar for that day; materialise raw_prices for it first.")
     recent_from = known["date"].iloc[-CURRENT_SESSIONS:].iloc[0].date()
@@ -188,23 +191,24 @@ def drift_report(
                 "ingest an earlier history or choose a later day."
             )
 
+    samples = {
+        feature: (_values(reference[feature]), _values(current[feature])) for feature in KIND_OF if feature in known
+    }
     compared = [
         feature
-        for feature in KIND_OF
-        if feature in known
-        and reference[feature].count() >= LEAST_REFERENCE
-        and current[feature].count() >= LEAST_CURRENT
+        for feature, (past, now) in samples.items()
+        if len(past) >= LEAST_REFERENCE and len(now) >= LEAST_CURRENT
     ]
     if not compared:
         raise StockcastError(f"{where}: no feature has values in both windows; check the ticker's prices.")
 
     thresholds = {
-        feature: promised_threshold(int(current[feature].count()))
+        feature: promised_threshold(len(samples[feature][1]))
         if KIND_OF[feature] == RESIDUALS
-        else calibrated_threshold(reference[feature].dropna().to_numpy(), CURRENT_SESSIONS)
+        else calibrated_threshold(samples[feature][0], CURRENT_SESSIONS)
         for feature in compared
     }
-    scores = {feature: _distance(reference[feature], current[feature]) for feature in compared}
+    scores = {feature: _distance(*samples[feature]) for feature in compared}
     bounds = {
         f"{name}_{end}": window["date"].iloc[position]
         for name, window in (("reference", reference), ("current", current))
@@ -229,17 +233,22 @@ def drift_report(
             for feature in compared
         ]
     )[columns]
-    too_few = _too_few(compared, reference, current)
-    text = _json(ticker, day, rows, reference, current, too_few, model_version)
-    return DriftResult(ticker, day, rows, too_few, text, lambda: html_report(reference, current, thresholds))
+    too_few = _too_few(compared, samples)
+    text = _json(ticker, day, rows, reference["date"], current["date"], samples, too_few, model_version)
+    return DriftResult(ticker, day, rows, too_few, text)
 
 
-def _too_few(compared: list[str], reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, str]:
+def _values(column: pd.Series) -> Floats:
+    values = column.to_numpy(np.float64)
+    return values[~np.isnan(values)]
+
+
+def _too_few(compared: list[str], samples: Mapping[str, tuple[Floats, Floats]]) -> dict[str, str]:
     """Why a kind is not compared at all, in words."""
     there = {KIND_OF[feature] for feature in compared}
     past, now = (
-        {kind: max(int(window[f].count()) if f in window else 0 for f in of_kind) for kind, of_kind in FEATURES.items()}
-        for window in (reference, current)
+        {kind: max(len(samples[f][window]) if f in samples else 0 for f in of) for kind, of in FEATURES.items()}
+        for window in (0, 1)
     )
     needed = f"of the last {CURRENT_SESSIONS} sessions, and {LEAST_CURRENT} are needed"
     words = {
@@ -252,69 +261,28 @@ def _too_few(compared: list[str], reference: pd.DataFrame, current: pd.DataFrame
     return {kind: sentence for kind, sentence in words.items() if kind not in there}
 
 
-def html_report(reference: pd.DataFrame, current: pd.DataFrame, thresholds: dict[str, float]) -> str:
-    """Evidently's report of the two windows as one self-contained page, about 4 MB.
+def _distance(reference: Floats, current: Floats) -> float:
+    # Half a second that only runs of this asset have to pay.
+    from scipy.stats import wasserstein_distance
 
-    Args:
-        reference: rows of the features over the reference window (`compared_windows`).
-        current: those of the current window.
-        thresholds: distance from which a feature counts as drifted; its keys are the features shown.
-    """
-    # Evidently asks for consent by environment variable, and reads it on import.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
-
-    titles = {feature: f"{KIND_OF[feature]}: {feature}" for feature in thresholds}
-    columns = list(titles.values())
-    definition = DataDefinition(numerical_columns=columns)
-    report = Report(
-        [
-            DataDriftPreset(
-                columns=columns,
-                per_column_method=dict.fromkeys(columns, METHOD),
-                per_column_threshold={titles[feature]: threshold for feature, threshold in thresholds.items()},
-            )
-        ]
-    )
-    snapshot = report.run(
-        *(
-            Dataset.from_pandas(window[list(titles)].rename(columns=titles).reset_index(drop=True), definition)
-            for window in (current, reference)
-        )
-    )
-    return snapshot.get_html_str(as_iframe=False)
-
-
-def _distance(reference: pd.Series, current: pd.Series) -> float:
-    # Evidently's report takes 0.1 s a feature, nearly all of it for drawing. Its registered test gives the
-    # same score alone in a millisecond, so every day is scored and only the pages that are kept are drawn.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    from evidently.legacy.calculations.stattests import wasserstein_stat_test
-    from evidently.legacy.core import ColumnType
-
-    result = wasserstein_stat_test(reference.dropna(), current.dropna(), ColumnType.Numerical, None)
-    return float(result.drift_score)
+    return float(wasserstein_distance(reference, current)) / max(float(np.std(reference)), LEAST_NORM)
 
 
 def _json(
     ticker: str,
     day: date,
     rows: pd.DataFrame,
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
+    reference: pd.Series,
+    current: pd.Series,
+    samples: Mapping[str, tuple[Floats, Floats]],
     too_few: Mapping[str, str],
     model_version: str | None,
 ) -> str:
-    def window(frame: pd.DataFrame) -> dict[str, Any]:
-        first, last = frame["date"].iloc[0], frame["date"].iloc[-1]
-        return {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}", "sessions": len(frame)}
+    def window(dates: pd.Series) -> dict[str, Any]:
+        return {"from": f"{dates.iloc[0]:%Y-%m-%d}", "to": f"{dates.iloc[-1]:%Y-%m-%d}", "sessions": len(dates)}
 
     features = [
-        {
-            **row,
-            **_distributions(row["kind"], reference[row["feature"]], current[row["feature"]]),
-        }
+        {**row, **_distributions(row["kind"], *samples[row["feature"]])}
         for row in rows[["kind", "feature", "method", "score", "threshold", "drifted"]].to_dict("records")
     ]
     record = {
@@ -331,8 +299,8 @@ def _json(
     return json.dumps(record, sort_keys=True, allow_nan=False, separators=(",", ":")) + "\n"
 
 
-def _distributions(kind: str, reference: pd.Series, current: pd.Series) -> dict[str, Any]:
-    samples = {"reference": reference.dropna().to_numpy(), "current": current.dropna().to_numpy()}
+def _distributions(kind: str, reference: Floats, current: Floats) -> dict[str, Any]:
+    samples = {"reference": reference, "current": current}
     edges = (
         np.linspace(0, 1, PROBABILITY_BINS + 1)
         if kind == RESIDUALS

@@ -12,7 +12,7 @@ from stockcast_assets.errors import StockcastError
 
 SETTING = "STOCKCAST_REPORTS"
 _REQUESTS_AT_ONCE = 8
-_TYPES = {".html": "text/html; charset=utf-8", ".json": "application/json"}
+_TYPES = {".json": "application/json"}
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -26,8 +26,8 @@ class Files(Protocol):
     def address(self, name: str) -> str:
         """What to store as the address of a file."""
 
-    def names(self, folders: Iterable[str] | None = None) -> list[str]:
-        """Every file there, or those of some folders, sorted."""
+    def names(self) -> list[str]:
+        """Every file there, sorted."""
 
     def read(self, name: str) -> str | None:
         """A file's text; None if there is none."""
@@ -61,10 +61,9 @@ class FolderFiles:
         """Relative to the folder's parent, so that moving the whole home leaves stored addresses valid."""
         return f"{self.root.name}/{name}"
 
-    def names(self, folders: Iterable[str] | None = None) -> list[str]:
+    def names(self) -> list[str]:
         """See `Files.names`. Hidden files are none."""
-        roots = [self.root] if folders is None else [self.root / folder for folder in folders]
-        found = (path for root in roots if root.is_dir() for path in root.rglob("*"))
+        found = self.root.rglob("*") if self.root.is_dir() else ()
         return sorted(
             path.relative_to(self.root).as_posix() for path in found if not path.name.startswith(".") and path.is_file()
         )
@@ -127,16 +126,12 @@ class BucketFiles:
         """Its gs:// address."""
         return f"{SCHEME}{self._place.name}/{self._place.prefix}{name}"
 
-    def names(self, folders: Iterable[str] | None = None) -> list[str]:
+    def names(self) -> list[str]:
         """See `Files.names`."""
         prefix = self._place.prefix
-        prefixes = [prefix] if folders is None else [f"{prefix}{folder}/" for folder in folders]
-
-        def listed(of: str) -> list[str]:
-            with self._place.explained():
-                return [blob.name.removeprefix(prefix) for blob in self._bucket.list_blobs(prefix=of, **patience())]
-
-        return sorted(name for found in self._at_once(listed, prefixes) for name in found)
+        with self._place.explained():
+            blobs = self._bucket.list_blobs(prefix=prefix, **patience())
+            return sorted(blob.name.removeprefix(prefix) for blob in blobs)
 
     def read(self, name: str) -> str | None:
         """See `Files.read`."""

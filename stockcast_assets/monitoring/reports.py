@@ -1,11 +1,10 @@
-"""The stored drift reports: one JSON a day, Evidently's page of the latest days with drift, and how both are pruned.
+"""The stored drift reports: one JSON a day, and how they are pruned.
 
-The JSON of a day is about 8 KB. Evidently's page is 4 MB, nearly all of it the same script, and over a second of
-drawing, so per ticker only those of the last `keep_drifted` drifted days are kept; any other is drawn when somebody
-opens it. A year of 50 tickers takes 100 MB of JSON, and at most 5 pages a ticker, 1 GB.
+The JSON of a day is about 8 KB: a year of 50 tickers takes 100 MB. Evidently's page is 4 MB, nearly all of it the same
+script, and over a second of drawing, so it is drawn when somebody opens it.
 
-The history itself is the table `drift_report`, so nothing has to be kept for it here, and no index: which days have a
-page is in the names, and a listing is all that keeping and pruning read.
+The history itself is the table `drift_report`, so nothing has to be kept for it here, and no index: which days there
+are is in the names.
 """
 
 import html
@@ -22,12 +21,13 @@ import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.tickers import validate_ticker
-from stockcast_assets.monitoring.drift import DriftResult, compared_windows, html_report
+from stockcast_assets.monitoring.drift import DriftResult, compared_windows
+from stockcast_assets.monitoring.evidently_page import evidently_page
 from stockcast_assets.monitoring.files import open_files
 
 Key = tuple[str, date]
 
-_NAME = re.compile(r"(?P<folder>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})\.(?P<form>json|html)")
+_NAME = re.compile(r"(?P<folder>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})\.json")
 _NOTE = (
     '<p style="font: 1rem/1.5 sans-serif; margin: 0; padding: .6rem 1rem; background: #fdf3e7; color: #5b2d00">{}</p>'
 )
@@ -42,7 +42,7 @@ class Pruned:
 
 
 class ReportStore:
-    """Drift reports at a folder or at `gs://bucket/prefix`: one folder per ticker, `YYYY-MM-DD.json` and `.html` in it.
+    """Drift reports at a folder or at `gs://bucket/prefix`: one folder per ticker, `YYYY-MM-DD.json` in it.
 
     Files appear whole or not at all. Storing the same results again changes no JSON byte.
 
@@ -50,7 +50,6 @@ class ReportStore:
         location: the place; a folder need not exist yet.
         gcp_project: Google Cloud project to act for; the credentials' own if None.
         gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
-        keep_drifted: how many drifted days of a ticker keep their page.
     """
 
     def __init__(
@@ -58,10 +57,8 @@ class ReportStore:
         location: Path | str,
         gcp_project: str | None = None,
         gcp_credentials: str | None = None,
-        keep_drifted: int = 5,
     ) -> None:
         self._files = open_files(location, gcp_project, gcp_credentials)
-        self.keep_drifted = keep_drifted
 
     @property
     def location(self) -> str:
@@ -69,7 +66,7 @@ class ReportStore:
         return self._files.location
 
     def save(self, results: Sequence[DriftResult]) -> dict[Key, str]:
-        """Store the reports of any number of tickers and days, and remove the pages no longer kept.
+        """Store the reports of any number of tickers and days.
 
         Args:
             results: one per (ticker, day).
@@ -81,22 +78,17 @@ class ReportStore:
         Raises:
             StockcastError: a file could not be written.
         """
-        self._files.write({_name(result.ticker, result.day, "json"): result.json for result in results})
-        self._keep_pages(results)
+        self._files.write({_name(result.ticker, result.day): result.json for result in results})
         return {(result.ticker, result.day): self.uri(result.ticker, result.day) for result in results}
 
     def uri(self, ticker: str, day: date) -> str:
         """The address of a day's report, as `save` returns it."""
-        return self._files.address(_name(ticker, day, "json"))
+        return self._files.address(_name(ticker, day))
 
     def record(self, ticker: str, day: date) -> dict[str, Any] | None:
         """The stored JSON of a day as a dict, or None if there is none."""
-        text = self._files.read(_name(ticker, day, "json"))
+        text = self._files.read(_name(ticker, day))
         return None if text is None else json.loads(text)
-
-    def page(self, ticker: str, day: date) -> str | None:
-        """The stored HTML page of a day, or None if it is not among those kept (see `render`)."""
-        return self._files.read(_name(ticker, day, "html"))
 
     def require_record(self, ticker: str, day: date) -> dict[str, Any]:
         """The stored JSON of a day.
@@ -112,8 +104,8 @@ class ReportStore:
             )
         return record
 
-    def render(self, ticker: str, day: date, series: pd.DataFrame) -> str:
-        """The full report of a day drawn again from its windows (over a second).
+    def page(self, ticker: str, day: date, series: pd.DataFrame) -> str:
+        """Evidently's full report of a day, drawn from its windows (over a second).
 
         Args:
             ticker: ticker symbol.
@@ -134,11 +126,11 @@ class ReportStore:
                     f"warehouse now holds {len(window)} of them; materialise drift_report again."
                 )
         drawn = {row["feature"]: row["threshold"] for row in record["features"] if row["feature"] in series}
-        page = html_report(*windows, drawn)
+        page = evidently_page(*windows, drawn)
         absent = [row["feature"] for row in record["features"] if row["feature"] not in drawn]
         if not absent:
             return page
-        sentence = f"Drawn again without {', '.join(absent)}: the model that made them does not serve that day now."
+        sentence = f"Drawn without {', '.join(absent)}: the model that made them does not serve that day now."
         return re.sub(r"<body[^>]*>", lambda body: body.group() + _NOTE.format(html.escape(sentence)), page, count=1)
 
     def prune(self, keep_days: int, dry_run: bool = False) -> Pruned:
@@ -157,7 +149,7 @@ class ReportStore:
         if keep_days < 1:
             raise StockcastError(f"{keep_days} days of reports cannot be kept: use at least 1.")
         days_of: dict[str, dict[str, date]] = {}
-        for name, (ticker, day, _) in _reports(self._files.names()).items():
+        for name, (ticker, day) in _reports(self._files.names()).items():
             days_of.setdefault(ticker, {})[name] = day
         old = [
             name
@@ -169,38 +161,13 @@ class ReportStore:
             self._files.delete(old)
         return Pruned(tuple(sorted(old)), sum(map(len, days_of.values())) - len(old))
 
-    def _keep_pages(self, results: Sequence[DriftResult]) -> None:
-        """Draw and remove pages, so that each ticker has those of its newest drifted days.
 
-        Those stored are the newest of all days before, so the newest among them and the new ones are the newest of all:
-        the order of a backfill changes no page.
-        """
-        fresh: dict[str, dict[date, DriftResult]] = {}
-        for result in results:
-            fresh.setdefault(result.ticker, {})[result.day] = result
-        stored = _reports(self._files.names([_folder(ticker) for ticker in fresh]))
-        removed = []
-        for ticker, by_day in fresh.items():
-            paged = {day for of, day, form in stored.values() if of == ticker and form == "html"}
-            drifted = {day for day, result in by_day.items() if result.drifted}
-            keep = set(sorted((paged - by_day.keys()) | drifted, reverse=True)[: self.keep_drifted])
-            # One page at a time: each is 4 MB.
-            for day in sorted(keep & by_day.keys()):
-                self._files.write({_name(ticker, day, "html"): by_day[day].html()})
-            removed += [_name(ticker, day, "html") for day in sorted(paged - keep)]
-        self._files.delete(removed)
+def _name(ticker: str, day: date) -> str:
+    return f"{quote(validate_ticker(ticker), safe='')}/{day.isoformat()}.json"
 
 
-def _folder(ticker: str) -> str:
-    return quote(validate_ticker(ticker), safe="")
-
-
-def _name(ticker: str, day: date, form: str) -> str:
-    return f"{_folder(ticker)}/{day.isoformat()}.{form}"
-
-
-def _reports(names: Iterable[str]) -> dict[str, tuple[str, date, str]]:
-    """Ticker, day and form of what is named exactly as a report is; anything else is left out."""
+def _reports(names: Iterable[str]) -> dict[str, Key]:
+    """Ticker and day of what is named exactly as a report is; anything else is left out."""
     found = {}
     for name in names:
         match = _NAME.fullmatch(name)
@@ -208,8 +175,8 @@ def _reports(names: Iterable[str]) -> dict[str, tuple[str, date, str]]:
             continue
         try:
             ticker, day = unquote(match["folder"]), date.fromisoformat(match["day"])
-            if _name(ticker, day, match["form"]) == name:
-                found[name] = (ticker, day, match["form"])
+            if _name(ticker, day) == name:
+                found[name] = (ticker, day)
         except (StockcastError, ValueError):
             continue
     return found

@@ -19,42 +19,30 @@ from stockcast_assets_tests.monitoring.conftest import said_by_har
 FIRST = date(2013, 2, 4)
 
 
-def result(ticker: str, offset: int, drifted: bool = False, drawn: list | None = None) -> DriftResult:
+def result(ticker: str, offset: int) -> DriftResult:
     day = FIRST + timedelta(days=offset)
-
-    def html() -> str:
-        if drawn is not None:
-            drawn.append(day)
-        return f"<html>{ticker} {day}</html>"
-
-    rows = pd.DataFrame({"drifted": [drifted]})
-    text = json.dumps({"ticker": ticker, "date": day.isoformat(), "drifted": drifted})
-    return DriftResult(ticker, day, rows, {}, text, html)
-
-
-def pages(store: ReportStore, ticker: str, form: str = "html") -> set[int]:
-    """Offsets of the days that keep a page."""
-    stored = set(store._files.names())
-    return {o for o in range(60) if f"{ticker}/{FIRST + timedelta(days=o)}.{form}" in stored}
+    text = json.dumps({"ticker": ticker, "date": day.isoformat(), "drifted": False})
+    return DriftResult(ticker, day, pd.DataFrame({"drifted": [False]}), {}, text)
 
 
 def days(store: ReportStore, ticker: str) -> set[int]:
     """Offsets of the days with a report."""
-    return pages(store, ticker, "json")
+    stored = set(store._files.names())
+    return {o for o in range(60) if f"{ticker}/{FIRST + timedelta(days=o)}.json" in stored}
 
 
 @pytest.fixture
 def store(tmp_path):
-    return ReportStore(tmp_path / "reports", keep_drifted=3)
+    return ReportStore(tmp_path / "reports")
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def anywhere(request, tmp_path) -> ReportStore:
     """A store in a folder, and one below a prefix of a bucket on a real Cloud Storage server."""
     if request.param == "folder":
-        return ReportStore(tmp_path / "reports", keep_drifted=3)
+        return ReportStore(tmp_path / "reports")
     bucket = request.getfixturevalue("storage_client").create_bucket(f"reports-{uuid.uuid4()}")
-    return ReportStore(f"gs://{bucket.name}/drift/daily", "test", keep_drifted=3)
+    return ReportStore(f"gs://{bucket.name}/drift/daily", "test")
 
 
 def put(store: ReportStore, *names: str) -> None:
@@ -62,47 +50,25 @@ def put(store: ReportStore, *names: str) -> None:
     store._files.write(dict.fromkeys(names, "not ours"))
 
 
-def test_every_day_keeps_its_json_and_only_drifted_days_a_page(anywhere):
-    drawn: list[date] = []
-    uris = anywhere.save([result("AAPL", o, drifted=o in (2, 5), drawn=drawn) for o in range(10)])
+def test_every_day_keeps_its_report(anywhere):
+    uris = anywhere.save([result("AAPL", o) for o in range(10)])
     assert days(anywhere, "AAPL") == set(range(10))
-    assert pages(anywhere, "AAPL") == {2, 5}
-    assert anywhere.page("AAPL", FIRST + timedelta(days=2)) == f"<html>AAPL {FIRST + timedelta(days=2)}</html>"
     assert anywhere.record("AAPL", FIRST) == {"ticker": "AAPL", "date": str(FIRST), "drifted": False}
-    assert len(drawn) == 2, "pages that are not kept are not drawn"
     name = f"AAPL/{FIRST}.json"
     assert uris["AAPL", FIRST] == (f"{anywhere.location}/{name}" if "gs:" in anywhere.location else f"reports/{name}")
-    anywhere.save([result("AAPL", 2, drifted=False)])
-    assert pages(anywhere, "AAPL") == {5}
-
-
-def test_drifted_pages_are_bounded(anywhere):
-    anywhere.save([result("AAPL", o, drifted=True) for o in range(6)])
-    anywhere.save([result("AAPL", 6, drifted=True)])
-    assert pages(anywhere, "AAPL") == {4, 5, 6}
-
-
-def test_a_backfill_in_any_order_keeps_the_same_pages(tmp_path):
-    results = [result("AAPL", o, drifted=o % 3 == 1) for o in range(16)]
-    forward, backward = (ReportStore(tmp_path / name, keep_drifted=3) for name in ("a", "b"))
-    for item in results:
-        forward.save([item])
-    for item in reversed(results):
-        backward.save([item])
-    assert pages(forward, "AAPL") == pages(backward, "AAPL") == {7, 10, 13}
 
 
 def test_pruning_removes_old_reports_and_nothing_that_is_none(anywhere):
     strange = [
         "AAPL/notes.txt", "AAPL/2013-02-04.json.bak", "AAPL/2013-02-30.json", "AAPL/old/2013-02-04.json",
-        "evaluation/2013-02-04.html", "2013-02-04.json", "aapl/2013-02-04.json",
+        "AAPL/2013-02-04.html", "evaluation/2013-02-04.html", "2013-02-04.json", "aapl/2013-02-04.json",
     ]  # fmt: skip
-    anywhere.save([result("AAPL", o, drifted=o == 1) for o in range(8)])
+    anywhere.save([result("AAPL", o) for o in range(8)])
     anywhere.save([result("^GSPC", o) for o in range(3)])
     put(anywhere, *strange)
     before = anywhere._files.names()
     dry = anywhere.prune(4, dry_run=True)
-    assert dry.removed == tuple(f"AAPL/2013-02-{end}" for end in ("04.json", "05.html", "05.json", "06.json"))
+    assert dry.removed == tuple(f"AAPL/2013-02-{end}" for end in ("04.json", "05.json", "06.json"))
     assert anywhere._files.names() == before
     assert anywhere.prune(4) == dry
     assert set(before) - set(anywhere._files.names()) == set(dry.removed)
@@ -116,9 +82,8 @@ def test_pruning_removes_old_reports_and_nothing_that_is_none(anywhere):
 
 def test_a_report_that_is_gone_says_so_in_one_sentence(anywhere):
     assert anywhere.record("AAPL", FIRST) is None
-    assert anywhere.page("AAPL", FIRST) is None
     with pytest.raises(StockcastError, match=r"no drift report of AAPL on 2013-02-04.*pruned.*or never made") as gone:
-        anywhere.render("AAPL", FIRST, pd.DataFrame())
+        anywhere.page("AAPL", FIRST, pd.DataFrame())
     assert "\n" not in str(gone.value)
 
 
@@ -132,11 +97,10 @@ def test_a_bucket_that_cannot_be_used_is_one_sentence(storage_client):
 
 
 def test_tickers_do_not_touch_each_other(store, tmp_path):
-    uris = store.save([result(t, 0, drifted=True) for t in ("^GSPC", "BTC-USD", "VOD.L", "EURUSD=X")])
-    store.save([result("^GSPC", 1, drifted=True), result("BTC-USD", 0)])
-    assert pages(store, "%5EGSPC") == {0, 1}
-    assert pages(store, "BTC-USD") == set()
-    assert pages(store, "VOD.L") == pages(store, "EURUSD%3DX") == {0}
+    uris = store.save([result(t, 0) for t in ("^GSPC", "BTC-USD", "VOD.L", "EURUSD=X")])
+    store.save([result("^GSPC", 1), result("BTC-USD", 0)])
+    assert days(store, "%5EGSPC") == {0, 1}
+    assert days(store, "BTC-USD") == days(store, "VOD.L") == days(store, "EURUSD%3DX") == {0}
     assert len(set(uris.values())) == 4
     assert all((tmp_path / uri).is_file() for uri in uris.values())
 
@@ -162,24 +126,24 @@ def test_again_changes_no_byte(store, msft, tmp_path):
     before = path.read_bytes()
     store.save([report])
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing half-written, no page of a quiet day"
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing half-written"
 
 
-def test_a_page_is_drawn_again_from_its_windows(store, msft):
+def test_a_page_is_drawn_from_its_windows(store, msft):
     seen = inputs(msft).merge(said_by_har(msft), on="date", how="left")
     day = date(2013, 2, 15)
-    report = drift_report("MSFT", day, seen, date(2010, 1, 1), date(2013, 1, 31), "3")
-    store.save([report])
-    drawn, again = report.html(), store.render("MSFT", day, seen)
-    assert "inputs: log_return" in again
-    assert "predictions: width_1" in again
-    assert "Drawn again without" not in again
-    assert abs(len(again) - len(drawn)) < 2000, "same windows, same page (Evidently numbers its widgets at random)"
-    poorer = store.render("MSFT", day, inputs(msft))
+    store.save([drift_report("MSFT", day, seen, date(2010, 1, 1), date(2013, 1, 31), "3")])
+    page = store.page("MSFT", day, seen)
+    assert "inputs: log_return" in page
+    assert "predictions: width_1" in page
+    assert "Drawn without" not in page
+    later = store.page("MSFT", day, seen.assign(rsi_14=seen["rsi_14"].where(seen["date"] <= pd.Timestamp(day), 0.0)))
+    assert abs(len(later) - len(page)) < 2000, "same windows, same page (Evidently numbers its widgets at random)"
+    poorer = store.page("MSFT", day, inputs(msft))
     assert "predictions: width_1" not in poorer
-    assert "Drawn again without width_1, width_10, median_10" in poorer
+    assert "Drawn without width_1, width_10, median_10" in poorer
     with pytest.raises(StockcastError, match="compared 775 sessions and the warehouse now holds"):
-        store.render("MSFT", day, seen[seen["date"] != "2012-05-01"])
+        store.page("MSFT", day, seen[seen["date"] != "2012-05-01"])
 
 
 def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
@@ -193,7 +157,7 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
         store = ReportStore(pathlib.Path(sys.argv[1]))
         def result(text):
             rows = pd.DataFrame({"drifted": [True]})
-            return DriftResult("AAPL", date(2013, 2, 4), rows, {}, text, lambda: "page")
+            return DriftResult("AAPL", date(2013, 2, 4), rows, {}, text)
         store.save([result('{"drifted": false, "old": true}')])
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         try:
@@ -208,7 +172,7 @@ def test_a_full_disk_leaves_the_old_report_whole(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "could not be written" in done.stdout
-    assert {p.name for p in (root / "AAPL").iterdir()} == {"2013-02-04.json", "2013-02-04.html"}
+    assert {p.name for p in (root / "AAPL").iterdir()} == {"2013-02-04.json"}
     assert ReportStore(root).record("AAPL", date(2013, 2, 4)) == {"drifted": False, "old": True}
 
 
