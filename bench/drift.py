@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import wasserstein_distance
 
 from stockcast_assets.automation.retraining import DRIFTED_SHARE, WINDOW
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, yearly
 from stockcast_assets.forecasting.features import History, prepare
@@ -43,7 +43,7 @@ def said(history: History, folds: list[Fold], bars: pd.DataFrame, lstm: bool) ->
         models = [fit.lstm for fit in fits]
         published = walk_forward_cases(history, folds, fits, config)[0].forecasts["lstm"].quantiles
     else:
-        models = [fit_naive(history, fold.known, fit_har(history, fold.known))["har"] for fold in folds]
+        models = [fit_naive(history, fold.known)["har"] for fold in folds]
         published = np.concatenate([m.predict(history, f.test).quantiles for m, f in zip(models, folds, strict=True)])
     rows = np.concatenate([fold.test for fold in folds])
     columns = [f"close_p{round(level * 100):02d}" for level in QUANTILES]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.forecaster import LSTM, CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler, pooled_shape
 from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.market.sources.sample import SampleSource
 
@@ -38,13 +38,13 @@ def template(bars: pd.DataFrame, config: ModelConfig) -> Forecaster:
     """A ticker's model as training leaves it, except that its network learnt nothing: speed is all the same."""
     history = prepare(bars[bars["date"] <= pd.Timestamp(TRAINED_TO)])
     rows = np.arange(history.first_row + config.window, len(history) - HORIZON)
-    har = fit_har(history, rows)
-    naive = fit_naive(history, rows, har)
+    naive = fit_naive(history, rows)
+    base = naive[BASE]
     lstm = Lstm(
         random_weights(config.units, 0),
         fit_scaler(history, rows),
-        har,
-        pooled_shape(naive["har"].shape),
+        base.volatility,
+        pooled_shape(base.shape),
         config.window,
         config.lstm_weight,
     )

@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, plan
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.network import fit_scaler, pooled_shape
+from stockcast_assets.forecasting.network import BASE, fit_scaler, pooled_shape
 from stockcast_assets.forecasting.training import Candidate, fit_folds, fit_many
 from stockcast_assets.forecasting.workers import CALM, training_pool
 from stockcast_assets.market.sources.sample import SampleSource
@@ -144,8 +144,8 @@ def plain_fit(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> float:
     import keras
 
     history = prepare(bars)
-    har = fit_har(history, fold.known)
-    shape = pooled_shape(fit_naive(history, fold.known, har)["har"].shape).astype(np.float32)
+    base = fit_naive(history, fold.known)[BASE]
+    shape = pooled_shape(base.shape).astype(np.float32)
     scaler = fit_scaler(history, fold.train)
     levels = np.array(QUANTILES, np.float32)
 
@@ -155,7 +155,9 @@ def plain_fit(bars: pd.DataFrame, fold: Fold, config: ModelConfig) -> float:
 
     def samples(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = scaler.apply(history.windows(rows, config.window))
-        return inputs.astype(np.float32), (history.targets[rows] / har.sigma(history, rows)).astype(np.float32)
+        return inputs.astype(np.float32), (history.targets[rows] / base.volatility.sigma(history, rows)).astype(
+            np.float32
+        )
 
     keras.utils.set_random_seed(config.seed)
     network = keras.Sequential(

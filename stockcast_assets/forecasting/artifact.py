@@ -14,16 +14,20 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import HarVolatility, Naive, PlainVolatility
+from stockcast_assets.forecasting.baselines import Naive
 from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation import Evaluation
 from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.network import Lstm, Scaler, Weights
+from stockcast_assets.forecasting.network import BASE, Lstm, Scaler, Weights
+from stockcast_assets.forecasting.volatility import HarVolatility, PlainVolatility, QuarterlyHar, Volatility
 
-FORMAT = 1
-_META = "meta"
+FORMAT = 2
+_READ = (1, 2)
+"""Formats that can be read: the first had no pattern of the quarter."""
+
+_META, _COEFFICIENTS, _PATTERN = "meta", "har.coefficients", "har.pattern"
 
 
 class ModelFileError(StockcastError):
@@ -39,8 +43,8 @@ class TrainedModel:
         config: the hyperparameters.
         evaluation: the walk-forward scores against the baselines.
         decision: what is published, and why.
-        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the HAR interval, and a
-            model without a network has none.
+        history: loss curve of the final fit, {"epoch", "train", "validation"}; epoch 0 is the baseline's interval, and
+            a model without a network has none.
         trained_from, trained_to: first session learnt from, last session known.
         n_samples: training samples of the final fit; 0 without a network.
         code_version: the stockcast that made it.
@@ -65,7 +69,7 @@ class TrainedModel:
         evaluation = self.evaluation
         arrays: dict[str, Any] = {
             **_network_arrays(self.forecaster.network),
-            **{f"naive.{name}": naive.shape for name, naive in self.forecaster.naive.items()},
+            **_naive_arrays(self.forecaster.naive),
             "evaluation.days": (evaluation.dates.to_numpy().astype("datetime64[D]").astype(np.int64)),
             "evaluation.cases": evaluation.cases.astype(np.float32),
             "evaluation.squared": np.array(list(evaluation.squared.values())).astype(np.float32),
@@ -121,9 +125,9 @@ class TrainedModel:
                 f"The model file {sha256[:12]}… is not one of stockcast's ({error}): "
                 "materialise trained_model for that month again."
             ) from error
-        if meta["format"] != FORMAT:
+        if meta["format"] not in _READ:
             raise ModelFileError(
-                f"The model file {sha256[:12]}… has format {meta['format']}, this stockcast reads {FORMAT}: "
+                f"The model file {sha256[:12]}… has format {meta['format']}, this stockcast reads up to {FORMAT}: "
                 "materialise trained_model for that month again."
             )
         return _assemble(arrays, meta)
@@ -138,7 +142,6 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
         "shape": lstm.shape,
         "scaler.mean": lstm.scaler.mean,
         "scaler.std": lstm.scaler.std,
-        "har.coefficients": lstm.har.coefficients,
         "calibration.log_factors": network.calibration.log_factors,
     }
 
@@ -149,7 +152,7 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
     lstm = Lstm(
         weights=Weights(**{k.name: arrays[f"weights.{k.name}"] for k in fields(Weights)}),
         scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
-        har=HarVolatility(arrays["har.coefficients"]),
+        volatility=_volatility(BASE if _PATTERN in arrays else HarVolatility.name, arrays),
         shape=arrays["shape"],
         window=config.window,
         weight=config.lstm_weight,
@@ -157,10 +160,21 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
     return CalibratedLstm(lstm, Calibration(arrays["calibration.log_factors"], config.aci_step))
 
 
-def _naive(name: str, scale: Any, arrays: Mapping[str, np.ndarray]) -> Naive:
-    is_har = scale == HarVolatility.name
-    volatility = HarVolatility(arrays["har.coefficients"]) if is_har else PlainVolatility(scale)
-    return Naive(volatility, arrays[f"naive.{name}"])
+def _naive_arrays(naive: Mapping[str, Naive]) -> dict[str, np.ndarray]:
+    arrays = {f"naive.{name}": one.shape for name, one in naive.items()}
+    for one in naive.values():
+        # The network's volatility is the one of the baseline that it starts from.
+        if isinstance(one.volatility, QuarterlyHar):
+            arrays[_COEFFICIENTS], arrays[_PATTERN] = one.volatility.har.coefficients, one.volatility.pattern
+    return arrays
+
+
+def _volatility(name: Any, arrays: Mapping[str, np.ndarray]) -> Volatility:
+    if name == HarVolatility.name:
+        return HarVolatility(arrays[_COEFFICIENTS])
+    if name == QuarterlyHar.name:
+        return QuarterlyHar(HarVolatility(arrays[_COEFFICIENTS]), arrays[_PATTERN])
+    return PlainVolatility(name)
 
 
 def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> TrainedModel:
@@ -171,7 +185,10 @@ def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> Trained
         ticker=meta["ticker"],
         method=decision.method,
         trained_to=trained_to,
-        naive={name: _naive(name, scale, arrays) for name, scale in meta["naive_scales"].items()},
+        naive={
+            name: Naive(_volatility(volatility, arrays), arrays[f"naive.{name}"])
+            for name, volatility in meta["naive_scales"].items()
+        },
         network=_network(arrays, config),
     )
     contenders = meta["contenders"]

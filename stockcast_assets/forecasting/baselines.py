@@ -1,25 +1,39 @@
-"""The naive forecasts a model has to beat, and the HAR volatility it builds on.
+"""The naive forecasts a model has to beat.
 
 Every contender, the LSTM included, has one shape: `predict(history, rows)` gives a `Forecast` of the log
 returns over the next 1..HORIZON sessions for each as-of row. Every naive contender is a scale times fixed
 quantiles, both learnt from the rows it was fitted on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 from statistics import NormalDist
-from typing import ClassVar, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.volatility import (
+    STEPS,
+    HarVolatility,
+    PlainVolatility,
+    QuarterlyHar,
+    Volatility,
+    fit_quarterly_har,
+)
 from stockcast_assets.market.indicators import Floats
 
-Rows = np.ndarray
-_STEPS = np.arange(1, HORIZON + 1, dtype=np.float64)
-_MIN_HAR_ROWS = 250
-_EWMA_COLUMN = -2
+LABELS: Mapping[str, str] = {
+    "random_walk": "random walk, constant volatility",
+    "drift": "drift, constant volatility",
+    "vol60": "60-session volatility",
+    "vol250": "250-session volatility",
+    "fhs": "filtered historical simulation",
+    HarVolatility.name: "linear HAR",
+    QuarterlyHar.name: "HAR with the quarter's pattern",
+}
+"""The naive contenders in words."""
 
 
 @dataclass(frozen=True)
@@ -37,58 +51,10 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
-class HarVolatility:
-    """Standard deviation of the h-session log return, h = 1..HORIZON, as log-linear HAR (Corsi, 2009).
-
-    `coefficients` [HORIZON, regressors] of the log mean daily variance over the horizon on `History.har`.
-    """
-
-    name: ClassVar[str] = "har"
-    coefficients: Floats
-
-    def sigma(self, history: History, rows: Rows) -> Floats:
-        """[n, HORIZON]; each row's bits are its own, whatever rows share the call."""
-        x = history.har[rows]
-        terms = (x[:, k, None] * self.coefficients[None, :, k] for k in range(x.shape[1]))
-        return np.sqrt(_STEPS * np.exp(reduce(np.add, terms)))
-
-
-def fit_har(history: History, rows: Rows) -> HarVolatility:
-    """Least squares per horizon on `rows`; EWMA variance as it is while there are fewer than 250 of them.
-
-    The level is set so that targets over sigma have mean square 1 on `rows`.
-    """
-    x = history.har[rows]
-    coefficients = np.zeros((HORIZON, x.shape[1]))
-    if len(rows) < _MIN_HAR_ROWS:
-        coefficients[:, _EWMA_COLUMN] = 1.0
-    else:
-        cumulative = np.concatenate(([0.0], np.cumsum(history.variance)))
-        future = np.column_stack([(cumulative[rows + 1 + h] - cumulative[rows + 1]) / h for h in range(1, HORIZON + 1)])
-        coefficients[:] = np.linalg.lstsq(x, np.log(future), rcond=None)[0].T
-    level = (history.targets[rows] / HarVolatility(coefficients).sigma(history, rows)) ** 2
-    coefficients[:, 0] += np.log(np.maximum(level.mean(axis=0), 1e-6))
-    return HarVolatility(coefficients)
-
-
-@dataclass(frozen=True)
-class PlainVolatility:
-    """A volatility without coefficients: one of `History`'s times √h, or "constant", which is 1 everywhere."""
-
-    name: Literal["constant", "ewma", "std_60", "std_250"]
-
-    def sigma(self, history: History, rows: Rows) -> Floats:
-        """[n, HORIZON]"""
-        if self.name == "constant":
-            return np.ones((len(rows), HORIZON))
-        return getattr(history, self.name)[rows, None] * np.sqrt(_STEPS)
-
-
-@dataclass(frozen=True)
 class Naive:
     """A naive forecast: `shape` [HORIZON, quantiles] in units of a volatility."""
 
-    volatility: HarVolatility | PlainVolatility
+    volatility: Volatility
     shape: Floats
 
     def predict(self, history: History, rows: Rows) -> Forecast:
@@ -101,32 +67,34 @@ _NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES]) * np.on
 
 def fit_random_walk(returns: Floats) -> Naive:
     """The last close, with normal quantiles of the constant volatility of daily log `returns`."""
-    spread = float(returns.std(ddof=1)) * np.sqrt(_STEPS)[:, None]
+    spread = float(returns.std(ddof=1)) * np.sqrt(STEPS)[:, None]
     return Naive(PlainVolatility("constant"), spread * _NORMAL)
 
 
-def fit_naive(history: History, rows: Rows, har: HarVolatility) -> dict[str, Naive]:
-    """Every naive contender, fitted on `rows` (whose targets must be known), as `har` was.
+def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
+    """Every naive contender, fitted on `rows` (whose targets must be known).
 
     - random_walk: the last close, with normal quantiles of a constant volatility (standard deviation · √h)
     - drift: the same moved by the mean daily return · h
     - vol60, vol250: the last close, with normal quantiles of the last 60 / 250 returns' volatility · √h
     - fhs: filtered historical simulation (Barone-Adesi et al., 1999): EWMA volatility · √h times the
       quantiles of what it standardised on `rows`
-    - har: the same over the HAR volatility
+    - har, har_quarterly: the same over the HAR volatility, without and with the pattern of the quarter
     """
+    quarterly = fit_quarterly_har(history, rows)
     daily = history.targets[rows, 0]
     walk = fit_random_walk(daily)
 
-    def simulated(volatility: HarVolatility | PlainVolatility) -> Naive:
+    def simulated(volatility: Volatility) -> Naive:
         standardised = history.targets[rows] / volatility.sigma(history, rows)
         return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T)
 
     return {
         "random_walk": walk,
-        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * _STEPS[:, None]),
+        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * STEPS[:, None]),
         "vol60": Naive(PlainVolatility("std_60"), _NORMAL),
         "vol250": Naive(PlainVolatility("std_250"), _NORMAL),
         "fhs": simulated(PlainVolatility("ewma")),
-        "har": simulated(har),
+        HarVolatility.name: simulated(quarterly.har),
+        QuarterlyHar.name: simulated(quarterly),
     }

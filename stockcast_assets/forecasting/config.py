@@ -23,7 +23,7 @@ class ModelConfig:
     `test_sessions` before the end of the history are forecast in `folds` equal folds, each by a model that
     knows nothing after the fold's start; the last `validation_sessions` of what a model may know stop its
     training early. Short histories use proportionally less of both. `lstm_weight` is the network's share in the
-    published scale, the rest being the HAR's: combining halves the estimation noise of the network alone.
+    published scale, the rest being the baseline's: combining halves the estimation noise of the network alone.
     """
 
     units: int = 64

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Forecast, Rows
+from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.features import HAR_WINDOWS, History
+from stockcast_assets.forecasting.features import HAR_WINDOWS, History, Rows
 from stockcast_assets.market.indicators import Floats
 
 BLOCK_SESSIONS = 20

@@ -19,6 +19,9 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market import indicators
 from stockcast_assets.market.indicators import Floats
 
+Rows = np.ndarray
+"""Numbers of sessions in a `History`."""
+
 HAR_WINDOWS = (1, 5, 22, 66)
 
 FEATURE_NAMES = (

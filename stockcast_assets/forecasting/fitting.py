@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from stockcast_assets.forecasting.baselines import HarVolatility, Rows
+from stockcast_assets.forecasting.baselines import Naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, pooled_shape
-from stockcast_assets.market.indicators import Floats
 
 LossCurve = list[dict[str, float]]
 
@@ -38,7 +37,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     keras.utils.set_random_seed(config.seed)
     lstm = keras.layers.LSTM(config.units, unroll=True)
     dropout = keras.layers.Dropout(config.dropout, seed=config.seed)
-    # Zeros: before the first step every interval is exactly the HAR's.
+    # Zeros: before the first step every interval is exactly the baseline's.
     head = keras.layers.Dense(HORIZON, kernel_initializer="zeros")
     network = keras.Sequential([keras.Input((config.window, features)), lstm, dropout, head])
     optimizer = keras.optimizers.Adam(config.learning_rate)
@@ -88,29 +87,27 @@ def fit_lstm(
     history: History,
     rows: Rows,
     validation: Rows,
-    har: HarVolatility,
-    quantiles: Floats,
+    base: Naive,
     config: ModelConfig,
     observe: Callable[[int, float], None] | None = None,
 ) -> tuple[Lstm, LossCurve]:
     """Fit the interval's scale on `rows`, stop early on `validation`, keep the best epoch.
 
-    Targets are in units of the volatility `har`; the network scales their `quantiles` [HORIZON, quantiles], pooled
-    over the horizons. Loss: mean pinball. `observe` gets each epoch's number and validation loss; what it raises ends
-    the fit.
+    Targets are in units of the volatility of `base`; the network scales its quantiles, pooled over the horizons. Loss:
+    mean pinball. `observe` gets each epoch's number and validation loss; what it raises ends the fit.
 
     Returns:
-        The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch; epoch 0 is the HAR interval. As in
-        Keras, `train` is the mean over the epoch's batches while the weights move, dropout included.
+        The LSTM and its loss curve: one {"epoch", "train", "validation"} per epoch; epoch 0 is the interval of `base`.
+        As in Keras, `train` is the mean over the epoch's batches while the weights move, dropout included.
     """
     import tensorflow as tf
 
     scaler = fit_scaler(history, rows)
-    shape = pooled_shape(quantiles)
+    shape = pooled_shape(base.shape)
 
     def tensors(of: Rows) -> tuple[Any, Any, Any]:
         inputs = scaler.apply(history.windows(of, config.window))
-        targets = history.targets[of] / har.sigma(history, of)
+        targets = history.targets[of] / base.volatility.sigma(history, of)
         return tuple(tf.constant(values.astype(np.float32)) for values in (inputs, targets, shape))
 
     trainer = _trainer(config, history.features.shape[1])
@@ -142,4 +139,4 @@ def fit_lstm(
             waited += 1
             if waited == config.patience:
                 break
-    return Lstm(Weights(*best), scaler, har, shape, config.window, config.lstm_weight), curve
+    return Lstm(Weights(*best), scaler, base.volatility, shape, config.window, config.lstm_weight), curve

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Naive, Rows
+from stockcast_assets.forecasting.baselines import Naive
 from stockcast_assets.forecasting.calibration import Calibration, replay
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.network import Lstm
 from stockcast_assets.market.indicators import Floats
 

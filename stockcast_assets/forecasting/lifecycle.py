@@ -14,7 +14,7 @@ import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import Evaluation, sessions_needed
 from stockcast_assets.forecasting.features import prepare
@@ -105,7 +105,7 @@ def naive_on_the_spot(bars: pd.DataFrame, month: pd.Timestamp) -> Forecaster:
     if len(history) < sessions_needed(config):
         return without_network(history, config).forecaster
     known = np.arange(history.first_row, len(history) - HORIZON)
-    naive = fit_naive(history, known, fit_har(history, known))
+    naive = fit_naive(history, known)
     return Forecaster(history.ticker, f"{NAIVE_PREFIX}har", history.dates[-1].date(), naive, network=None)
 
 

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stockcast_assets.forecasting.baselines import Forecast, HarVolatility, Rows
+from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import MEDIAN
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.volatility import QuarterlyHar, Volatility
 from stockcast_assets.market.indicators import Floats
+
+BASE = QuarterlyHar.name
+"""The baseline whose interval the network starts from."""
 
 CLIP = 5.0
 BLOCK = 4
@@ -101,13 +105,13 @@ def pooled_shape(shape: Floats) -> Floats:
 class Lstm:
     """A fitted LSTM, a contender like the baselines: quantile = exp(weight · log scale) · sigma · shape.
 
-    `shape` [HORIZON, quantiles] in units of the HAR volatility's sigma; `weight` is the network's share in the
-    geometric mean of its scale and the HAR's.
+    `shape` [HORIZON, quantiles] in units of the sigma of `volatility`; `weight` is the network's share in the geometric
+    mean of its scale and that sigma.
     """
 
     weights: Weights
     scaler: Scaler
-    har: HarVolatility
+    volatility: Volatility
     shape: Floats
     window: int
     weight: float
@@ -115,6 +119,6 @@ class Lstm:
     def predict(self, history: History, rows: Rows) -> Forecast:
         inputs = self.scaler.apply(history.windows(rows, self.window))
         log_scale = self.weight * log_scales(self.weights, inputs, history.skipped + rows)
-        scale = np.exp(log_scale) * self.har.sigma(history, rows)
+        scale = np.exp(log_scale) * self.volatility.sigma(history, rows)
         quantiles = np.sort(scale[:, :, None] * self.shape, axis=2)
         return Forecast(quantiles, quantiles[:, :, MEDIAN])

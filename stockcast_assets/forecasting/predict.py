@@ -9,9 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Rows
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import Needed, prepare, prepare_many
+from stockcast_assets.forecasting.features import Needed, Rows, prepare, prepare_many
 from stockcast_assets.forecasting.forecaster import Forecaster, published_quantiles
 from stockcast_assets.market.indicators import Floats
 

@@ -298,7 +298,7 @@ def proof_figure(trained: TrainedModel, title: str) -> "Figure":
     epochs = [row["epoch"] for row in trained.history]
     for name in ("train", "validation"):
         loss.plot(epochs, [row[name] for row in trained.history], marker="o", label=name)
-    loss.set(xlabel="epoch (0: the HAR interval)", ylabel="mean pinball loss, in sigmas", title="Final fit")
+    loss.set(xlabel="epoch (0: the baseline's interval)", ylabel="mean pinball loss, in sigmas", title="Final fit")
     loss.legend()
     table = trained.evaluation.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
     for name in table.columns.drop(LSTM):

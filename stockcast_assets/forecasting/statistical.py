@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Forecast, Rows
+from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
-from stockcast_assets.forecasting.features import History
+from stockcast_assets.forecasting.features import History, Rows
 
 NAMES = ("auto_ets", "theta")
 

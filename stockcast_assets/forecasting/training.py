@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.baselines import Contender, Forecast, Naive, fit_har, fit_naive, fit_random_walk
+from stockcast_assets.forecasting.baselines import Contender, Forecast, Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
 from stockcast_assets.forecasting.evaluation import Cases, Evaluation, Fold, evaluate, plan, sessions_needed
@@ -26,7 +26,7 @@ from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.fitting import fit_lstm
 from stockcast_assets.forecasting.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision, decide
-from stockcast_assets.forecasting.network import Lstm
+from stockcast_assets.forecasting.network import BASE, Lstm
 from stockcast_assets.forecasting.workers import training_pool
 
 Key = TypeVar("Key", bound=Hashable)
@@ -48,9 +48,8 @@ class Fitted:
 
 def fit_fold(history: History, fold: Fold, config: ModelConfig) -> Fitted:
     """Fit every contender on what the fold knows and forecast its test rows."""
-    har = fit_har(history, fold.known)
-    naive = fit_naive(history, fold.known, har)
-    lstm, curve = fit_lstm(history, fold.train, fold.validation, har, naive["har"].shape, config)
+    naive = fit_naive(history, fold.known)
+    lstm, curve = fit_lstm(history, fold.train, fold.validation, naive[BASE], config)
     contenders: dict[str, Contender] = {LSTM: lstm, **naive}
     return Fitted(lstm, naive, curve, {name: fitted.predict(history, fold.test) for name, fitted in contenders.items()})
 

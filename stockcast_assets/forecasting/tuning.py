@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import Fold, pinball_losses, plan, ratio_interval
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.fitting import LossCurve, fit_lstm, forget_graphs
+from stockcast_assets.forecasting.network import BASE
 from stockcast_assets.forecasting.workers import training_pool
 from stockcast_assets.market.indicators import Floats
 
@@ -165,10 +166,9 @@ def task_of(bars: pd.DataFrame, config: ModelConfig) -> Task:
 def validation_losses(
     history: History, fold: Fold, config: ModelConfig, observe: Callable[[int, float], None] | None = None
 ) -> tuple[Floats, LossCurve]:
-    """Pinball loss of each validation row, [n], of the LSTM and its HAR fitted on the training rows alone."""
-    har = fit_har(history, fold.train)
-    shape = fit_naive(history, fold.train, har)["har"].shape
-    lstm, curve = fit_lstm(history, fold.train, fold.validation, har, shape, config, observe)
+    """Pinball loss of each validation row, [n], of the LSTM and its baseline fitted on the training rows alone."""
+    base = fit_naive(history, fold.train)[BASE]
+    lstm, curve = fit_lstm(history, fold.train, fold.validation, base, config, observe)
     said = lstm.predict(history, fold.validation)
     return pinball_losses(history.targets[fold.validation], said.quantiles).mean(axis=(1, 2)), curve
 

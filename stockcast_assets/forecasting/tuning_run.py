@@ -51,7 +51,7 @@ def _against_epochs(axes: "Axes", tuning: Tuning) -> None:
         axes.plot(range(len(trial.validation)), trial.validation, color=_QUIET, linewidth=0.8)
     for trial, color, label in ((tuning.default, _BASE, "defaults"), (tuning.best, _ACCENT, "best")):
         axes.plot(range(len(trial.validation)), trial.validation, color=color, linewidth=1.8, label=label)
-    axes.set(xlabel="epoch (0: the HAR interval)", ylabel="validation pinball, in sigmas")
+    axes.set(xlabel="epoch (0: the baseline's interval)", ylabel="validation pinball, in sigmas")
     axes.legend(frameon=False)
 
 

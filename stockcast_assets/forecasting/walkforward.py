@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting import baselines
 from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import (
@@ -46,12 +47,7 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 
 LABELS: Mapping[str, str] = {
     "lstm": "LSTM",
-    "random_walk": "random walk, constant volatility",
-    "drift": "drift, constant volatility",
-    "vol60": "60-session volatility",
-    "vol250": "250-session volatility",
-    "fhs": "filtered historical simulation",
-    "har": "linear HAR",
+    **baselines.LABELS,
     "auto_ets": "AutoETS",
     "theta": "Theta",
 }

@@ -14,14 +14,14 @@ import pytest
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision
 from stockcast_assets.forecasting.lifecycle import UNREGISTERED
-from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler
+from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler
 from stockcast_assets.forecasting.registry import ARTIFACT
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -94,15 +94,15 @@ class Home:
 
 
 def made_model(bars: pd.DataFrame, method: str, pinball: float) -> TrainedModel:
-    """A model as training leaves it, with an LSTM that says what the HAR says and scores made up for it."""
+    """A model as training leaves it, with an LSTM that says what its baseline says and scores made up for it."""
     history = prepare(bars)
     config = ModelConfig(units=4)
     rows = np.arange(history.first_row + config.window, len(history) - HORIZON)
-    har = fit_har(history, rows)
-    naive = fit_naive(history, rows, har)
+    naive = fit_naive(history, rows)
+    base = naive[BASE]
     shapes = (len(FEATURE_NAMES), 16), (4, 16), (16,), (4, HORIZON), (HORIZON,)
     weights = Weights(*(np.zeros(shape) for shape in shapes))
-    lstm = Lstm(weights, fit_scaler(history, rows), har, naive["har"].shape, config.window, config.lstm_weight)
+    lstm = Lstm(weights, fit_scaler(history, rows), base.volatility, base.shape, config.window, config.lstm_weight)
     trained_to = history.dates[-1].date()
     scores = evaluation({}, days=900, first="2009-09-01")
     scaled = {name: losses * pinball for name, losses in scores.pinball.items()}

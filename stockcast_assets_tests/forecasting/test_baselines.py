@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from stockcast_assets.forecasting.baselines import HarVolatility, Naive, fit_har, fit_naive, fit_random_walk
+from stockcast_assets.forecasting.baselines import Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.volatility import HarVolatility, fit_har
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 HISTORY = prepare(made_up_bars(900))
@@ -16,7 +17,7 @@ STEPS = np.arange(1, HORIZON + 1)
 
 @pytest.fixture(scope="module")
 def naive() -> dict[str, Naive]:
-    return fit_naive(HISTORY, ROWS, fit_har(HISTORY, ROWS))
+    return fit_naive(HISTORY, ROWS)
 
 
 def test_every_contender_has_sorted_quantiles_and_its_median_as_point(naive: dict[str, Naive]) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, log_scales, pooled_shape
+from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler, log_scales, pooled_shape
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 UNITS, WINDOW, FEATURES = 64, 10, len(FEATURE_NAMES)
@@ -55,17 +55,17 @@ def test_a_row_alone_has_the_bits_it_has_beside_any_others(weights: Weights, row
         assert alone.tobytes() == together[place : place + 1].tobytes()
 
 
-def test_an_untrained_head_gives_the_har_interval(weights: Weights) -> None:
+def test_an_untrained_head_gives_the_interval_it_starts_from(weights: Weights) -> None:
     history = prepare(made_up_bars(700))
     rows = np.arange(history.first_row + WINDOW, len(history) - HORIZON)
-    volatility = fit_har(history, rows)
-    har = fit_naive(history, rows, volatility)["har"]
+    base = fit_naive(history, rows)[BASE]
     zeros = Weights(weights.kernel, weights.recurrent, weights.bias, 0 * weights.head, 0 * weights.head_bias)
-    lstm = Lstm(zeros, fit_scaler(history, rows), volatility, pooled_shape(har.shape), WINDOW, 1.0)
-    ours, theirs = lstm.predict(history, rows), har.predict(history, rows)
+    lstm = Lstm(zeros, fit_scaler(history, rows), base.volatility, pooled_shape(base.shape), WINDOW, 1.0)
+    ours, theirs = lstm.predict(history, rows), base.predict(history, rows)
     np.testing.assert_allclose(ours.point, theirs.point)
     spread = ours.quantiles[:, :, -1] - ours.point
-    np.testing.assert_allclose(spread, volatility.sigma(history, rows) * (lstm.shape[:, -1] - lstm.shape[:, MEDIAN]))
+    sigma = base.volatility.sigma(history, rows)
+    np.testing.assert_allclose(spread, sigma * (lstm.shape[:, -1] - lstm.shape[:, MEDIAN]))
     assert (np.diff(ours.quantiles, axis=2) >= 0).all()
 
 

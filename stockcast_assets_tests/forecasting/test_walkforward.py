@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import LABELS, fit_naive
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation import coverage_by_day, coverage_interval, reliability, yearly
 from stockcast_assets.forecasting.features import prepare
@@ -49,7 +49,7 @@ def test_every_contender_is_judged_on_the_same_days(walk: WalkForward, bars: dic
     days = bars["IBM"]["date"]
     judged = days[(days >= pd.Timestamp(START)) & (days <= pd.Timestamp(END))]
     assert walk.retrains == {"IBM": 2, "MSFT": 2}
-    assert walk.pooled.contenders == [LSTM, "random_walk", "drift", "vol60", "vol250", "fhs", "har", *NAMES]
+    assert walk.pooled.contenders == [LSTM, *LABELS, *NAMES]
     for cases in walk.cases.values():
         assert list(cases.dates) == list(judged)
         for forecast in cases.forecasts.values():
@@ -154,7 +154,7 @@ def test_fitted_and_asked_in_one_shape(bars: dict[str, pd.DataFrame]) -> None:
     """A row's forecast does not depend on the rows asked for beside it, for baselines and textbook models alike."""
     history = prepare(bars["IBM"])
     known = np.arange(history.first_row, 600)
-    contenders = {**fit_naive(history, known, fit_har(history, known)), **fit_statistical(history, known)}
+    contenders = {**fit_naive(history, known), **fit_statistical(history, known)}
     rows = np.arange(620, 626)
     for name, contender in contenders.items():
         together, alone = contender.predict(history, rows), contender.predict(history, rows[3:4])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockcast_assets.forecasting.baselines import fit_har, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.forecaster import Forecaster
@@ -29,7 +29,7 @@ def har_quantiles(bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, Floats]:
     """What a naive HAR that knows the bars up to 2012 says as of every session."""
     known = prepare(bars[bars["date"] < "2013-01-01"])
     rows = np.arange(known.first_row, len(known) - HORIZON)
-    naive = fit_naive(known, rows, fit_har(known, rows))
+    naive = fit_naive(known, rows)
     return hindcast(Forecaster(known.ticker, "naive_har", known.dates[-1].date(), naive, None), bars)
 
 
