@@ -29,8 +29,9 @@ _BANDWIDTH_DAYS = 5.0
 _PRIOR_SESSIONS = 10.0
 """Sessions as usual as any, in the average of every day of the quarter: a third of what a year adds to it."""
 
-_LARGEST = 4.0
-"""Standard deviations that a larger move counts as, so that one crash is no pattern."""
+_LARGEST = 6.0
+"""Median moves that a larger one counts as (four standard deviations if they are normal), so that one crash is no
+pattern."""
 
 
 class Volatility(Protocol):
@@ -120,13 +121,14 @@ def fit_quarterly_har(history: History, rows: Rows) -> QuarterlyHar:
     """`fit_har`, and the pattern of what the sessions after `rows` (whose targets must be known) did beside it.
 
     For each day of the quarter the mean squared return in units of the HAR's sigma, in a Gaussian kernel around that
-    day over all quarters; without pattern below 250 rows.
+    day over all quarters; without pattern below 250 rows, or if most sessions do not move at all.
     """
     har = fit_har(history, rows)
-    if len(rows) < _MIN_ROWS:
+    moves = np.abs(history.targets[rows, 0] / har.sigma(history, rows)[:, 0])
+    median = np.median(moves)
+    if len(rows) < _MIN_ROWS or median == 0:
         return QuarterlyHar(har, np.ones(_QUARTER_DAYS))
-    standardised = np.abs(history.targets[rows, 0] / har.sigma(history, rows)[:, 0])
-    squares = np.minimum(standardised, _LARGEST) ** 2
+    squares = np.minimum(moves / median, _LARGEST) ** 2
     apart = np.abs(np.arange(_QUARTER_DAYS)[:, None] - day_of_quarter(_days(history)[rows + 1]))
     apart = np.minimum(apart, _MEAN_QUARTER_DAYS - apart)
     kernel = np.exp(-0.5 * (apart / _BANDWIDTH_DAYS) ** 2)

@@ -1,7 +1,9 @@
 """Training: what it returns, that it is the same bytes every time, and that a fold knows only its past."""
 
+import dataclasses
 import hashlib
 import io
+import json
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -70,7 +72,9 @@ def test_the_same_bars_give_the_same_bytes_and_a_fold_knows_only_its_past(
         again = getattr(last.lstm.weights, name)
         assert again.tobytes() == getattr(trained["MSFT"].forecaster.network.lstm.weights, name).tobytes(), name
     assert real.lstm.scaler.mean.tobytes() == spoiled.lstm.scaler.mean.tobytes()
-    assert real.lstm.har.coefficients.tobytes() == spoiled.lstm.har.coefficients.tobytes()
+    ours, theirs = real.lstm.volatility, spoiled.lstm.volatility
+    assert ours.har.coefficients.tobytes() == theirs.har.coefficients.tobytes()
+    assert ours.pattern.tobytes() == theirs.pattern.tobytes()
     assert real.lstm.shape.tobytes() == spoiled.lstm.shape.tobytes()
     assert real.curve == spoiled.curve
 
@@ -109,6 +113,25 @@ def test_bytes_round_trip(trained: dict[str, TrainedModel]) -> None:
     assert again.config == SMALL
     pd.testing.assert_frame_equal(again.evaluation.table(), model.evaluation.table())
     assert len(model.to_bytes()) < 200_000
+
+
+def test_a_file_of_the_first_format_has_no_pattern_of_the_quarter(
+    trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame]
+) -> None:
+    with np.load(io.BytesIO(trained["AAPL"].to_bytes())) as archive:
+        arrays = dict(archive)
+    meta = json.loads(arrays.pop("meta").tobytes()) | {"format": 1}
+    del arrays["har.pattern"], meta["naive_scales"]["har_quarterly"]
+    buffer = io.BytesIO()
+    np.savez(buffer, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+    data = buffer.getvalue()
+    old = TrainedModel.from_bytes(data, hashlib.sha256(data).hexdigest()).forecaster
+    history = prepare(jobs["AAPL"])
+    rows = np.arange(len(history) - 5, len(history))
+    volatility = old.network.lstm.volatility
+    assert volatility.name == "har"
+    assert volatility.sigma(history, rows).tobytes() == old.naive["har"].volatility.sigma(history, rows).tobytes()
+    assert np.isfinite(dataclasses.replace(old, method="lstm").quantiles(history, rows[-1:])).all()
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "swapped"])
