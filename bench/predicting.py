@@ -20,7 +20,7 @@ from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.forecaster import LSTM, CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler, pooled_shape
 from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.market.sources.sample import SampleSource
 
@@ -31,7 +31,8 @@ TIMES = 3
 def random_weights(units: int, seed: int) -> Weights:
     rng = np.random.default_rng(seed)
     shapes = (len(FEATURE_NAMES), 4 * units), (units, 4 * units), (4 * units,), (units, HORIZON), (HORIZON,)
-    return Weights(*(rng.normal(size=shape, scale=0.1).astype(np.float32) for shape in shapes))
+    *layer, head, head_bias = (rng.normal(size=shape, scale=0.1).astype(np.float32) for shape in shapes)
+    return Weights((Layer(*layer),), head, head_bias)
 
 
 def template(bars: pd.DataFrame, config: ModelConfig) -> Forecaster:

@@ -95,6 +95,7 @@ class Spent:
 
 def flops(config: ModelConfig, learnt: int, judged: int, epochs: int) -> float:
     """Of the matrix products of one fit: `epochs` over `learnt` samples, and the losses before and after."""
+    assert config.layers == 1
     inputs, recurrent = len(FEATURE_NAMES) * 4 * config.units, config.units * 4 * config.units
     head = config.units * HORIZON
     forward = 2 * (config.window * (inputs + recurrent) + head)

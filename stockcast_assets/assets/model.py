@@ -44,6 +44,7 @@ class TrainingConfig(dg.Config):
     """
 
     units: int = ModelConfig.units
+    layers: int = ModelConfig.layers
     dropout: float = ModelConfig.dropout
     window: int = ModelConfig.window
     learning_rate: float = ModelConfig.learning_rate

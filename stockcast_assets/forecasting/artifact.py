@@ -20,7 +20,7 @@ from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation import Evaluation
 from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.network import BASE, Lstm, Scaler, Weights
+from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Scaler, Weights
 from stockcast_assets.forecasting.volatility import HarVolatility, PlainVolatility, QuarterlyHar, Volatility
 
 FORMAT = 2
@@ -138,7 +138,13 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
         return {}
     lstm = network.lstm
     return {
-        **{f"weights.{k.name}": getattr(lstm.weights, k.name) for k in fields(Weights)},
+        **{
+            _of_layer(number, field.name): getattr(layer, field.name)
+            for number, layer in enumerate(lstm.weights.layers, start=1)
+            for field in fields(Layer)
+        },
+        "weights.head": lstm.weights.head,
+        "weights.head_bias": lstm.weights.head_bias,
         "shape": lstm.shape,
         "scaler.mean": lstm.scaler.mean,
         "scaler.std": lstm.scaler.std,
@@ -146,11 +152,20 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
     }
 
 
+def _of_layer(number: int, name: str) -> str:
+    # Files that were written when there was one layer have it under these names.
+    return f"weights.{name}" if number == 1 else f"weights.{number}.{name}"
+
+
 def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> CalibratedLstm | None:
     if "shape" not in arrays:
         return None
+    layers = tuple(
+        Layer(*(arrays[_of_layer(number, field.name)] for field in fields(Layer)))
+        for number in range(1, config.layers + 1)
+    )
     lstm = Lstm(
-        weights=Weights(**{k.name: arrays[f"weights.{k.name}"] for k in fields(Weights)}),
+        weights=Weights(layers, arrays["weights.head"], arrays["weights.head_bias"]),
         scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
         volatility=_volatility(BASE if _PATTERN in arrays else HarVolatility.name, arrays),
         shape=arrays["shape"],

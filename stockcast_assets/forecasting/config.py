@@ -27,6 +27,7 @@ class ModelConfig:
     """
 
     units: int = 64
+    layers: int = 1
     window: int = 10
     dropout: float = 0.2
     learning_rate: float = 3e-4
@@ -43,6 +44,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name, valid, rule in (
             ("units", 1 <= self.units <= 1024, "between 1 and 1024"),
+            ("layers", 1 <= self.layers <= 4, "between 1 and 4"),
             ("window", 1 <= self.window <= 120, "between 1 and 120"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             ("learning_rate", 0 < self.learning_rate < 1, "in (0, 1)"),

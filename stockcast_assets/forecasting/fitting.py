@@ -14,7 +14,7 @@ import numpy as np
 from stockcast_assets.forecasting.baselines import Naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.features import History, Rows
-from stockcast_assets.forecasting.network import Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.network import Layer, Lstm, Weights, fit_scaler, pooled_shape
 
 LossCurve = list[dict[str, float]]
 
@@ -26,7 +26,7 @@ class Trainer:
     step: Callable[..., Any]
     loss: Callable[..., Any]
     reset: Callable[[], None]
-    weights: Callable[[], list[np.ndarray]]
+    weights: Callable[[], Weights]
 
 
 @cache
@@ -35,11 +35,13 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     import tensorflow as tf
 
     keras.utils.set_random_seed(config.seed)
-    lstm = keras.layers.LSTM(config.units, unroll=True)
-    dropout = keras.layers.Dropout(config.dropout, seed=config.seed)
+    lstms, stack = [], []
+    for number in range(1, config.layers + 1):
+        lstms.append(keras.layers.LSTM(config.units, unroll=True, return_sequences=number < config.layers))
+        stack += [lstms[-1], keras.layers.Dropout(config.dropout, seed=config.seed + number - 1)]
     # Zeros: before the first step every interval is exactly the baseline's.
     head = keras.layers.Dense(HORIZON, kernel_initializer="zeros")
-    network = keras.Sequential([keras.Input((config.window, features)), lstm, dropout, head])
+    network = keras.Sequential([keras.Input((config.window, features)), *stack, head])
     optimizer = keras.optimizers.Adam(config.learning_rate)
     optimizer.build(network.trainable_variables)
     state = [*network.variables, *optimizer.variables]
@@ -72,7 +74,10 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
         for variable, value in zip(state, initial, strict=True):
             variable.assign(value)
 
-    return Trainer(step, loss, reset, lambda: [*lstm.get_weights(), *head.get_weights()])
+    def weights() -> Weights:
+        return Weights(tuple(Layer(*lstm.get_weights()) for lstm in lstms), *head.get_weights())
+
+    return Trainer(step, loss, reset, weights)
 
 
 def forget_graphs() -> None:
@@ -139,4 +144,4 @@ def fit_lstm(
             waited += 1
             if waited == config.patience:
                 break
-    return Lstm(Weights(*best), scaler, base.volatility, shape, config.window, config.lstm_weight), curve
+    return Lstm(best, scaler, base.volatility, shape, config.window, config.lstm_weight), curve

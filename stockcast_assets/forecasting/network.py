@@ -43,16 +43,22 @@ def fit_scaler(history: History, rows: Rows) -> Scaler:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """Weights in Keras' layout (gates i, f, c, o).
+class Layer:
+    """One LSTM layer in Keras' layout (gates i, f, c, o).
 
-    `kernel` [features, 4 units], `recurrent` [units, 4 units], `bias` [4 units], `head` [units, HORIZON],
-    `head_bias` [HORIZON].
+    `kernel` [inputs, 4 units], `recurrent` [units, 4 units], `bias` [4 units].
     """
 
     kernel: Singles
     recurrent: Singles
     bias: Singles
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The LSTM `layers`, the first of which reads the features, `head` [units, HORIZON] and `head_bias` [HORIZON]."""
+
+    layers: tuple[Layer, ...]
     head: Singles
     head_bias: Singles
 
@@ -60,36 +66,46 @@ class Weights:
 def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
     """Log of the interval's scale in units of sigma, [n, HORIZON], of standardised windows [n, steps, features].
 
-    Linear in the last hidden state of a standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), with the
-    sigmoid as (1 + tanh(x / 2)) / 2.
+    Linear in the last hidden state of the last layer.
 
     Args:
         weights: the network.
         inputs: a window per row.
         numbers: each row's number in the ticker's history, all different.
     """
-    units = len(weights.recurrent)
-    halved = np.ones(4 * units, np.float32)
-    halved[: 2 * units] = halved[3 * units :] = 0.5
-    recurrent = weights.recurrent * halved
     blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
     slot = numbers % BLOCK
     steps, features = inputs.shape[1:]
     placed = np.zeros((len(blocks), steps, BLOCK, features), np.float32)
     placed[block, :, slot] = inputs
-    projected = placed @ (weights.kernel * halved) + weights.bias * halved
+    for layer in weights.layers:
+        placed = _hidden_states(layer, placed)
+    scales = placed[:, -1] @ weights.head + weights.head_bias
+    return scales[block, slot].astype(np.float64)
 
-    hidden = np.zeros((len(blocks), BLOCK, units), np.float32)
+
+def _hidden_states(layer: Layer, inputs: Singles) -> Singles:
+    """[blocks, steps, BLOCK, units] of inputs [blocks, steps, BLOCK, inputs].
+
+    A standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), with the sigmoid as (1 + tanh(x / 2)) / 2.
+    """
+    units = len(layer.recurrent)
+    halved = np.ones(4 * units, np.float32)
+    halved[: 2 * units] = halved[3 * units :] = 0.5
+    recurrent = layer.recurrent * halved
+    projected = inputs @ (layer.kernel * halved) + layer.bias * halved
+    states = np.empty((*inputs.shape[:3], units), np.float32)
+    hidden = np.zeros((len(inputs), BLOCK, units), np.float32)
     cell = np.zeros_like(hidden)
-    for step in range(steps):
+    for step in range(inputs.shape[1]):
         gates = hidden @ recurrent
         gates += projected[:, step]
         np.tanh(gates, out=gates)
         i, f, c, o = (gates[..., k * units : (k + 1) * units] for k in range(4))
         cell = 0.5 * ((1 + f) * cell + (1 + i) * c)
         hidden = 0.5 * (1 + o) * np.tanh(cell)
-    scales = hidden @ weights.head + weights.head_bias
-    return scales[block, slot].astype(np.float64)
+        states[:, step] = hidden
+    return states
 
 
 def pooled_shape(shape: Floats) -> Floats:

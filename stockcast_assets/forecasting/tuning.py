@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 State = Literal["complete", "pruned", "failed"]
 Parameters = dict[str, Any]
 
-TUNED = ("units", "learning_rate", "batch_size", "dropout", "window", "epochs")
-"""What is searched. The number of layers is not: the network, its file and its numpy pass have one LSTM layer."""
+TUNED = ("units", "layers", "learning_rate", "batch_size", "dropout", "window", "epochs")
+"""What is searched."""
 
 LONGEST_WINDOW = 20
 _FIRST_UNPRUNED, _WARM_UP_EPOCHS = 5, 3
@@ -48,6 +48,7 @@ def suggest(trial: "optuna.Trial") -> Parameters:
     """A point of the search space; the defaults of `ModelConfig` are one of them."""
     return {
         "units": trial.suggest_int("units", 16, 128, step=16),
+        "layers": trial.suggest_int("layers", 1, 2),
         "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
         "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256, 512]),
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
@@ -141,9 +142,10 @@ class Task:
 
     @property
     def fingerprint(self) -> str:
-        """Of every value that a trial can see; revised bars are another study."""
+        """Of every value that a trial can see, and of what is searched; revised bars are another study."""
         columns = ["open", "high", "low", "close", "adj_close", "volume"]
         digest = hashlib.sha256(self.bars["date"].to_numpy().astype("datetime64[D]").astype(np.int64).tobytes())
+        digest.update(",".join(TUNED).encode())
         digest.update(np.ascontiguousarray(self.bars[columns].to_numpy(np.float64)).tobytes())
         return digest.hexdigest()[:12]
 

@@ -21,7 +21,7 @@ from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.gate import Decision
 from stockcast_assets.forecasting.lifecycle import UNREGISTERED
-from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler
+from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler
 from stockcast_assets.forecasting.registry import ARTIFACT
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -101,7 +101,8 @@ def made_model(bars: pd.DataFrame, method: str, pinball: float) -> TrainedModel:
     naive = fit_naive(history, rows)
     base = naive[BASE]
     shapes = (len(FEATURE_NAMES), 16), (4, 16), (16,), (4, HORIZON), (HORIZON,)
-    weights = Weights(*(np.zeros(shape) for shape in shapes))
+    *layer, head, head_bias = (np.zeros(shape) for shape in shapes)
+    weights = Weights((Layer(*layer),), head, head_bias)
     lstm = Lstm(weights, fit_scaler(history, rows), base.volatility, base.shape, config.window, config.lstm_weight)
     trained_to = history.dates[-1].date()
     scores = evaluation({}, days=900, first="2009-09-01")

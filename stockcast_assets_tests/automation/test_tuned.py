@@ -22,7 +22,7 @@ from stockcast_assets.wiring import build_definitions
 from stockcast_assets_tests.automation.test_ticks import brought_up, report, tick_schedule
 from stockcast_assets_tests.csvfiles import write_csv
 
-BETTER = {"units": 16, "window": 5, "epochs": 2, "batch_size": 512, "learning_rate": 0.001, "dropout": 0.1}
+BETTER = {"units": 16, "layers": 2, "window": 5, "epochs": 2, "batch_size": 512, "learning_rate": 0.001, "dropout": 0.1}
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_each_ticker_trains_with_its_own_parameters() -> None:
     config = TrainingConfig(units=32, tuned={"MSFT": {"units": 16}})
     assert config.hyperparameters("MSFT") == ModelConfig(units=16)
     assert config.hyperparameters("AAPL") == ModelConfig(units=32)
-    with pytest.raises(StockcastError, match="layers, which stockcast does not know"):
-        TrainingConfig(tuned={"MSFT": {"layers": 2}}).hyperparameters("MSFT")
+    with pytest.raises(StockcastError, match="heads, which stockcast does not know"):
+        TrainingConfig(tuned={"MSFT": {"heads": 2}}).hyperparameters("MSFT")
 
 
 def test_tuning_is_an_asset_beside_the_tables_on_no_schedule(make_settings: Callable[..., Settings]) -> None:

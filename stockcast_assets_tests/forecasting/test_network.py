@@ -10,27 +10,35 @@ from hypothesis import strategies as st
 from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.network import BASE, Lstm, Weights, fit_scaler, log_scales, pooled_shape
+from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler, log_scales, pooled_shape
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 UNITS, WINDOW, FEATURES = 64, 10, len(FEATURE_NAMES)
 
 
-@pytest.fixture(scope="module")
-def weights() -> Weights:
+@pytest.fixture(scope="module", params=[1, 2], ids=["one layer", "two layers"])
+def weights(request: pytest.FixtureRequest) -> Weights:
     rng = np.random.default_rng(0)
-    shapes = (FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,), (UNITS, HORIZON), (HORIZON,)
-    return Weights(*(rng.normal(size=shape, scale=0.3).astype(np.float32) for shape in shapes))
+
+    def drawn(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape, scale=0.3 / np.sqrt(len(layers) + 1)).astype(np.float32)
+
+    layers: list[Layer] = []
+    for inputs in (FEATURES, UNITS)[: request.param]:
+        layers.append(Layer(drawn(inputs, 4 * UNITS), drawn(UNITS, 4 * UNITS), drawn(4 * UNITS)))
+    return Weights(tuple(layers), drawn(UNITS, HORIZON), drawn(HORIZON))
 
 
 def keras_log_scales(weights: Weights, inputs: np.ndarray) -> np.ndarray:
     """What Keras' own layers say; runs where TensorFlow is."""
     import keras
 
-    lstm = keras.layers.LSTM(UNITS, dtype="float64")
+    last = len(weights.layers) - 1
+    lstms = [keras.layers.LSTM(UNITS, dtype="float64", return_sequences=k < last) for k in range(last + 1)]
     head = keras.layers.Dense(HORIZON, dtype="float64")
-    network = keras.Sequential([keras.Input((WINDOW, FEATURES), dtype="float64"), lstm, head])
-    lstm.set_weights([weights.kernel, weights.recurrent, weights.bias])
+    network = keras.Sequential([keras.Input((WINDOW, FEATURES), dtype="float64"), *lstms, head])
+    for lstm, layer in zip(lstms, weights.layers, strict=True):
+        lstm.set_weights([layer.kernel, layer.recurrent, layer.bias])
     head.set_weights([weights.head, weights.head_bias])
     return np.asarray(network(inputs))
 
@@ -59,7 +67,7 @@ def test_an_untrained_head_gives_the_interval_it_starts_from(weights: Weights) -
     history = prepare(made_up_bars(700))
     rows = np.arange(history.first_row + WINDOW, len(history) - HORIZON)
     base = fit_naive(history, rows)[BASE]
-    zeros = Weights(weights.kernel, weights.recurrent, weights.bias, 0 * weights.head, 0 * weights.head_bias)
+    zeros = Weights(weights.layers, 0 * weights.head, 0 * weights.head_bias)
     lstm = Lstm(zeros, fit_scaler(history, rows), base.volatility, pooled_shape(base.shape), WINDOW, 1.0)
     ours, theirs = lstm.predict(history, rows), base.predict(history, rows)
     np.testing.assert_allclose(ours.point, theirs.point)

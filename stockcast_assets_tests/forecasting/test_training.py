@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import plan
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.network import Weights
+from stockcast_assets.forecasting.network import Layer, Weights
 from stockcast_assets.forecasting.training import run_job, train_many
 from stockcast_assets_tests.forecasting.conftest import SMALL, TRAINED_TO, made_up_bars
 
@@ -53,6 +53,11 @@ def test_fits_actually_learn(trained: dict[str, TrainedModel]) -> None:
         assert model.history[-1]["train"] < model.history[0]["train"]
 
 
+def bits(weights: Weights) -> list[bytes]:
+    parts = [part for layer in weights.layers for part in (layer.kernel, layer.recurrent, layer.bias)]
+    return [part.tobytes() for part in (*parts, weights.head, weights.head_bias)]
+
+
 def test_the_same_bars_give_the_same_bytes_and_a_fold_knows_only_its_past(
     trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame], worker: ProcessPoolExecutor
 ) -> None:
@@ -67,10 +72,8 @@ def test_the_same_bars_give_the_same_bytes_and_a_fold_knows_only_its_past(
     tasks = (jobs["MSFT"], tests[0]), (absurd, tests[0]), (jobs["MSFT"], final)
     fits = [worker.submit(run_job, bars, fold, SMALL) for bars, fold in tasks]
     real, spoiled, last = (fit.result() for fit in fits)
-    for name in Weights.__dataclass_fields__:
-        assert getattr(real.lstm.weights, name).tobytes() == getattr(spoiled.lstm.weights, name).tobytes(), name
-        again = getattr(last.lstm.weights, name)
-        assert again.tobytes() == getattr(trained["MSFT"].forecaster.network.lstm.weights, name).tobytes(), name
+    assert bits(real.lstm.weights) == bits(spoiled.lstm.weights)
+    assert bits(last.lstm.weights) == bits(trained["MSFT"].forecaster.network.lstm.weights)
     assert real.lstm.scaler.mean.tobytes() == spoiled.lstm.scaler.mean.tobytes()
     ours, theirs = real.lstm.volatility, spoiled.lstm.volatility
     assert ours.har.coefficients.tobytes() == theirs.har.coefficients.tobytes()
@@ -113,6 +116,27 @@ def test_bytes_round_trip(trained: dict[str, TrainedModel]) -> None:
     assert again.config == SMALL
     pd.testing.assert_frame_equal(again.evaluation.table(), model.evaluation.table())
     assert len(model.to_bytes()) < 200_000
+
+
+def test_two_layers_round_trip(trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame]) -> None:
+    model = trained["AAPL"]
+    network = model.forecaster.network
+    first = network.lstm.weights.layers[0]
+    second = Layer(0.5 * first.recurrent, first.recurrent, first.bias)
+    weights = dataclasses.replace(network.lstm.weights, layers=(first, second))
+    deeper = dataclasses.replace(network, lstm=dataclasses.replace(network.lstm, weights=weights))
+    model = dataclasses.replace(
+        model,
+        forecaster=dataclasses.replace(model.forecaster, network=deeper),
+        config=dataclasses.replace(model.config, layers=2),
+    )
+    again = TrainedModel.from_bytes(model.to_bytes(), model.sha256)
+    assert again.to_bytes() == model.to_bytes()
+    history = prepare(jobs["AAPL"])
+    rows = np.arange(len(history) - 5, len(history))
+    said, read = (each.forecaster.network.lstm.predict(history, rows).quantiles for each in (model, again))
+    assert said.tobytes() == read.tobytes()
+    assert said.tobytes() != network.lstm.predict(history, rows).quantiles.tobytes()
 
 
 def test_a_file_of_the_first_format_has_no_pattern_of_the_quarter(
@@ -168,9 +192,11 @@ def test_a_pickle_never_runs_even_under_its_right_digest(tmp_path: Path) -> None
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("units", 0), ("dropout", 1.0), ("learning_rate", 0.0), ("folds", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("units", 0), ("dropout", 1.0), ("learning_rate", 0.0), ("folds", 0), ("layers", 0)]
+)
 def test_a_wrong_hyperparameter_is_named(name: str, value: float) -> None:
     with pytest.raises(StockcastError, match=f"model setting {name}="):
         ModelConfig.from_dict({name: value})
-    with pytest.raises(StockcastError, match="layers, which stockcast does not know"):
-        ModelConfig.from_dict({"layers": 2})
+    with pytest.raises(StockcastError, match="heads, which stockcast does not know"):
+        ModelConfig.from_dict({"heads": 2})
