@@ -17,7 +17,16 @@ from stockcast_assets.forecasting.forecaster import Forecaster
 from stockcast_assets.forecasting.predict import COLUMNS, QUANTILE_COLUMNS, forecast
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO
 
-METHODS = ("lstm", "naive_har", "naive_fhs", "naive_vol60", "naive_vol250", "naive_random_walk", "naive_drift")
+METHODS = (
+    "lstm",
+    "naive_har",
+    "naive_har_quarterly",
+    "naive_fhs",
+    "naive_vol60",
+    "naive_vol250",
+    "naive_random_walk",
+    "naive_drift",
+)
 PRICES = ["open", "high", "low", "close", "adj_close"]
 
 
