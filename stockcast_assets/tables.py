@@ -159,6 +159,7 @@ _PROOF = (
     _metric("pinball_ratio_vol250", "Pinball / 250-session volatility"),
     _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
     _metric("pinball_ratio_har", "Pinball / linear HAR"),
+    _metric("pinball_ratio_har_quarterly", "Pinball / HAR with the quarter's pattern"),
     _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
 )
 

@@ -56,6 +56,7 @@ PROOF = {
     "pinball_ratio_vol60": "Interval: 60-day volatility",
     "pinball_ratio_fhs": "Interval: filtered history",
     "pinball_ratio_har": "Interval: linear HAR",
+    "pinball_ratio_har_quarterly": "Interval: quarterly HAR",
 }
 """The walk-forward ratios of a model, by column of `trained_model`: what is compared, with which baseline."""
 # The face of the pages around the figures.

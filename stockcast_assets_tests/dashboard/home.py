@@ -91,6 +91,7 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "pinball_ratio_vol250": 0.95,
         "pinball_ratio_fhs": 0.991,
         "pinball_ratio_har": 1.012 if month == 1 else 0.998,
+        "pinball_ratio_har_quarterly": 1.013 if month == 1 else 0.999,
         "coverage_80": 0.803,
         "promoted": month != 1,
         "method": "naive_har" if month == 1 else "lstm",

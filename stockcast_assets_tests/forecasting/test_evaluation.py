@@ -20,7 +20,7 @@ from stockcast_assets.forecasting.evaluation import (
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
-NAMES = ("lstm", "random_walk", "drift", "vol60", "vol250", "fhs", "har")
+NAMES = ("lstm", "random_walk", "drift", "vol60", "vol250", "fhs", "har", "har_quarterly")
 
 
 def make_cases(days: int = 300, seed: int = 0, first: str = "2010-01-04") -> Cases:
@@ -121,7 +121,11 @@ def test_ratios_are_of_the_pooled_losses_and_lie_in_their_interval() -> None:
     evaluation = evaluate([make_cases()])
     table = evaluation.table().set_index(["contender", "horizon"])
     summary = evaluation.summary()
-    for other, key in (("random_walk", "pinball_ratio_constant_vol"), ("har", "pinball_ratio_har")):
+    for other, key in (
+        ("random_walk", "pinball_ratio_constant_vol"),
+        ("har", "pinball_ratio_har"),
+        ("har_quarterly", "pinball_ratio_har_quarterly"),
+    ):
         expected = table.loc[("lstm", POOLED), "pinball"] / table.loc[(other, POOLED), "pinball"]
         assert summary[key] == pytest.approx(expected, rel=1e-5)
     assert summary["rmse_ratio_rw_low"] < summary["rmse_ratio_rw"] < summary["rmse_ratio_rw_high"]
