@@ -17,6 +17,22 @@ from stockcast_assets.market.indicators import Floats
 
 LSTM = "lstm"
 NAIVE_PREFIX = "naive_"
+LABELS: Mapping[str, str] = {
+    LSTM: "LSTM",
+    "random_walk": "random walk with constant volatility",
+    "drift": "drift with constant volatility",
+    "vol60": "60-session volatility",
+    "vol250": "250-session volatility",
+    "fhs": "filtered historical simulation",
+    "har": "linear HAR",
+}
+"""What people call the contenders."""
+
+
+def method_label(method: str) -> str:
+    """What people call a stored `method`."""
+    name = method.removeprefix(NAIVE_PREFIX)
+    return LABELS.get(name, name)
 
 
 @dataclass(frozen=True)

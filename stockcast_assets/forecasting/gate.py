@@ -5,20 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from stockcast_assets.forecasting.evaluation import Evaluation, ratio_interval
-from stockcast_assets.forecasting.forecaster import LSTM, NAIVE_PREFIX
+from stockcast_assets.forecasting.forecaster import LABELS, LSTM, NAIVE_PREFIX
 from stockcast_assets.market.indicators import Floats
 
 MIN_CASES = 250
 """Walk-forward days below which no model is promoted, whatever its numbers."""
-
-_LABELS = {
-    "random_walk": "constant volatility",
-    "drift": "drift",
-    "vol60": "60-session volatility",
-    "vol250": "250-session volatility",
-    "fhs": "filtered historical simulation",
-    "har": "linear HAR",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
     if cases < MIN_CASES:
         objections.append(f"there are only {cases} walk-forward cases of the {MIN_CASES} it takes")
     if ratio >= 1:
-        objections.append(f"its pinball loss is {pinball} times that of {_LABELS[best]}")
+        objections.append(f"its pinball loss is {pinball} times that of {LABELS[best]}")
     if rmse_low > 1:
         objections.append(f"its RMSE is {rmse} times the random walk's")
     beaten = None if champion is None else _worse_than(evaluation, champion)
@@ -80,7 +71,7 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
             True,
             LSTM,
             f"The LSTM is published: on {cases} walk-forward cases its pinball loss is {pinball} times that of "
-            f"the best baseline, {_LABELS[best]}, and its RMSE {rmse} times the random walk's.",
+            f"the best baseline, {LABELS[best]}, and its RMSE {rmse} times the random walk's.",
         )
     refusal = f"The LSTM is not published because {' and '.join(objections)}."
     if champion is not None and beaten is not None:
@@ -91,7 +82,7 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
                 False,
                 NAIVE_PREFIX + best,
                 f"{refusal} The champion before it serves on: its pinball loss on those days is {standing} times that "
-                f"of the best baseline, {_LABELS[best]}.",
+                f"of the best baseline, {LABELS[best]}.",
                 champion_serves=True,
             )
     return Decision(False, NAIVE_PREFIX + best, refusal)

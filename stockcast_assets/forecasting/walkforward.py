@@ -27,6 +27,7 @@ from stockcast_assets.forecasting.evaluation import (
     yearly,
 )
 from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.forecaster import LABELS as CONTENDERS
 from stockcast_assets.forecasting.forecaster import LSTM
 from stockcast_assets.forecasting.statistical import fit_statistical, require_statsforecast
 from stockcast_assets.forecasting.training import fit_folds, walk_forward_cases
@@ -44,17 +45,7 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 """Headline ratios: the metric, and the contender the LSTM is divided by. Below 1 the LSTM is better."""
 
-LABELS: Mapping[str, str] = {
-    "lstm": "LSTM",
-    "random_walk": "random walk, constant volatility",
-    "drift": "drift, constant volatility",
-    "vol60": "60-session volatility",
-    "vol250": "250-session volatility",
-    "fhs": "filtered historical simulation",
-    "har": "linear HAR",
-    "auto_ets": "AutoETS",
-    "theta": "Theta",
-}
+LABELS: Mapping[str, str] = {**CONTENDERS, "auto_ets": "AutoETS", "theta": "Theta"}
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just fitted, the fits done and the fits in all."""
