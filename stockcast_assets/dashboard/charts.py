@@ -321,13 +321,17 @@ class Scale:
     axis: Mapping[str, Any]
 
 
+def _log_axis(unit: str) -> dict[str, Any]:
+    # Plotly would write the 2 and the 5 of a decade small and without their unit.
+    ticks = [digit * 10.0**decade for decade in range(-4, 5) for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}{unit}" for tick in ticks]}
+
+
 PLAIN = Scale(lambda values: values, {})
 PER_CENT = Scale(lambda values: values * 100, {"ticksuffix": " %"})
 LOG_RETURN = Scale(lambda values: np.expm1(values) * 100, {"ticksuffix": " %"})
-# Plotly would write the 2 and the 5 of a decade small and without their unit.
-_LOG_AXIS = {"type": "log", "tickvals": [digit * 10.0**decade for decade in range(-4, 5) for digit in (1, 2, 5)]}
-LOG_PER_CENT = Scale(lambda values: np.exp(values) * 100, {**_LOG_AXIS, "ticksuffix": " %"})
-LOG_RATIO = Scale(np.exp, {**_LOG_AXIS, "ticksuffix": "×"})
+LOG_PER_CENT = Scale(lambda values: np.exp(values) * 100, _log_axis(" %"))
+LOG_RATIO = Scale(np.exp, _log_axis("×"))
 
 
 def distributions(

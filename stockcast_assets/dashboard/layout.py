@@ -36,13 +36,13 @@ STYLE = """
 .brand {display: flex; align-items: center; gap: .45rem; font-weight: 700; margin-right: 1rem; line-height: 2rem}
 .brand img {width: 1.5rem; height: 1.5rem}
 .st-key-pages [aria-current="page"] {background: color-mix(in srgb, currentColor 9%, transparent); border-radius: .4rem}
-a:focus-visible {outline: 2px solid currentColor; outline-offset: 2px; border-radius: .3rem}
+a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 2px; border-radius: .3rem}
 @media (max-width: 640px) {
   [data-testid="stElementContainer"]:has(> [data-testid="stHtml"] > .brand) {flex-basis: 100%}
   .st-key-window button {padding-inline: .6rem; min-height: 2.5rem}
 }
 /* Streamlit's own export of a table escapes no formulas. */
-[data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) {display: none}
+[data-testid="stElementToolbarButton"]:has([aria-label^="Download as CSV"]) {display: none}
 .cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .6rem;
   margin: .2rem 0 .6rem}
 .card {border: 1px solid color-mix(in srgb, currentColor 16%, transparent); border-radius: .6rem;
@@ -216,5 +216,5 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
 
 
 def _again() -> None:
-    if st.button("Try again", type="primary"):
+    if st.button("Try again"):
         st.rerun()

@@ -140,18 +140,19 @@ def _kind(kind: Kind, name: str, drift: pd.DataFrame, record: Mapping[str, Any] 
         return
     colors = palette()
     color_key([(colors.muted, kind.reference), (colors.forecast, "Recent sessions")])
-    columns = st.columns(3)
-    for index, feature in enumerate(features):
-        with columns[index % 3]:
-            title = FEATURES.get(feature["feature"], feature["feature"])
-            mark = " · **drifted**" if feature["drifted"] else ""
-            distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
-            st.markdown(f"**{title}**  \n{distance}")
-            scale = SCALES.get(feature["feature"], charts.PLAIN)
-            figure(
-                charts.distributions(feature, colors, scale, kind.reference),
-                f"Distribution of {title}: recent sessions and {kind.reference.lower()}",
-            )
+    for start in range(0, len(features), 3):
+        # A row at a time: on a phone, where columns follow each other, the order stays.
+        for place, feature in zip(st.columns(3), features[start : start + 3], strict=False):
+            with place:
+                title = FEATURES.get(feature["feature"], feature["feature"])
+                mark = " · **drifted**" if feature["drifted"] else ""
+                distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
+                st.markdown(f"**{title}**  \n{distance}")
+                scale = SCALES.get(feature["feature"], charts.PLAIN)
+                figure(
+                    charts.distributions(feature, colors, scale, kind.reference),
+                    f"Distribution of {title}: recent sessions and {kind.reference.lower()}",
+                )
 
 
 def _why_not(name: str, record: Mapping[str, Any] | None) -> str:
