@@ -166,9 +166,9 @@ def mlflow(browser: Browser, url: str) -> None:
 
 def dashboard(browser: Browser, url: str) -> None:
     chart, table = ".js-plotly-plot .main-svg", ".js-plotly-plot .main-svg, [data-testid=stDataFrame]"
-    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 1060))
-    shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 1060), scheme="dark")
-    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1300))
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 870))
+    shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 935), scheme="dark")
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1400))
     shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 1060))
     shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1060))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))

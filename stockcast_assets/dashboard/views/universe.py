@@ -1,5 +1,7 @@
 """Universe: every ticker in one table."""
 
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import streamlit as st
@@ -10,7 +12,7 @@ from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.forecaster import method_label
 
 # In order of use: a phone shows the first four.
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
     "close": "Close",
     "change": "Day",
@@ -43,16 +45,14 @@ def show() -> None:
         st.warning(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}")
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(ticker=link, method=rows["method"].map(method_label, na_action="ignore"))[list(COLUMNS)]
+    written: dict[str, Any] = {
+        **dict.fromkeys(("close", "low", "high"), price),
+        **dict.fromkeys(("change", "outlook"), partial(per_cent, sign=True)),
+        **dict.fromkeys(("width", "volatility"), per_cent),
+        "as_of": "{:%Y-%m-%d}",
+    }
     st.dataframe(
-        shown.style.format(
-            {
-                **dict.fromkeys(("close", "low", "high"), price),
-                **dict.fromkeys(("change", "outlook"), lambda ratio: per_cent(ratio, sign=True)),
-                **dict.fromkeys(("width", "volatility"), per_cent),
-                "as_of": "{:%Y-%m-%d}",
-            },
-            na_rep="–",
-        ),
+        shown.style.format(written, na_rep="–"),
         hide_index=True,
         height=min(38 + 35 * len(rows), 720),
         column_config=COLUMNS,
