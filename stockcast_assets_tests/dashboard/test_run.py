@@ -183,7 +183,7 @@ def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, br
 def test_a_ticker_of_the_universe_leads_to_its_page_and_the_table_to_no_unsafe_file(address, browser):
     with watched(browser, address, viewport={"width": 1440, "height": 900}) as page:
         visit(page, f"{address}/universe")
-        table = page.locator("[data-testid=stDataFrame] canvas").first
+        table = page.locator("[data-testid=stDataFrame] .dvn-scroller")
         table.hover(position={"x": 20, "y": 52})
         toolbar = page.get_by_role("button", name="Search: ")
         toolbar.wait_for()
