@@ -170,7 +170,7 @@ def dashboard(browser: Browser, url: str) -> None:
     shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 935), scheme="dark")
     shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1400))
     shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 970))
-    shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1150))
+    shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1115))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))
 
 
