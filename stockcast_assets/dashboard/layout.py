@@ -206,8 +206,9 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
         except StockcastError as error:
             state("The data cannot be read right now", str(error))
             _again()
-        if (since := cache.shown_since()) is not None:
-            above.html(notice(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data."))
+        else:
+            if (since := cache.shown_since()) is not None:
+                above.html(notice(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data."))
         st.divider()
         fine_print(NOT_ADVICE)
 

@@ -167,6 +167,7 @@ def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, br
             sound(page, scheme)
             visit(page, f"{address}/trust?ticker=AAPL")
             assert "A run is writing" in page.locator(".state").inner_text()
+            assert page.locator(".notice").count() == 0, "which data is shown, where none is"
             sound(page, scheme)
         finally:
             writer.communicate(timeout=20)
