@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "images"
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
@@ -61,9 +61,9 @@ def served(command: str) -> Iterator[str]:
             process.wait()
 
 
-def save(page: Page, name: str) -> None:
+def save(page: Page, name: str, clip: FloatRect | None = None) -> None:
     """The page as a PNG of 256 colours: a third of the size, and nobody sees it."""
-    picture = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    picture = Image.open(BytesIO(page.screenshot(clip=clip))).convert("RGB")
     colours = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     colours.save(PICTURES / f"{name}.png", optimize=True)
     print(f"{name}.png", flush=True)  # noqa: T201
@@ -77,8 +77,9 @@ def shoot(
     size: tuple[int, int] = (1440, 900),
     scheme: str = "light",
     then: Callable[[Page], object] = lambda page: None,
+    clip: Callable[[Page], FloatRect | None] = lambda page: None,
 ) -> None:
-    """Open a page, wait for a selector, do what is to be done, and save it once it is quiet."""
+    """Open a page, wait for a selector, do what is to be done, and save it, or a part of it, once it is quiet."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -89,7 +90,7 @@ def shoot(
     page.locator(until).first.wait_for(timeout=60_000)
     then(page)
     page.wait_for_timeout(4_000)
-    save(page, name)
+    save(page, name, clip(page))
     context.close()
 
 
@@ -97,6 +98,24 @@ def without_panels(page: Page) -> None:
     """The graph alone, at the size at which Dagster shows the nodes' details."""
     page.wait_for_timeout(3_000)
     page.locator('button:has([aria-label="panel_show_right"])').first.click()
+
+
+def around_the_nodes(page: Page) -> FloatRect:
+    """Where the graph is: the rest of Dagster's canvas is empty."""
+    boxes = [box for node in page.locator("svg foreignObject").all() if (box := node.bounding_box())]
+    left, top = min(box["x"] for box in boxes), min(box["y"] for box in boxes)
+    right, bottom = max(b["x"] + b["width"] for b in boxes), max(b["y"] + b["height"] for b in boxes)
+    margin = 16
+    return {
+        "x": left - margin, "y": top - margin, "width": right - left + 2 * margin, "height": bottom - top + 2 * margin
+    }  # fmt: skip
+
+
+def without_assistant(page: Page) -> None:
+    """MLflow's table alone: its assistant takes a quarter of the width."""
+    close = page.get_by_role("button", name="Close", exact=False)
+    if close.count():
+        close.last.click()
 
 
 def open_chart(page: Page) -> None:
@@ -119,7 +138,7 @@ def open_run(page: Page) -> None:
 def dagster(browser: Browser, url: str) -> None:
     groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
     graph = f"{url}/asset-groups?expanded={quote(groups)}"
-    shoot(browser, graph, "asset-graph", "text=market", size=(2100, 1960), then=without_panels)
+    shoot(browser, graph, "asset-graph", "text=market", size=(2100, 1960), then=without_panels, clip=around_the_nodes)
     shoot(browser, f"{url}/assets/indicators", "asset-overview", "text=from: close", size=(1440, 1000))
     scores = f"{url}/assets/forecast_accuracy?view=overview"
     shoot(browser, scores, "plots", "text=from: horizon", size=(1440, 1000), then=open_plots)
@@ -135,16 +154,23 @@ def dagster(browser: Browser, url: str) -> None:
 
 def mlflow(browser: Browser, url: str) -> None:
     search = quote("tags.`stockcast.month` = '2013-03'")
-    shoot(browser, f"{url}/#/experiments/1/runs?searchFilter={search}", "mlflow", "text=2013-03", size=(1440, 700))
+    shoot(
+        browser,
+        f"{url}/#/experiments/1/runs?searchFilter={search}",
+        "mlflow",
+        "text=2013-03",
+        size=(1440, 560),
+        then=without_assistant,
+    )
 
 
 def dashboard(browser: Browser, url: str) -> None:
     chart, table = ".js-plotly-plot .main-svg", ".js-plotly-plot .main-svg, [data-testid=stDataFrame]"
-    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 1060))
-    shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 1060), scheme="dark")
-    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1300))
-    shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 1060))
-    shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1060))
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard", chart, size=(1440, 870))
+    shoot(browser, f"{url}/forecasts?{DAY}&candles=true", "dashboard-dark", chart, size=(1440, 935), scheme="dark")
+    shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1400))
+    shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 970))
+    shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1115))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))
 
 

@@ -233,7 +233,7 @@ DRIFT_REPORT = Table(
         TICKER,
         _session("Last session of the current window"),
         Column("feature", "STRING", "Series compared; no two kinds share a name", required=True),
-        Column("method", "STRING", "Distance or test used by Evidently", required=True),
+        Column("method", "STRING", "Distance between the windows, by the name Evidently gives it", required=True),
         Column("score", "FLOAT64", "Its value", required=True),
         Column("threshold", "FLOAT64", "Value from which the feature counts as drifted", required=True),
         Column("drifted", "BOOL", "Whether it does", required=True),

@@ -1,14 +1,9 @@
 """The script Streamlit runs: four pages and the way between them."""
 
-from pathlib import Path
-
 import streamlit as st
 
-from stockcast_assets.dashboard.layout import page
+from stockcast_assets.dashboard.layout import ICON, header, page
 from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe
-
-# A file of our own: Streamlit's named icons are fetched from the internet.
-ICON = Path(__file__).with_name("icon.svg")
 
 
 def main() -> None:
@@ -20,16 +15,15 @@ def main() -> None:
         # Streamlit serves its default page at / only; every page here has an address of its own.
         st.switch_page(first, query_params=st.query_params.to_dict())
 
-    chosen = st.navigation(
-        [
-            st.Page(home, title="stockcast", default=True, visibility="hidden"),
-            first,
-            st.Page(page(trust.show), title="Trust", url_path="trust"),
-            st.Page(page(monitoring.show), title="Monitoring", url_path="monitoring"),
-            st.Page(page(universe.show), title="Universe", url_path="universe"),
-        ],
-        position="top",
-    )
+    pages = [
+        first,
+        st.Page(page(trust.show), title="Trust", url_path="trust"),
+        st.Page(page(monitoring.show), title="Monitoring", url_path="monitoring"),
+        st.Page(page(universe.show), title="Universe", url_path="universe"),
+    ]
+    # Streamlit's own menu hides behind an icon on a phone.
+    chosen = st.navigation([st.Page(home, title="stockcast", default=True), *pages], position="hidden")
+    header(pages)
     chosen.run()
 
 

@@ -1,5 +1,6 @@
 """The figures of the pages: frame in, plotly figure out, in a light and a dark palette."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from stockcast_assets.market.indicators import Floats
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def _finish(figure: go.Figure, palette: Palette, height: int = HEIGHT, legend: b
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": palette.muted, "size": 12, "family": FONT},
         hovermode="x unified",
-        hoverlabel={"font": {"size": 12}},
+        hoverlabel={"font": {"size": 12, "family": FONT}},
         showlegend=legend,
         legend={"orientation": "h", "y": -0.12, "x": 0, "yanchor": "top", "font": {"size": 12}},
         dragmode=False,
@@ -132,6 +135,9 @@ def price_and_fan(
         start = studied.tail(1)[["date", "close"]]
         since = pd.concat([start, happened[["date", "close"]]])
         figure.add_trace(_line(since, "close", "What happened", palette.happened, width=2, dash="dot"))
+    figure.update_yaxes(title="price" if candles else "close", row=1, col=1)
+    if candles:
+        figure.update_yaxes(title="volume", row=2, col=1)
     _skip_weekends(figure, studied["date"])
     return _finish(figure, palette, 500 if candles else 430)
 
@@ -186,7 +192,8 @@ def forecasts_for_day(forecasts: pd.DataFrame, actual: float, palette: Palette) 
             x=rows["horizon"], y=rows["close_p50"], mode="markers", name="Median",
             marker={"color": palette.forecast, "size": 9, "line": {"color": palette.ink, "width": 1}},
             customdata=rows[["close_p10", "close_p90"]],
-            hovertemplate="%{y:.2f} (80 %: %{customdata[0]:.2f} – %{customdata[1]:.2f})",
+            hovertemplate="%{x} sessions ahead: %{y:.2f}<br>80 %: %{customdata[0]:.2f} – %{customdata[1]:.2f}"
+            "<extra></extra>",
         )
     )  # fmt: skip
     figure.add_hline(y=actual, line={"color": palette.happened, "width": 2, "dash": "dot"})
@@ -201,8 +208,8 @@ def forecasts_for_day(forecasts: pd.DataFrame, actual: float, palette: Palette) 
     figure.update_xaxes(title="sessions ahead when the forecast was made", autorange="reversed", dtick=1)
     spread = pd.concat([rows["close_p10"], rows["close_p90"], pd.Series([actual])])
     margin = (spread.max() - spread.min()) * 0.12
-    figure.update_yaxes(range=[spread.min() - margin, spread.max() + margin])
-    return _finish(figure, palette, 340).update_layout(legend_y=-0.3)
+    figure.update_yaxes(title="close", range=[spread.min() - margin, spread.max() + margin])
+    return _finish(figure, palette, 340).update_layout(legend_y=-0.3, hovermode="x")
 
 
 def close_histogram(closes: pd.Series, buckets: int, palette: Palette) -> go.Figure:
@@ -265,9 +272,11 @@ def proof(model: pd.Series, palette: Palette) -> go.Figure:
 
 def coverage(over_time: pd.DataFrame, palette: Palette) -> go.Figure:
     """Share of closes inside the 80 % interval over time, with the 80 % it should be."""
-    figure = go.Figure(_line(over_time, "coverage", "Coverage", palette.forecast, width=2))
-    figure.add_hline(y=0.8, line={"color": palette.muted, "width": 1, "dash": "dot"})
-    figure.update_yaxes(tickformat=".0%", range=[0, 1.05])
+    shares = over_time.assign(coverage=over_time["coverage"] * 100)
+    figure = go.Figure(_line(shares, "coverage", "Coverage", palette.forecast, width=2, hovertemplate="%{y:.1f} %"))
+    figure.add_hline(y=80, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(ticksuffix=" %", range=[0, 105])
+    _skip_weekends(figure, over_time["date"])
     return _finish(figure, palette, 300, legend=False)
 
 
@@ -285,7 +294,7 @@ def error_by_horizon(errors: pd.DataFrame, palette: Palette) -> go.Figure:
             )
         )  # fmt: skip
     figure.update_xaxes(title="sessions ahead", dtick=1)
-    figure.update_yaxes(title="typical error, % of close")
+    figure.update_yaxes(title="typical error", ticksuffix=" %")
     return _finish(figure, palette, 300).update_layout(barmode="group", legend_y=-0.3)
 
 
@@ -301,25 +310,50 @@ def drift_history(drift: pd.DataFrame, palette: Palette) -> go.Figure:
         )
     figure.add_hline(y=1, line={"color": palette.happened, "width": 1.5, "dash": "dot"})
     figure.update_yaxes(title="score / threshold", rangemode="tozero")
+    _skip_weekends(figure, drift["date"])
     return _finish(figure, palette, 320).update_layout(legend_y=-0.22)
 
 
-def distributions(feature: dict[str, Any], palette: Palette, reference: str = "Training window") -> go.Figure:
+@dataclass(frozen=True)
+class Scale:
+    """How a feature's values are shown to people: what is done to them, and the axis for it."""
+
+    shown: Callable[[Floats], Floats]
+    axis: Mapping[str, Any]
+
+
+def _log_axis(unit: str) -> dict[str, Any]:
+    # Plotly would write the 2 and the 5 of a decade small and without their unit.
+    ticks = [digit * 10.0**decade for decade in range(-4, 5) for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}{unit}" for tick in ticks]}
+
+
+PLAIN = Scale(lambda values: values, {})
+PER_CENT = Scale(lambda values: values * 100, {"ticksuffix": " %"})
+LOG_RETURN = Scale(lambda values: np.expm1(values) * 100, {"ticksuffix": " %"})
+LOG_PER_CENT = Scale(lambda values: np.exp(values) * 100, _log_axis(" %"))
+LOG_RATIO = Scale(np.exp, _log_axis("×"))
+
+
+def distributions(
+    feature: Mapping[str, Any], palette: Palette, scale: Scale = PLAIN, reference: str = "Training window"
+) -> go.Figure:
     """The reference, called `reference`, and the recent sessions of one feature, as shares per bucket, from a stored
     drift record."""
     edges = np.array(feature["edges"])
-    middle = (edges[:-1] + edges[1:]) / 2
+    middle = scale.shown((edges[:-1] + edges[1:]) / 2)
     figure = go.Figure()
     for name, label, color, fill in (
         ("reference", reference, palette.muted, "tozeroy"),
         ("current", "Recent sessions", palette.forecast, None),
     ):
-        share = np.array(feature[name]["histogram"]) / max(feature[name]["n"], 1)
+        share = np.array(feature[name]["histogram"]) / max(feature[name]["n"], 1) * 100
         figure.add_trace(
             go.Scatter(
                 x=middle, y=share, name=label, mode="lines", fill=fill,
-                line={"color": color, "width": 2, "shape": "hvh"}, hovertemplate="%{y:.1%}",
+                line={"color": color, "width": 2, "shape": "hvh"}, hovertemplate="%{y:.1f} %",
             )
         )  # fmt: skip
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return _finish(figure, palette, 220).update_layout(legend_y=-0.2)
+    figure.update_xaxes(hoverformat=".3~g", **scale.axis)
+    figure.update_yaxes(ticksuffix=" %", rangemode="tozero", nticks=4)
+    return _finish(figure, palette, 190, legend=False)

@@ -180,7 +180,7 @@ def drift_record(ticker: str, day: date) -> dict[str, Any] | None:
     return report_store().record(ticker, day)
 
 
-@st.cache_data(ttl=600, max_entries=4, show_spinner="Drawing Evidently's report…")
+@st.cache_data(ttl=600, max_entries=4, show_spinner=False)
 def drift_page(ticker: str, day: date) -> str:
     """Evidently's full report of a day; StockcastError if the day has none."""
     store = report_store()

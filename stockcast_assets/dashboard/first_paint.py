@@ -139,7 +139,7 @@ def _universe(_: str, __: pd.Timestamp | None) -> _Picture | None:
             "Ticker": rows["ticker"],
             "Close": rows["close"].map(price),
             "Day": rows["change"].map(lambda value: per_cent(value, sign=True)),
-            "Median, 10 sessions": rows["outlook"].map(lambda value: per_cent(value, sign=True)),
+            "In 10 sessions": rows["outlook"].map(lambda value: per_cent(value, sign=True)),
             "80 % low": rows["low"].map(price),
             "80 % high": rows["high"].map(price),
         }

@@ -1,9 +1,13 @@
 """What the pages share: pickers, number cards, and the designed empty and error states."""
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
+from pathlib import Path
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,12 +21,28 @@ NOT_ADVICE = (
     "the past. It is not advice and knows no news; the Trust page says whether its middle beats “tomorrow is "
     "like today”."
 )
+# Streamlit fetches its named icons from the internet.
+ICON = Path(__file__).with_name("icon.svg")
 # Translucent shades of the text colour fit the light and the dark theme alike.
 STYLE = """
 <style>
-.block-container, [data-testid="stMainBlockContainer"] {padding: 4.2rem clamp(1rem, 3vw, 2.5rem) 2rem;
+.block-container, [data-testid="stMainBlockContainer"] {padding: 1rem clamp(1rem, 3vw, 2.5rem) 2rem;
   max-width: 1320px}
+/* It holds nothing but the sign that a page is being made, and lies over the links below it. */
+[data-testid="stHeader"] {background: transparent; pointer-events: none}
+[data-testid="stHeading"] h1 {font-size: 2.2rem; padding: .6rem 0 .8rem}
 [data-testid="stHeading"] h2 {font-size: 1.5rem; padding: 1rem 0 .4rem}
+.st-key-pages {border-bottom: 1px solid color-mix(in srgb, currentColor 16%, transparent); padding-bottom: .5rem}
+.brand {display: flex; align-items: center; gap: .45rem; font-weight: 700; margin-right: 1rem; line-height: 2rem}
+.brand img {width: 1.5rem; height: 1.5rem}
+.st-key-pages [aria-current="page"] {background: color-mix(in srgb, currentColor 9%, transparent); border-radius: .4rem}
+a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 2px; border-radius: .3rem}
+@media (max-width: 640px) {
+  [data-testid="stElementContainer"]:has(> [data-testid="stHtml"] > .brand) {flex-basis: 100%}
+  .st-key-window button {padding-inline: .6rem; min-height: 2.5rem}
+}
+/* Streamlit's own export of a table escapes no formulas. */
+[data-testid="stElementToolbarButton"]:has([aria-label^="Download as CSV"]) {display: none}
 .cards {display: grid; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); gap: .6rem;
   margin: .2rem 0 .6rem}
 .card {border: 1px solid color-mix(in srgb, currentColor 16%, transparent); border-radius: .6rem;
@@ -34,9 +54,12 @@ STYLE = """
   padding: 2.2rem 1.4rem; text-align: center; margin: 1rem 0}
 .state .title {font-size: 1.15rem; font-weight: 600; margin-bottom: .4rem}
 .state .text {opacity: .85; max-width: 46rem; margin: 0 auto; overflow-wrap: anywhere}
-.state code {background: color-mix(in srgb, currentColor 10%, transparent); padding: .15rem .4rem;
-  border-radius: .3rem; white-space: pre-wrap}
+.state pre {background: color-mix(in srgb, currentColor 10%, transparent); padding: .5rem .8rem; margin: .8rem 0 0;
+  border-radius: .3rem; display: inline-block; text-align: left; white-space: pre-wrap; font: .95rem/1.6 monospace}
 .fine {font-size: .85rem; opacity: .8; margin: 0 0 .4rem}
+.key span {margin-right: 1.2rem; white-space: nowrap}
+.key span::before {content: ""; display: inline-block; width: 1rem; height: .7rem; margin-right: .4rem;
+  background: var(--color)}
 .notice {border-left: 3px solid #b45309; padding: .35rem .8rem; margin: 0 0 .4rem; font-size: .9rem;
   background: color-mix(in srgb, #b45309 9%, transparent)}
 /* The picture lies where the chart will be, and goes when the chart is drawn. */
@@ -56,6 +79,17 @@ class Card:
     name: str
     value: str
     note: str = ""
+
+
+def header(pages: Sequence[st.Page]) -> None:
+    """The look of the pages, and the way between them."""
+    st.html(STYLE)
+    icon = base64.b64encode(ICON.read_bytes()).decode()
+    with st.container(key="pages", horizontal=True, vertical_alignment="center", gap="xsmall"):
+        picture = f'<img src="data:image/svg+xml;base64,{icon}" alt="">'
+        st.html(f'<div class="brand">{picture}stockcast</div>', width="content")
+        for each in pages:
+            st.page_link(each)
 
 
 def palette() -> Palette:
@@ -93,31 +127,63 @@ def fine_print(text: str) -> None:
     st.html(f'<p class="fine">{escape(text)}</p>')
 
 
+def color_key(items: Sequence[tuple[str, str]]) -> None:
+    """Which colour stands for what, once for several figures: colours and names."""
+    named = "".join(f'<span style="--color: {color}">{escape(name)}</span>' for color, name in items)
+    st.html(f'<p class="fine key">{named}</p>')
+
+
 def state(title: str, text: str, command: str = "") -> None:
     """Instead of content: what is missing and what to do about it."""
-    code = f"<p><code>{escape(command)}</code></p>" if command else ""
+    code = f"<pre>{escape(command)}</pre>" if command else ""
     st.html(
         f'<div class="state" role="status"><div class="title">{escape(title)}</div>'
-        f'<div class="text">{escape(text)}{code}</div></div>'
+        f'<div class="text">{escape(text)}</div>{code}</div>'
     )
 
 
-def ticker_picker() -> str | None:
-    """The ticker on every page, part of the address; None when there is none (and the page says so)."""
+def nothing_yet() -> None:
+    """Instead of a page: no ticker is stored, and what to do about it."""
+    state(
+        "Nothing here yet",
+        f"{data.place()} holds no ticker. Fill it with the bundled history, or bring a ticker of your own:",
+        "stockcast demo\nstockcast forecast MSFT",
+    )
+
+
+def no_data(ticker: str) -> None:
+    """Instead of content: nothing is stored of a ticker, and what to do about it."""
+    state(f"No prices of {ticker}", "Bring it up to date, then reload this page:", f"stockcast forecast {ticker}")
+
+
+def notice(text: str) -> str:
+    """A line about what is shown instead of what was asked for, as HTML."""
+    return f'<p class="notice" role="status">{escape(text)}</p>'
+
+
+def day_picker(place: DeltaGenerator, label: str, days: Sequence[date]) -> pd.Timestamp:
+    """A day of `days`, newest first, part of the address; of an address with another day the newest, and a line says
+    so."""
+    offered = [f"{day:%Y-%m-%d}" for day in days]
+    asked = st.query_params.get("date")
+    if asked is not None and asked not in offered:
+        st.html(notice(f"Nothing is stored as of {asked}: this is {offered[0]}."))
+    chosen = place.selectbox(label, offered, key="date", bind="query-params", persist_state="session")
+    return pd.Timestamp(chosen)
+
+
+def ticker_picker(place: DeltaGenerator) -> str | None:
+    """The ticker of every page, part of the address, chosen in `place`; None if there is none, and the page says so."""
     known = data.tickers()
     if not known:
-        state(
-            "Nothing here yet",
-            f"{data.place()} holds no ticker. Fill it with the bundled history, or bring a ticker of your own:",
-            "stockcast demo\nstockcast forecast MSFT",
-        )
+        nothing_yet()
         return None
     # Not Streamlit's own binding: it drops the parameter for the first option and on the way to another page.
     st.session_state["ticker"] = (
         st.query_params.get("ticker") or st.session_state.get("last_ticker") or known[0]
     ).upper()
     # A new option may be typed: an address with a ticker that has no data must say so, not show another one.
-    chosen = st.selectbox("Ticker", known, key="ticker", accept_new_options=True, on_change=_address_ticker)
+    chosen = place.selectbox("Ticker", known, key="ticker", accept_new_options=True, on_change=_address_ticker)
     st.query_params["ticker"] = st.session_state["last_ticker"] = chosen
     return str(chosen)
 
@@ -131,8 +197,7 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
 
     def shown() -> None:
         cache.start_page()
-        st.html(STYLE)
-        notice = st.empty()
+        above = st.empty()
         try:
             view()
         except WarehouseBusyError:
@@ -141,11 +206,9 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
         except StockcastError as error:
             state("The data cannot be read right now", str(error))
             _again()
-        if (since := cache.shown_since()) is not None:
-            notice.html(
-                f'<p class="notice" role="status">A run is writing; showing data of {since:%H:%M} UTC. '
-                "Reload for newer data.</p>"
-            )
+        else:
+            if (since := cache.shown_since()) is not None:
+                above.html(notice(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data."))
         st.divider()
         fine_print(NOT_ADVICE)
 
@@ -154,5 +217,5 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
 
 
 def _again() -> None:
-    if st.button("Try again", type="primary"):
+    if st.button("Try again"):
         st.rerun()

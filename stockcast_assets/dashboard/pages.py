@@ -25,10 +25,14 @@ BASE = (
     "<script>(() => {const base = location.origin + location.pathname.replace(/(PAGES)?\\/?$/, '');"
     "window.__streamlit = {BACKEND_BASE_URL: base, MAIN_PAGE_BASE_URL: base}})()</script>"
 ).replace("PAGES", "|".join(PAGES))
-FAILED = (
-    '<!DOCTYPE html><html lang="en"><title>stockcast</title><body style="font: 1rem/1.5 sans-serif; margin: 4rem auto; '
-    'max-width: 40rem; padding: 0 1rem"><h1>No report</h1><p>{}</p>'
+MESSAGE = (
+    '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">{head}'
+    "<title>{title} · stockcast</title><style>body {{font: 1rem/1.5 sans-serif; margin: 4rem auto; max-width: 40rem; "
+    "padding: 0 1rem; overflow-wrap: anywhere}} @media (prefers-color-scheme: dark) {{body {{background: #0f1720; "
+    'color: #e6edf3}}}}</style><body><h1>{title}</h1><p role="status">{text}</p>'
 )
+# A browser goes on showing the page that sent it there until the answer comes.
+GO_ON = '<meta http-equiv="refresh" content="0; url=?drawn">'
 
 PATIENCE_SECONDS = 1.5
 
@@ -71,12 +75,24 @@ def _index(name: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
 
 
 async def _report(request: Request) -> HTMLResponse:
-    """Evidently's report of a ticker and day; 404 with a sentence if there is none."""
+    """Evidently's report of a ticker and day; 404 with a sentence if there is none.
+
+    Drawing it takes seconds. So the address answers with a page that says so and leads to the same address with
+    `?drawn`, which is the report.
+    """
+    ticker = request.path_params["ticker"]
     try:
         day = date.fromisoformat(request.path_params["day"])
-        return HTMLResponse(await run_in_threadpool(data.drift_page, request.path_params["ticker"], day))
+        if "drawn" in request.query_params:
+            return HTMLResponse(await run_in_threadpool(data.drift_page, ticker, day))
+        await run_in_threadpool(data.report_store().require_record, ticker, day)
     except ValueError:
-        reason = f"{request.path_params['day']} is no date: write it as YYYY-MM-DD."
+        return _message("No report", f"{request.path_params['day']} is no date: write it as YYYY-MM-DD.", status=404)
     except StockcastError as error:
-        reason = str(error)
-    return HTMLResponse(FAILED.format(html.escape(reason)), status_code=404)
+        return _message("No report", str(error), status=404)
+    return _message(f"Drift of {ticker} on {day}", "Evidently is drawing the report. It takes some seconds.", GO_ON)
+
+
+def _message(title: str, text: str, head: str = "", status: int = 200) -> HTMLResponse:
+    page = MESSAGE.format(title=html.escape(title), text=html.escape(text), head=head)
+    return HTMLResponse(page, status_code=status, headers={"Cache-Control": "no-cache"})

@@ -5,7 +5,6 @@ returns over the next 1..HORIZON sessions for each as-of row. Every naive conten
 quantiles, both learnt from the rows it was fitted on.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
@@ -23,17 +22,6 @@ from stockcast_assets.forecasting.volatility import (
     fit_quarterly_har,
 )
 from stockcast_assets.market.indicators import Floats
-
-LABELS: Mapping[str, str] = {
-    "random_walk": "random walk, constant volatility",
-    "drift": "drift, constant volatility",
-    "vol60": "60-session volatility",
-    "vol250": "250-session volatility",
-    "fhs": "filtered historical simulation",
-    HarVolatility.name: "linear HAR",
-    QuarterlyHar.name: "HAR with the quarter's pattern",
-}
-"""The naive contenders in words."""
 
 
 @dataclass(frozen=True)

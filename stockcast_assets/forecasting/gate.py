@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from stockcast_assets.forecasting.baselines import LABELS
 from stockcast_assets.forecasting.evaluation import Evaluation, ratio_interval
-from stockcast_assets.forecasting.forecaster import LSTM, NAIVE_PREFIX
+from stockcast_assets.forecasting.forecaster import LABELS, LSTM, NAIVE_PREFIX
 from stockcast_assets.market.indicators import Floats
 
 MIN_CASES = 250

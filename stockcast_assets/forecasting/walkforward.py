@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting import baselines
 from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation import (
@@ -28,6 +27,7 @@ from stockcast_assets.forecasting.evaluation import (
     yearly,
 )
 from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.forecaster import LABELS as CONTENDERS
 from stockcast_assets.forecasting.forecaster import LSTM
 from stockcast_assets.forecasting.statistical import fit_statistical, require_statsforecast
 from stockcast_assets.forecasting.training import fit_folds, walk_forward_cases
@@ -45,12 +45,7 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 """Headline ratios: the metric, and the contender the LSTM is divided by. Below 1 the LSTM is better."""
 
-LABELS: Mapping[str, str] = {
-    "lstm": "LSTM",
-    **baselines.LABELS,
-    "auto_ets": "AutoETS",
-    "theta": "Theta",
-}
+LABELS: Mapping[str, str] = {**CONTENDERS, "auto_ets": "AutoETS", "theta": "Theta"}
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just fitted, the fits done and the fits in all."""

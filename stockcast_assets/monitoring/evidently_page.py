@@ -29,6 +29,8 @@ def evidently_page(reference: pd.DataFrame, current: pd.DataFrame, thresholds: M
         [
             DataDriftPreset(
                 columns=columns,
+                # As `drift_report` has it: a day drifted if any feature did. Evidently would ask for half of them.
+                drift_share=1 / len(columns),
                 per_column_method=dict.fromkeys(columns, METHOD),
                 per_column_threshold={titles[feature]: threshold for feature, threshold in thresholds.items()},
             )

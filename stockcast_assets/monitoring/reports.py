@@ -28,8 +28,9 @@ from stockcast_assets.monitoring.files import open_files
 Key = tuple[str, date]
 
 _NAME = re.compile(r"(?P<folder>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})\.json")
-_NOTE = (
-    '<p style="font: 1rem/1.5 sans-serif; margin: 0; padding: .6rem 1rem; background: #fdf3e7; color: #5b2d00">{}</p>'
+_HEAD = (
+    '<header style="font: 1rem/1.5 sans-serif; padding: .8rem 1.6rem; background: #0f766e; color: #fff">'
+    "<strong>{title}</strong><br>{text}</header>"
 )
 
 
@@ -128,10 +129,15 @@ class ReportStore:
         drawn = {row["feature"]: row["threshold"] for row in record["features"] if row["feature"] in series}
         page = evidently_page(*windows, drawn)
         absent = [row["feature"] for row in record["features"] if row["feature"] not in drawn]
-        if not absent:
-            return page
-        sentence = f"Drawn without {', '.join(absent)}: the model that made them does not serve that day now."
-        return re.sub(r"<body[^>]*>", lambda body: body.group() + _NOTE.format(html.escape(sentence)), page, count=1)
+        title = f"Drift of {ticker} on {day}"
+        reference, current = ("{from} to {to}".format(**record[name]) for name in ("reference", "current"))
+        text = f"Sessions of {current} against those of {reference}; residuals against what forecasts promised."
+        if absent:
+            text += f" Drawn without {', '.join(absent)}: the model that made them does not serve that day now."
+        # Evidently names neither the ticker nor the day.
+        head = _HEAD.format(title=html.escape(title), text=html.escape(text))
+        page = page.replace("</head>", f"<title>{html.escape(title)} · stockcast</title></head>", 1)
+        return re.sub(r"<body[^>]*>", lambda body: body.group() + head, page, count=1)
 
     def prune(self, keep_days: int, dry_run: bool = False) -> Pruned:
         """Remove the reports of each ticker that are older than `keep_days` before its newest one.

@@ -66,7 +66,9 @@ def fill(home: Path) -> None:
 def _forecast(bars: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
     ticker = str(bars["ticker"].iloc[0])
     targets = calendars.next_sessions(calendars.calendar_for(ticker), day.date(), 10)
-    return fan(bars, str(day.date()), 0.018).assign(target_date=targets)
+    made = fan(bars, str(day.date()), 0.018).assign(target_date=targets)
+    # As the rows of `model_row` say: January's model was refused.
+    return made.assign(method="lstm", model_version=str(day.month)) if day >= pd.Timestamp("2013-02-01") else made
 
 
 def model_row(ticker: str, month: int) -> dict[str, object]:
@@ -95,7 +97,7 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "coverage_80": 0.803,
         "promoted": month != 1,
         "method": "naive_har" if month == 1 else "lstm",
-        "reason": REASON if month == 1 else "It beats every volatility baseline and ties the random walk.",
+        "reason": REASON if month == 1 else "The LSTM is published: on 756 walk-forward cases it beats every baseline.",
         "serving_version": str(month),
         "trigger": None,
     }

@@ -90,10 +90,28 @@ def test_distributions_are_shares():
         "reference": {"n": 10, "histogram": [5, 3, 2]},
         "current": {"n": 4, "histogram": [0, 1, 3]},
     }
-    figure = charts.distributions(feature, charts.LIGHT, "As promised")
+    figure = charts.distributions(feature, charts.LIGHT, reference="As promised")
     assert [t.name for t in figure.data] == ["As promised", "Recent sessions"]
-    assert [sum(t.y) for t in figure.data] == pytest.approx([1, 1])
+    assert [sum(t.y) for t in figure.data] == pytest.approx([100, 100]), "per cent"
     assert list(figure.data[0].x) == [0.5, 1.5, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("scale", "stored", "shown"),
+    [
+        (charts.LOG_RETURN, np.log(1.05), 5),
+        (charts.PER_CENT, 0.05, 5),
+        (charts.LOG_PER_CENT, np.log(0.05), 5),
+        (charts.LOG_RATIO, np.log(2), 2),
+    ],
+)
+def test_a_distribution_is_read_in_units_that_people_use(scale, stored, shown):
+    window = {"n": 1, "histogram": [1]}
+    feature = {"edges": [stored - 0.01, stored + 0.01], "reference": window, "current": window}
+    figure = charts.distributions(feature, charts.LIGHT, scale)
+    assert figure.data[0].x[0] == pytest.approx(shown)
+    if figure.layout.xaxis.type == "log":
+        assert shown in figure.layout.xaxis.tickvals
 
 
 def _luminance(color: str) -> float:

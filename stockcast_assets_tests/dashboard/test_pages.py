@@ -75,6 +75,14 @@ def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
     assert [button.label for button in app.button] == ["Try again"]
 
 
+@pytest.mark.parametrize("day", ["1995-01-01", "never"])
+@pytest.mark.parametrize(("view", "ticker"), [("forecasts", "AAPL"), ("monitoring", "MSFT")])
+def test_an_address_with_a_day_that_is_not_there_says_so(home, view, ticker, day):
+    shown = text(open_page(view, ticker=ticker, date=day))
+    assert f"Nothing is stored as of {day}: this is 2013-03-01." in shown
+    assert "Nothing is stored as of" not in text(open_page(view, ticker=ticker, date="2013-02-28"))
+
+
 def test_an_address_leads_to_the_ticker_and_day(home):
     app = open_page("forecasts", ticker="MSFT", date="2012-12-12")
     assert app.selectbox(key="ticker").value == "MSFT"
@@ -85,6 +93,11 @@ def test_an_address_leads_to_the_ticker_and_day(home):
 
 def test_forecasts_say_who_published_and_why(home):
     assert REASON in text(open_page("forecasts", ticker="AAPL", date="2013-01-15"))
+
+
+def test_forecasts_of_the_model_lead_to_its_proof(home):
+    shown = text(open_page("forecasts", ticker="AAPL", date="2013-02-15"))
+    assert "Published by the LSTM, model version 2; the Trust page has its proof." in shown
 
 
 def test_forecasts_offer_candles_windows_and_downloads(home):
@@ -103,6 +116,18 @@ def test_trust_tells_proof_outcome_and_history(home):
     assert "up to date" in shown
     everyone = text(open_page("trust", ticker="MSFT", scope="All tickers"))
     assert tuple(_scored(page) for page in (shown, everyone)) == ("765", "1,530")
+
+
+def test_trust_says_what_is_published_instead_of_a_model(empty_home):
+    refused = {"promoted": False, "method": "naive_har", "reason": "The LSTM is not published because it is worse."}
+    rows = [
+        model_row("OWN", 1) | refused,
+        model_row("OLDER", 1),
+        model_row("OLDER", 2) | refused | {"serving_version": "1"},
+    ]
+    write(empty_home, TRAINED_MODEL, pd.DataFrame(rows))
+    for ticker, instead in (("OWN", "the baseline linear HAR"), ("OLDER", "model version 1")):
+        assert f"{refused['reason']} Published instead: {instead}." in text(open_page("trust", ticker=ticker))
 
 
 def test_trust_shows_no_proof_where_nothing_was_trained(empty_home):
@@ -153,12 +178,9 @@ def test_monitoring_shows_the_rows_of_an_earlier_release_as_inputs(home, tmp_pat
     assert "Residuals are not compared yet" in shown
 
 
-def test_monitoring_draws_evidently_report_when_asked(home):
-    app = open_page("monitoring", ticker="MSFT", date="2013-02-28")
-    assert not app.get("download_button")
-    app.toggle(key="report").set_value(True).run()
-    assert not app.exception
-    assert app.get("download_button")
+def test_monitoring_links_to_evidently_report(home):
+    link = open_page("monitoring", ticker="MSFT", date="2013-02-28").get("link_button")[0]
+    assert link.proto.url == "reports/MSFT/2013-02-28"
 
 
 def test_a_report_says_what_it_is_drawn_without(home):
@@ -194,7 +216,8 @@ def test_monitoring_without_the_report_files_keeps_its_numbers(home, monkeypatch
 
 def test_universe_lists_every_ticker(home):
     table = open_page("universe").dataframe[0].value
-    assert table["ticker"].tolist() == ["/forecasts?ticker=AAPL", "/forecasts?ticker=MSFT"]
+    assert table["ticker"].tolist() == ["forecasts?ticker=AAPL", "forecasts?ticker=MSFT"]
+    assert table["method"].tolist() == ["LSTM", "LSTM"]
 
 
 def test_indicators_on_the_page_are_those_of_the_table(home):

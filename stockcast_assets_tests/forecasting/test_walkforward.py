@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import LABELS, fit_naive
+from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation import coverage_by_day, coverage_interval, reliability, yearly
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.forecaster import LSTM
+from stockcast_assets.forecasting.forecaster import LABELS, LSTM
 from stockcast_assets.forecasting.report import evaluation_html, interval_words
 from stockcast_assets.forecasting.statistical import NAMES, fit_statistical
 from stockcast_assets.forecasting.walkforward import HEADLINES, WalkForward, default_start, walk_forward
@@ -49,7 +49,7 @@ def test_every_contender_is_judged_on_the_same_days(walk: WalkForward, bars: dic
     days = bars["IBM"]["date"]
     judged = days[(days >= pd.Timestamp(START)) & (days <= pd.Timestamp(END))]
     assert walk.retrains == {"IBM": 2, "MSFT": 2}
-    assert walk.pooled.contenders == [LSTM, *LABELS, *NAMES]
+    assert walk.pooled.contenders == [*LABELS, *NAMES]
     for cases in walk.cases.values():
         assert list(cases.dates) == list(judged)
         for forecast in cases.forecasts.values():

@@ -7,56 +7,41 @@ from stockcast_assets.dashboard import charts, data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
     cards,
+    day_picker,
     figure,
     fine_print,
     first_figure,
+    no_data,
     palette,
     state,
     ticker_picker,
 )
 from stockcast_assets.dashboard.sketch import fan
 from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.forecasting.forecaster import LSTM, method_label
 from stockcast_assets.forecasting.lifecycle import row_in_use
 from stockcast_assets.tables import FORECASTS
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
-METHODS = {
-    "lstm": "the LSTM",
-    "naive_har": "the HAR volatility baseline",
-    "naive_fhs": "the filtered-history baseline",
-    "naive_constant_vol": "the constant-volatility baseline",
-}
 
 
 def show() -> None:
     """The page."""
     st.title("Forecasts")
     pickers = st.columns([2, 2, 3])
-    with pickers[0]:
-        ticker = ticker_picker()
+    ticker = ticker_picker(pickers[0])
     if ticker is None:
         return
     studied = data.studied(ticker)
     days = data.read(FORECASTS, tickers=[ticker], columns=["ticker", "date"])["date"]
     if studied.empty:
-        state(
-            f"No prices of {ticker}",
-            "Bring it up to date, then reload this page:",
-            f"stockcast forecast {ticker}",
-        )
+        no_data(ticker)
         return
     days = days.drop_duplicates().sort_values(ascending=False)
     if days.empty:
         days = studied["date"].tail(1)
         st.info(f"There is no forecast of {ticker} yet: run `stockcast forecast {ticker}`.")
-    with pickers[1]:
-        chosen = st.selectbox(
-            "As of",
-            [f"{day:%Y-%m-%d}" for day in days],
-            key="date",
-            bind="query-params",
-            persist_state="session",
-        )
+    as_of = day_picker(pickers[1], "As of", list(days))
     with pickers[2]:
         span = st.segmented_control(
             "Window",
@@ -67,7 +52,6 @@ def show() -> None:
             key="window",
             bind="query-params",
         )
-    as_of = pd.Timestamp(chosen)
     known = studied[studied["date"] <= as_of]
     window = known[known["date"] > as_of - pd.Timedelta(days=SPANS[span or "6 months"])]
     # Ten sessions and the longest holiday: every forecast that was made for this day.
@@ -95,7 +79,7 @@ def show() -> None:
         _histogram(window["close"])
     st.header("RSI and MACD")
     figure(charts.rsi_and_macd(window, palette()), f"RSI 14 and MACD 12-26-9 of {ticker}")
-    _downloads(ticker, chosen, window, forecast)
+    _downloads(ticker, as_of, window, forecast)
 
 
 def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) -> None:
@@ -137,13 +121,15 @@ def _rsi_word(value: float) -> str:
 
 def _published(ticker: str, forecast: pd.DataFrame) -> str:
     row = forecast.iloc[0]
+    if row["method"] == LSTM:
+        made_by = f"Published by the LSTM, model version {row['model_version']}"
+        return f"{made_by}. {row['fallback']}" if row["fallback"] else f"{made_by}; the Trust page has its proof."
     models = data.models(ticker)
     # The forecast may be older than the model rows that are left: then nothing is known of its model.
     known = models[(models["date"] <= row["date"]) & (models["trained_to"] < row["date"])].to_dict("records")
     own = row_in_use(known, ticker, row["date"])["reason"] if known else ""
-    reason = row["fallback"] or own
-    method = METHODS.get(row["method"], row["method"])
-    return f"Published by {method}, model version {row['model_version']}. {reason}"
+    made_by = f"Published by a baseline, {method_label(row['method'])}, model version {row['model_version']}"
+    return f"{made_by}. {row['fallback'] or own}"
 
 
 def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -> None:
@@ -161,15 +147,16 @@ def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -
 def _histogram(closes: pd.Series) -> None:
     st.header("Closes in the window")
     buckets = st.slider("Buckets", 5, 60, 24, key="buckets")
+    fine_print(f"Dotted: the last close, {price(closes.iloc[-1])}.")
     figure(charts.close_histogram(closes, buckets, palette()), "Histogram of the closes in the window")
 
 
-def _downloads(ticker: str, day: str, window: pd.DataFrame, forecast: pd.DataFrame) -> None:
+def _downloads(ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         for label, kind, frame in (
             ("Forecast as CSV", "forecast", forecast),
             ("Prices and indicators as CSV", "prices", window),
         ):
             st.download_button(
-                label, summaries.csv(frame), f"{ticker}-{day}-{kind}.csv", "text/csv", disabled=frame.empty
+                label, summaries.csv(frame), f"{ticker}-{day:%Y-%m-%d}-{kind}.csv", "text/csv", disabled=frame.empty
             )

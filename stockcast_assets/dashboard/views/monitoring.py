@@ -10,14 +10,24 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets.dashboard import charts, data, summaries
-from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.layout import (
+    Card,
+    cards,
+    color_key,
+    day_picker,
+    figure,
+    fine_print,
+    palette,
+    state,
+    ticker_picker,
+)
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_CURRENT
 from stockcast_assets.monitoring.series import INPUTS, KIND_OF, PREDICTIONS, RESIDUALS
 
 FEATURES = {
     "log_return": "Daily return",
     "log_range": "Daily range (high to low)",
-    "volume_ratio": "Volume against its 20-session mean",
+    "volume_ratio": "Volume over its 20-session mean",
     "rsi_14": "RSI 14",
     "macd_hist_ratio": "MACD histogram over price",
     "width_1": "Interval width, 1 session ahead",
@@ -26,6 +36,16 @@ FEATURES = {
     "pit": "Where the close fell in its forecast",
     "pit_distance": "How far from the forecast's median",
 }
+SCALES = {
+    "log_return": charts.LOG_RETURN,
+    "log_range": charts.LOG_RETURN,
+    "volume_ratio": charts.LOG_RATIO,
+    "macd_hist_ratio": charts.PER_CENT,
+    "width_1": charts.LOG_PER_CENT,
+    "width_10": charts.LOG_PER_CENT,
+    "median_10": charts.LOG_RETURN,
+}
+"""How the values of a feature are read; the others as they are."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +84,7 @@ def show() -> None:
     """The page."""
     st.title("Monitoring")
     pickers = st.columns([2, 2, 3])
-    with pickers[0]:
-        ticker = ticker_picker()
+    ticker = ticker_picker(pickers[0])
     if ticker is None:
         return
     drift = data.drift(ticker)
@@ -78,12 +97,7 @@ def show() -> None:
         return
     drift = drift.assign(feature=drift["feature"].map(lambda name: FEATURES.get(name, name)))
     days = summaries.drift_days(drift)
-    with pickers[1]:
-        chosen = st.selectbox(
-            "Report of", [f"{day:%Y-%m-%d}" for day in days["date"]], key="date", bind="query-params",
-            persist_state="session",
-        )  # fmt: skip
-    day = pd.Timestamp(chosen)
+    day = day_picker(pickers[1], "Report of", list(days["date"]))
     _numbers(drift, days, day)
     fine_print(
         "A score is the distance from what is to be expected, over the distance that ordinary sessions stay below 99 % "
@@ -124,17 +138,21 @@ def _kind(kind: Kind, name: str, drift: pd.DataFrame, record: Mapping[str, Any] 
     if not features:
         fine_print(f"Not compared that day: {_why_not(name, record)}")
         return
-    columns = st.columns(2)
-    for index, feature in enumerate(features):
-        with columns[index % 2]:
-            title = FEATURES.get(feature["feature"], feature["feature"])
-            mark = " · **drifted**" if feature["drifted"] else ""
-            distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
-            st.markdown(f"**{title}**  \n{distance}")
-            figure(
-                charts.distributions(feature, palette(), kind.reference),
-                f"Distribution of {title}: recent sessions and {kind.reference.lower()}",
-            )
+    colors = palette()
+    color_key([(colors.muted, kind.reference), (colors.forecast, "Recent sessions")])
+    for start in range(0, len(features), 3):
+        # A row at a time: on a phone, where columns follow each other, the order stays.
+        for place, feature in zip(st.columns(3), features[start : start + 3], strict=False):
+            with place:
+                title = FEATURES.get(feature["feature"], feature["feature"])
+                mark = " · **drifted**" if feature["drifted"] else ""
+                distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
+                st.markdown(f"**{title}**  \n{distance}")
+                scale = SCALES.get(feature["feature"], charts.PLAIN)
+                figure(
+                    charts.distributions(feature, colors, scale, kind.reference),
+                    f"Distribution of {title}: recent sessions and {kind.reference.lower()}",
+                )
 
 
 def _why_not(name: str, record: Mapping[str, Any] | None) -> str:
@@ -175,8 +193,5 @@ def _report(ticker: str, day: date, record: Mapping[str, Any] | None) -> None:
         return
     windows = (f"{record[window]['from']} to {record[window]['to']}" for window in ("reference", "current"))
     fine_print("Training window {}; recent sessions {}.".format(*windows))
-    st.link_button("Open it on a page of its own", f"/reports/{quote(ticker, safe='')}/{day}")
-    if st.toggle("Show it here", key="report"):
-        html = data.drift_page(ticker, day)
-        st.download_button("Download the page", html, f"drift-{ticker}-{day}.html", "text/html")
-        st.components.v1.html(html, height=900, scrolling=True)
+    # Relative, so that it works below a proxy's path.
+    st.link_button("Open the report", f"reports/{quote(ticker, safe='')}/{day}")

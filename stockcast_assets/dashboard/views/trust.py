@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets.dashboard import charts, data, summaries
-from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, palette, state, ticker_picker
+from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, no_data, palette, state, ticker_picker
 from stockcast_assets.dashboard.summaries import per_cent
+from stockcast_assets.forecasting.forecaster import LSTM, method_label
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
 
 SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]
@@ -17,8 +18,7 @@ def show() -> None:
     """The page."""
     st.title("Trust")
     pickers = st.columns([2, 2, 3])
-    with pickers[0]:
-        ticker = ticker_picker()
+    ticker = ticker_picker(pickers[0])
     if ticker is None:
         return
     with pickers[1]:
@@ -27,10 +27,14 @@ def show() -> None:
             bind="query-params",
         )  # fmt: skip
     models = data.models(ticker).sort_values("trained_to", ascending=False, ignore_index=True)
+    newest = data.newest_bars(ticker)
+    if models.empty and newest.empty:
+        no_data(ticker)
+        return
     _proof(ticker, models)
     _outcomes(ticker if scope == "This ticker" else None)
     _history(models)
-    _freshness(ticker)
+    _freshness(ticker, newest)
     _revisions(ticker)
 
 
@@ -41,8 +45,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
         return
     model = models.iloc[0]
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
-    verdict = "The LSTM is published" if model["method"] == "lstm" else f"The baseline {model['method']} is published"
-    st.markdown(f"**{verdict}** for {model['date']:%B %Y}. {model['reason']}")
+    st.markdown(f"**{model['date']:%B %Y}.** {model['reason']} {_instead(model)}")
     if model["n_cases"] == 0:
         fine_print("Nothing was trained, so there is no walk-forward proof to show.")
         return
@@ -57,6 +60,15 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
         ]
     )  # fmt: skip
     figure(charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better")
+
+
+def _instead(model: pd.Series) -> str:
+    """What is published if not the model's own forecast: its reason says why, not always what."""
+    if model["method"] == LSTM or pd.isna(model["serving_version"]):
+        return ""
+    if model["serving_version"] != model["model_version"]:
+        return f"Published instead: model version {model['serving_version']}."
+    return f"Published instead: the baseline {method_label(model['method'])}."
 
 
 def _outcomes(ticker: str | None) -> None:
@@ -102,7 +114,11 @@ def _history(models: pd.DataFrame) -> None:
     st.header("Champions and challengers")
     fine_print("One row per model, newest first. A model that does not earn its place leaves it to the version before.")
     ratios = ["rmse_ratio_rw", "pinball_ratio_constant_vol", "coverage_80"]
-    shown = models.assign(trigger=models["trigger"].fillna("the month began"), coverage_80=models["coverage_80"] * 100)
+    shown = models.assign(
+        trigger=models["trigger"].fillna("the month began"),
+        coverage_80=models["coverage_80"] * 100,
+        method=models["method"].map(method_label),
+    )
     st.dataframe(
         shown[
             [
@@ -128,17 +144,16 @@ def _history(models: pd.DataFrame) -> None:
             "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
             "pinball_ratio_constant_vol": st.column_config.NumberColumn("Pinball / constant vol.", format="%.3f"),
             "coverage_80": st.column_config.NumberColumn("80 % held", format="%.1f %%"),
-            "reason": st.column_config.TextColumn("Why", width="large"),
-            "trigger": st.column_config.TextColumn("Trained because", width="medium"),
+            "reason": st.column_config.TextColumn("Why", width="medium"),
+            "trigger": "Trained because",
         },
     )
 
 
-def _freshness(ticker: str) -> None:
+def _freshness(ticker: str, newest: pd.DataFrame) -> None:
     st.header("Freshness")
-    newest = data.newest_bars(ticker)
     if newest.empty:
-        state(f"No prices of {ticker}", "Bring it up to date:", f"stockcast forecast {ticker}")
+        no_data(ticker)
         return
     last = newest.iloc[-1]
     items = [

@@ -1,11 +1,33 @@
 """Universe: every ticker in one table."""
 
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import streamlit as st
 
 from stockcast_assets.dashboard import data, summaries
-from stockcast_assets.dashboard.layout import fine_print, state
+from stockcast_assets.dashboard.layout import fine_print, nothing_yet
+from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.forecasting.forecaster import method_label
+
+# In order of use: a phone shows the first four.
+COLUMNS: dict[str, Any] = {
+    "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
+    "close": "Close",
+    "change": "Day",
+    "outlook": "In 10 sessions",
+    "low": "80 % low",
+    "high": "80 % high",
+    "width": "Interval width",
+    "closes": st.column_config.LineChartColumn("Last closes"),
+    "volatility": "Volatility a year",
+    "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
+    "drifted": st.column_config.CheckboxColumn("Drift"),
+    "method": "Published by",
+    "as_of": st.column_config.DateColumn("As of"),
+    "state": "State",
+}
 
 
 def show() -> None:
@@ -13,11 +35,7 @@ def show() -> None:
     st.title("Universe")
     rows = data.universe()
     if rows.empty:
-        state(
-            "Nothing here yet",
-            f"{data.place()} holds no ticker. Fill it with the bundled history:",
-            "stockcast demo",
-        )
+        nothing_yet()
         return
     states = data.ticker_states(tuple(rows["ticker"]))
     rows.insert(1, "state", rows["ticker"].map(states))
@@ -25,29 +43,19 @@ def show() -> None:
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
         st.warning(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}")
-    ratios = ["change", "outlook", "width", "volatility"]
-    shown = rows.assign(
-        ticker="/forecasts?ticker=" + rows["ticker"].map(quote), **{name: rows[name] * 100 for name in ratios}
-    )
+    link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
+    shown = rows.assign(ticker=link, method=rows["method"].map(method_label, na_action="ignore"))[list(COLUMNS)]
+    written: dict[str, Any] = {
+        **dict.fromkeys(("close", "low", "high"), price),
+        **dict.fromkeys(("change", "outlook"), partial(per_cent, sign=True)),
+        **dict.fromkeys(("width", "volatility"), per_cent),
+        "as_of": "{:%Y-%m-%d}",
+    }
     st.dataframe(
-        shown,
+        shown.style.format(written, na_rep="–"),
         hide_index=True,
         height=min(38 + 35 * len(rows), 720),
-        column_config={
-            "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
-            "state": "State",
-            "as_of": st.column_config.DateColumn("As of"),
-            "close": st.column_config.NumberColumn("Close", format="%.2f"),
-            "change": st.column_config.NumberColumn("Day", format="%.1f %%"),
-            "outlook": st.column_config.NumberColumn("Median, 10 sessions", format="%.1f %%"),
-            "low": st.column_config.NumberColumn("80 % low", format="%.2f"),
-            "high": st.column_config.NumberColumn("80 % high", format="%.2f"),
-            "width": st.column_config.NumberColumn("Interval width", format="%.1f %%"),
-            "method": "Method",
-            "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
-            "volatility": st.column_config.NumberColumn("Volatility a year", format="%.1f %%"),
-            "drifted": st.column_config.CheckboxColumn("Drift"),
-            "closes": st.column_config.LineChartColumn("Closes"),
-        },
+        column_config=COLUMNS,
+        alt="The latest state of every ticker",
     )
     st.download_button("Table as CSV", summaries.csv(rows.drop(columns="closes")), "universe.csv", "text/csv")
