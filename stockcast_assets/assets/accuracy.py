@@ -69,13 +69,10 @@ def build_forecast_accuracy(
         frames: list[pd.DataFrame] = []
         traded, reasons = open_days(days, bars)
         for ticker, asked in traded.items():
-            own = made[made["ticker"] == ticker]
-            for day in asked:
-                scored = score(own, bars[ticker], day.date())
-                if scored.empty:
-                    reasons[ticker, day] = "no forecast was made for this session"
-                else:
-                    frames.append(scored)
+            scored = score(made[made["ticker"] == ticker], bars[ticker], [day.date() for day in asked])
+            frames.append(scored)
+            there = set(scored["date"])
+            reasons |= {(ticker, day): "no forecast was made for this session" for day in asked if day not in there}
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
         if len(frame):
             show(context, numbers(summary(frame), SHOWN))
