@@ -117,9 +117,9 @@ def build_drift_report(
 ) -> dg.AssetsDefinition:
     """Drift of inputs, predictions and residuals, one row per feature.
 
-    The declared lineage is the same (ticker, day): the forecasts and scores of the 60 sessions before are read too, but
-    mapping each key to all of them takes Dagster longer than the report takes, and it compares no versions of a hundred
-    keys or more.
+    The declared lineage is the same (ticker, day), although the forecasts and scores of the 60 sessions before are read
+    too: Dagster would let a backfill of a day report on the weeks after it as well, and take longer to map each key to
+    all of them than the report takes.
     """
 
     @dg.asset(

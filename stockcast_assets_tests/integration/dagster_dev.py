@@ -27,6 +27,15 @@ mutation Launch($params: LaunchBackfillParams!) {
   }
 }
 """
+TARGETED = """
+query Targeted($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { assetBackfillData { assetBackfillStatuses {
+      ... on AssetPartitionsStatusCounts { assetKey { path } numPartitionsTargeted }
+    } } }
+  }
+}
+"""
 LAUNCH_RUN = """
 mutation LaunchRun($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -74,6 +83,11 @@ class DagsterDev:
         launched = self.graphql(LAUNCH, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
+
+    def targeted(self, backfill: str) -> dict[str, int]:
+        """How many keys of each asset a backfill is to materialise."""
+        data = self.graphql(TARGETED, id=backfill)["partitionBackfillOrError"]["assetBackfillData"]
+        return {each["assetKey"]["path"][-1]: each["numPartitionsTargeted"] for each in data["assetBackfillStatuses"]}
 
     def launch_run(self, job: str, first: str, last: str) -> str:
         """Launch one run of a job over the product of tickers and days between two keys; returns its id."""
