@@ -22,7 +22,15 @@ WARM_S = 60
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|^Traceback|Warning: ", re.MULTILINE)
 ERROR = re.compile(r"\b(ERROR|CRITICAL)\b|^Traceback", re.MULTILINE)
 
-WHAT = {"dagster._daemon": "daemon", "dagster_webserver": "webserver", "api grpc": "code server", "dev": "dagster dev"}
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+WHAT = {
+    "dagster._daemon": "daemon",
+    "dagster_webserver": "webserver",
+    "api grpc": "code server",
+    "code-server start": "keeper of the code server",
+    " dev -w ": "dagster dev",
+}
 
 
 def ran(dev: DagsterDev) -> int:
@@ -60,7 +68,7 @@ def main() -> int:
                     seen[name].append(megabytes)
                 time.sleep(15)
             began = ran(dev) - before
-            log = dev.log.read_text()
+            log = COLOUR.sub("", dev.log.read_text())
         loud = Counter(line.partition(" - ")[2] or line for line in log.splitlines() if LOUD.search(line))
         print(f"{arguments.minutes:g} minutes, {began} runs began")
         for name, megabytes in seen.items():
