@@ -241,6 +241,8 @@ def _bounds(session: Session, tickers: list[str], first_text: str | None, last_t
     first = parse_day(first_text) if first_text else settings.start_date
     newest = [latest_session(settings, session.sources.get(), ticker).date() for ticker in tickers]
     last = parse_day(last_text) if last_text else max(newest)
+    if first > last and last_text is None:
+        raise StockcastError(f"--from {first} is after the newest session there is, {last}: name an earlier day.")
     if first > last:
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
     if first < settings.start_date:
