@@ -1,8 +1,9 @@
 """Time per key of a backfill through Dagster's daemon, beside one run per key: `python bench/backfill.py`.
 
-Makes a home with the bundled history, starts `stockcast ui` on it, and launches backfills as the Dagster UI does: of
-all daily assets for 4 tickers and the last 250 sessions, then of single keys, each a run of its own. Every asset has a
-pool that admits one run at a time, so single runs do not overlap. A key is one ticker on one session, all daily assets.
+Makes a home with the bundled history, starts `stockcast ui` on it, and launches all daily assets of 4 tickers and the
+last 250 sessions: as a backfill of the Dagster UI, which makes a run for each ticker, and as one run with range tags,
+which is what the sensors and `stockcast backfill` launch; then single keys, each a backfill of its own. Every asset has
+a pool that admits one run at a time, so runs do not overlap. A key is one ticker on one session, all daily assets.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -39,9 +41,8 @@ query Runs($filter: RunsFilter!) {
 """
 
 
-def runs_of(dev: DagsterDev, backfill: str) -> list[dict]:
-    tags = [{"key": "dagster/backfill", "value": backfill}]
-    return dev.graphql(RUNS, filter={"tags": tags})["runsOrError"]["results"]
+def runs(dev: DagsterDev, **wanted: Any) -> list[dict]:
+    return dev.graphql(RUNS, filter=wanted)["runsOrError"]["results"]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -80,8 +81,17 @@ def backfilled(dev: DagsterDev, parts: list[list[str]]) -> Taken:
     ids = [dev.launch(DAILY_ASSETS, keys) for keys in parts]
     for backfill in ids:
         assert dev.wait(backfill, 3600) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]
-    runs = [run for backfill in ids for run in runs_of(dev, backfill)]
-    return Taken(sum(map(len, parts)), time.monotonic() - began, cpu_seconds(dev.pid) - used, runs)
+    made = [run for id_ in ids for run in runs(dev, tags=[{"key": "dagster/backfill", "value": id_}])]
+    return Taken(sum(map(len, parts)), time.monotonic() - began, cpu_seconds(dev.pid) - used, made)
+
+
+def in_one_run(dev: DagsterDev, keys: list[str]) -> Taken:
+    """Launch one run over all the keys, which are a product of tickers and days, and wait for it."""
+    began, used = time.monotonic(), cpu_seconds(dev.pid)
+    run = dev.launch_run("daily_forecast", keys[0], keys[-1])
+    assert dev.wait_for_run(run, 3600) == "SUCCESS", dev.log.read_text()[-3000:]
+    made = runs(dev, runIds=[run])
+    return Taken(len(keys), time.monotonic() - began, cpu_seconds(dev.pid) - used, made)
 
 
 def main() -> None:
@@ -101,14 +111,18 @@ def main() -> None:
         with dagster_dev(cli) as dev:
             keys = [f"{day}|{ticker}" for ticker in TICKERS for day in days]
             together = backfilled(dev, [keys])
-            print(together, flush=True)
+            print(f"a backfill: {together}", flush=True)
+            at_once = in_one_run(dev, keys)
+            print(f"one run: {at_once}", flush=True)
             alone = backfilled(dev, [[key] for key in keys[-arguments.single :]])
-            print(alone)
-            scale = together.keys / alone.keys
-            print(
-                f"ratio: {scale * alone.wall / together.wall:.0f}, in CPU time {scale * alone.cpu / together.cpu:.0f}; "
-                f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-            )
+            print(f"single keys: {alone}")
+            for name, taken in (("the backfill", together), ("the one run", at_once)):
+                scale = taken.keys / alone.keys
+                print(
+                    f"a single key takes {scale * alone.wall / taken.wall:.0f} times as long as a key of {name}, "
+                    f"{scale * alone.cpu / taken.cpu:.0f} times as much CPU"
+                )
+            print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

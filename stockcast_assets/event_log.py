@@ -22,6 +22,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.migrations import read_migrations_once
 
 BATCH_SIZE = "1000"
 
@@ -46,6 +47,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH_SIZE)
+        read_migrations_once()
         super().__init__(base_dir, inst_data)
 
     @classmethod

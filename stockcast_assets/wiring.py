@@ -35,6 +35,7 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.uploads import Uploads, open_uploads
 from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.migrations import read_migrations_once
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.partitions import daily_partitions, monthly_partitions
 from stockcast_assets.settings import Settings
@@ -119,6 +120,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     # The lock file pins the Dagster whose betas are used here; a page of warnings at every start helps nobody.
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
+    read_migrations_once()
     prepare(settings)
     start = settings.start_date
     # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.

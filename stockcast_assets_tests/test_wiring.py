@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from stockcast_assets.automation.jobs import DAILY_ASSETS
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.wiring import build_definitions
@@ -77,3 +78,13 @@ def test_columns_come_from_columns_of_assets_upstream(make_settings: Callable[..
                 assert dep.column_name in columns[dep.asset_key.to_user_string()], (column, dep)
     indicators = graph.get(dg.AssetKey("indicators")).metadata["dagster/column_lineage"]
     assert indicators.deps_by_column["close"] == [dg.TableColumnDep(dg.AssetKey("raw_prices"), "close")]
+
+
+def test_a_backfill_of_a_day_reaches_no_other_day(make_settings: Callable[..., Settings]) -> None:
+    graph = build_definitions(make_settings()).resolve_asset_graph()
+    for name in DAILY_ASSETS:
+        key = dg.AssetKey(name)
+        daily = [parent for parent in graph.get(key).parent_keys if parent.to_user_string() in DAILY_ASSETS]
+        assert daily or name == "raw_prices"
+        for parent in daily:
+            assert graph.get_partition_mapping(key, parent) == dg.IdentityPartitionMapping(), (name, parent)

@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from stockcast_assets.assets.bars import complete_bars, open_days
-from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table, same_ticker
+from stockcast_assets.assets.keys import days_by_ticker, keyed, of_table
 from stockcast_assets.assets.shown import numbers, show, timed
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
@@ -45,16 +45,17 @@ def build_forecast_accuracy(
     daily: dg.MultiPartitionsDefinition, first_daily_key: date, dashboard: str
 ) -> dg.AssetsDefinition:
     """Scores by target session, not by as-of date: so a day's rows depend on nothing later than the day,
-    and are never touched again."""
-    earlier = dg.TimeWindowPartitionMapping(
-        start_offset=-LONGEST_LOOK_BACK, end_offset=-1, allow_nonexistent_upstream_partitions=True
-    )
+    and are never touched again.
+
+    The declared lineage is the same (ticker, day), although the forecasts that are read were made before it: Dagster
+    would let a backfill of a day's forecasts score the thirty days after it as well, which nobody asked for.
+    """
 
     @dg.asset(
         **of_table(
             FORECAST_ACCURACY, "monitoring", daily, "pandas", about=_ABOUT, links={"dashboard": f"{dashboard}/trust"}
         ),
-        deps=[RAW_PRICES.name, dg.AssetDep(FORECASTS.name, partition_mapping=same_ticker(earlier))],
+        deps=[RAW_PRICES.name, FORECASTS.name],
     )
     @timed
     def forecast_accuracy(
@@ -69,13 +70,10 @@ def build_forecast_accuracy(
         frames: list[pd.DataFrame] = []
         traded, reasons = open_days(days, bars)
         for ticker, asked in traded.items():
-            own = made[made["ticker"] == ticker]
-            for day in asked:
-                scored = score(own, bars[ticker], day.date())
-                if scored.empty:
-                    reasons[ticker, day] = "no forecast was made for this session"
-                else:
-                    frames.append(scored)
+            scored = score(made[made["ticker"] == ticker], bars[ticker], [day.date() for day in asked])
+            frames.append(scored)
+            there = set(scored["date"])
+            reasons |= {(ticker, day): "no forecast was made for this session" for day in asked if day not in there}
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
         if len(frame):
             show(context, numbers(summary(frame), SHOWN))

@@ -137,7 +137,11 @@ def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
             error = error.cause
         if error is not None:
             return error.message.strip().splitlines()[0].rpartition("StockcastError: ")[2]
-    return "it ended before its first step; its log says more."
+    # No step failed: the process was gone, or never came; Dagster's monitor says so at the run's end.
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+        if entry.dagster_event and entry.dagster_event.message:
+            return entry.dagster_event.message.strip().splitlines()[0]
+    return "its log says more."
 
 
 def red_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> list[Problem]:

@@ -14,7 +14,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.base import utc_now
 from stockcast_assets.market.sources.csvfile import ParsedUpload, parse_bytes
-from stockcast_assets.market.sources.uploads import Upload, Uploads, UploadUnavailable
+from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
@@ -102,7 +102,15 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
             except UploadUnavailable:
                 continue
             except StockcastError as error:
-                place = inbox.uploads.reject(upload, str(error))
+                try:
+                    place = inbox.uploads.reject(upload, str(error))
+                except UploadChanged:
+                    continue
+                except UploadUnavailable as stuck:
+                    # It is told once, and holds no other file up.
+                    context.log.error(f"{error} {stuck}")
+                    handled[upload.name] = upload.version
+                    continue
                 context.log.warning(f"{error} The file is now {place}.")
                 continue
             for note in parsed.notes:

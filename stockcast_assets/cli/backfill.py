@@ -101,12 +101,14 @@ def run(
         if estimate.seconds > LONG and not manner.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
             raise StockcastError("Nothing was run; --yes begins without asking.")
         failed: dict[str, str] = {}
-        for ticker in wanted:
-            try:
-                _bring_up_inputs(session, [ticker], names, first, last)
-            except StockcastError as error:
-                failed[ticker] = str(error)
-        for step in steps:
+        # What is asked for of the deep past comes first: it is an input of all else, and fetched once.
+        past = [step for step in steps if step.assets == (PRICE_HISTORY.name,)]
+        for step in past:
+            _run_apart(session, step, failed)
+        if names != (PRICE_HISTORY.name,):
+            until = pd.Timestamp(first) - pd.Timedelta(days=1) if RAW_PRICES.name in names else pd.Timestamp(last)
+            _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
+        for step in steps[len(past) :]:
             _run_apart(session, step, failed)
         rows = [[str(step), round(seconds, 1)] for step, seconds in session.runner.finished]
         if as_json:
@@ -132,6 +134,18 @@ def _run_apart(session: Session, step: Step, failed: dict[str, str]) -> None:
             return
         for ticker in tickers:
             _run_apart(session, replace(step, tickers=(ticker,)), failed)
+
+
+def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp, failed: dict[str, str]) -> None:
+    """Ingest what is missing up to `until` for all tickers; if that fails, for each alone, noting who does."""
+    try:
+        session.runner.ingest(dict.fromkeys(tickers, until))
+    except StockcastError as error:
+        if len(tickers) == 1:
+            failed[tickers[0]] = str(error)
+            return
+        for ticker in tickers:
+            _ingest_apart(session, [ticker], until, failed)
 
 
 def _missing(session: Session, step: Step) -> Iterator[Step]:
@@ -227,6 +241,8 @@ def _bounds(session: Session, tickers: list[str], first_text: str | None, last_t
     first = parse_day(first_text) if first_text else settings.start_date
     newest = [latest_session(settings, session.sources.get(), ticker).date() for ticker in tickers]
     last = parse_day(last_text) if last_text else max(newest)
+    if first > last and last_text is None:
+        raise StockcastError(f"--from {first} is after the newest session there is, {last}: name an earlier day.")
     if first > last:
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
     if first < settings.start_date:
@@ -254,12 +270,3 @@ def _plan(session: Session, tickers: tuple[str, ...], names: tuple[str, ...], fi
     if derived := tuple(name for name in DAILY_ASSETS if name in names and name != RAW_PRICES.name):
         steps.append(Step(derived, tickers, keys[0], keys[-1]))
     return steps
-
-
-def _bring_up_inputs(session: Session, tickers: list[str], names: tuple[str, ...], first: date, last: date) -> None:
-    """Bars and models that the assets need and that were never materialised; what is there is left alone."""
-    if names == (PRICE_HISTORY.name,):
-        return
-    before = pd.Timestamp(first) - pd.Timedelta(days=1)
-    until = before if RAW_PRICES.name in names else pd.Timestamp(last)
-    session.runner.ingest(dict.fromkeys(tickers, until))

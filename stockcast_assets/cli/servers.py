@@ -16,6 +16,9 @@ def ui(host: str, port: int) -> None:
         home = dagster_home(session.settings)
     command = [
         sys.executable,
+        # Its successor is a package of its own, which offers nothing that is needed here.
+        "-W",
+        "ignore:Function `dev_command` is superseded",
         "-m",
         "dagster",
         "dev",

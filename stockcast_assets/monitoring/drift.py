@@ -21,7 +21,7 @@ give. `bench/drift.py` measures all three; docs/drift.md has the figures.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -217,24 +217,23 @@ def drift_report(
     # The forecasts that the residuals are measured against are those of the recent sessions themselves.
     bounds_of = {RESIDUALS: bounds | {f"reference_{end}": bounds[f"current_{end}"] for end in ("from", "to")}}
     columns = [name for name in DRIFT_REPORT.column_names if name != "report_uri"]
-    rows = pd.DataFrame(
-        [
-            {
-                "ticker": ticker,
-                "date": pd.Timestamp(day),
-                "feature": feature,
-                "method": METHOD,
-                "score": scores[feature],
-                "threshold": thresholds[feature],
-                "drifted": scores[feature] >= thresholds[feature],
-                **bounds_of.get(KIND_OF[feature], bounds),
-                "kind": KIND_OF[feature],
-            }
-            for feature in compared
-        ]
-    )[columns]
+    records = [
+        {
+            "ticker": ticker,
+            "date": pd.Timestamp(day),
+            "feature": feature,
+            "method": METHOD,
+            "score": scores[feature],
+            "threshold": thresholds[feature],
+            "drifted": scores[feature] >= thresholds[feature],
+            **bounds_of.get(KIND_OF[feature], bounds),
+            "kind": KIND_OF[feature],
+        }
+        for feature in compared
+    ]
+    rows = pd.DataFrame(records, columns=columns)
     too_few = _too_few(compared, samples)
-    text = _json(ticker, day, rows, reference["date"], current["date"], samples, too_few, model_version)
+    text = _json(ticker, day, records, reference["date"], current["date"], samples, too_few, model_version)
     return DriftResult(ticker, day, rows, too_few, text)
 
 
@@ -271,7 +270,7 @@ def _distance(reference: Floats, current: Floats) -> float:
 def _json(
     ticker: str,
     day: date,
-    rows: pd.DataFrame,
+    records: Sequence[Mapping[str, Any]],
     reference: pd.Series,
     current: pd.Series,
     samples: Mapping[str, tuple[Floats, Floats]],
@@ -281,18 +280,19 @@ def _json(
     def window(dates: pd.Series) -> dict[str, Any]:
         return {"from": f"{dates.iloc[0]:%Y-%m-%d}", "to": f"{dates.iloc[-1]:%Y-%m-%d}", "sessions": len(dates)}
 
+    told = ("kind", "feature", "method", "score", "threshold", "drifted")
     features = [
-        {**row, **_distributions(row["kind"], *samples[row["feature"]])}
-        for row in rows[["kind", "feature", "method", "score", "threshold", "drifted"]].to_dict("records")
+        {name: record[name] for name in told} | _distributions(record["kind"], *samples[record["feature"]])
+        for record in records
     ]
     record = {
         "ticker": ticker,
         "date": day.isoformat(),
-        "drifted": bool(rows["drifted"].any()),
+        "drifted": any(record["drifted"] for record in records),
         "reference": window(reference),
         "current": window(current),
         "features": features,
-        "not_compared": sorted(set(KIND_OF) - set(rows["feature"])),
+        "not_compared": sorted(set(KIND_OF) - {record["feature"] for record in records}),
         "too_few": too_few,
         "model_version": model_version,
     }

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
+from apprise.plugins.slack import NotifySlack
 
 from stockcast_assets.automation.alerts import AGAIN, Problem, Told, build_alerts, failed_runs, send
 from stockcast_assets.errors import StockcastError
@@ -36,6 +37,7 @@ class Hook:
                     hook.bodies.append(body)
                 self.send_response(hook.status)
                 self.end_headers()
+                self.wfile.write(b"ok")
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -103,6 +105,19 @@ def test_a_failed_run_is_told_with_its_reason_and_the_late_by_name(instance: dg.
     assert failed_runs(instance, pd.Timestamp.now("UTC") + pd.Timedelta(days=1)) == []
 
 
+def test_a_run_whose_process_was_killed_is_told_with_what_the_monitor_found(
+    instance: dg.DagsterInstance, hook: Hook
+) -> None:
+    @dg.job(name="daily_forecast")
+    def killed() -> None: ...
+
+    _, cursor = tick(instance, [hook.url], None)
+    run = instance.create_run_for_job(killed, status=dg.DagsterRunStatus.STARTED)
+    instance.report_run_failed(run, "No process of the run is left (pid 7).")
+    tick(instance, [hook.url], cursor)
+    assert hook.bodies[0]["message"].endswith("failed: No process of the run is left (pid 7).")
+
+
 def test_a_message_that_is_refused_is_sent_again_and_its_secret_stays_hidden(
     instance: dg.DagsterInstance, hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,6 +131,15 @@ def test_a_message_that_is_refused_is_sent_again_and_its_secret_stays_hidden(
     tick(instance, [hook.url], cursor)
     assert len(hook.bodies) == 1
     assert "secret" not in words + caplog.text
+
+
+def test_slack_is_told(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{hook.server.server_port}")
+    send([Problem("check x", "TSLA is stale.")], ["slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#alerts"])
+    (body,) = hook.bodies
+    assert body["channel"] == "#alerts"
+    assert body["attachments"][0]["title"] == "stockcast: 1 to look at"
+    assert body["attachments"][0]["text"] == "TSLA is stale."
 
 
 def test_mail_arrives() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from stockcast_assets.automation.ranges import known_tickers
 from stockcast_assets.automation.states import set_daily_from, set_state
+from stockcast_assets.market.calendars import sessions
+from stockcast_assets.market.sources.uploads import MAX_BYTES
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.wiring import build_definitions, warehouse_from
@@ -225,3 +228,62 @@ def test_bad_files_are_set_aside_with_one_sentence_and_the_sensor_lives_on(
         assert reason.startswith(name)
         assert "\n" not in reason
         assert reason.endswith(".")
+
+
+def test_a_bad_file_that_cannot_be_moved_holds_no_other_up(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings(start_date=date(2012, 1, 1))
+    defs = build_definitions(settings)
+    upload(settings, "bad.csv", b"")
+    upload(settings, "GOOD.csv", HEADER + rows(["2012-01-05"]))
+    (Path(settings.uploads_location) / "rejected").write_text("a file where the folder should be")
+
+    requests, cursor = tick_sensor(defs, instance)
+    assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
+    assert tick_sensor(defs, instance, cursor=cursor) == ([], cursor)
+    assert (Path(settings.uploads_location) / "bad.csv").exists()
+
+
+def test_a_file_of_a_gigabyte_is_set_aside_unread(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings(start_date=date(2012, 1, 1))
+    defs = build_definitions(settings)
+    upload(settings, "GOOD.csv", HEADER + rows(["2012-01-05"]))
+    large = upload(settings, "LARGE.csv", HEADER)
+    os.truncate(large, 2**30)
+    os.utime(large, (large.stat().st_atime, pd.Timestamp.now().timestamp() - 60))
+
+    tracemalloc.start()
+    try:
+        requests, _ = tick_sensor(defs, instance)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 20 * 2**20
+    assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
+    rejected = Path(settings.uploads_location) / "rejected"
+    assert (rejected / "LARGE.csv").stat().st_size == 2**30
+    assert "has 1024.0 MB, and an upload at most 10" in (rejected / "LARGE.csv.reason.txt").read_text()
+
+
+def test_the_largest_file_that_is_read_takes_bounded_memory(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings(start_date=date(2012, 1, 1))
+    defs = build_definitions(settings)
+    days = [f"{day:%Y-%m-%d}" for day in sessions("XNYS", "1980-01-02", "2012-01-05")]
+    padding = "x" * (MAX_BYTES // len(days) - 80)
+    lines = "".join(f"{line},{padding}\n" for line in rows(days).splitlines())
+    path = upload(settings, "PADDED.csv", HEADER.replace("Volume", "Volume,Comment") + lines)
+    assert 0.9 * MAX_BYTES < path.stat().st_size <= MAX_BYTES
+
+    tracemalloc.start()
+    try:
+        requests, _ = tick_sensor(defs, instance)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(requests) == 2
+    assert most < 5 * MAX_BYTES

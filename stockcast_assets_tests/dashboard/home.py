@@ -46,7 +46,7 @@ def fill(home: Path) -> None:
         days = own.loc[own["date"] >= "2012-11-01", "date"]
         made = pd.concat([_forecast(own, day) for day in days], ignore_index=True)
         forecasts.append(made)
-        scored = pd.concat([rows for day in days[1:] if len(rows := score(made, own, day.date()))])
+        scored = score(made, own, [day.date() for day in days[1:]])
         accuracy.append(scored)
         features = series.inputs(own).merge(series.residuals(made, scored), on="date", how="left")
         if ticker == "MSFT":

@@ -27,6 +27,28 @@ mutation Launch($params: LaunchBackfillParams!) {
   }
 }
 """
+TARGETED = """
+query Targeted($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { assetBackfillData { assetBackfillStatuses {
+      ... on AssetPartitionsStatusCounts { assetKey { path } numPartitionsTargeted }
+    } } }
+  }
+}
+"""
+LAUNCH_RUN = """
+mutation LaunchRun($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+RUN_STATUS = """
+query RunStatus($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }
+"""
 STATUS = """
 query Status($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
@@ -61,6 +83,36 @@ class DagsterDev:
         launched = self.graphql(LAUNCH, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
+
+    def targeted(self, backfill: str) -> dict[str, int]:
+        """How many keys of each asset a backfill is to materialise."""
+        data = self.graphql(TARGETED, id=backfill)["partitionBackfillOrError"]["assetBackfillData"]
+        return {each["assetKey"]["path"][-1]: each["numPartitionsTargeted"] for each in data["assetBackfillStatuses"]}
+
+    def launch_run(self, job: str, first: str, last: str) -> str:
+        """Launch one run of a job over the product of tickers and days between two keys; returns its id."""
+        range_of = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+        params = {
+            "selector": {
+                "repositoryLocationName": "stockcast",
+                "repositoryName": "__repository__",
+                "pipelineName": job,
+            },
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in range_of.items()]},
+        }
+        launched = self.graphql(LAUNCH_RUN, params=params)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def wait_for_run(self, run: str, seconds: float = 450) -> str:
+        """Wait for a run's end; returns its final status."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.graphql(RUN_STATUS, id=run)["runOrError"]["status"]
+            if status in ("SUCCESS", "FAILURE", "CANCELED"):
+                return status
+            time.sleep(0.5)
+        raise TimeoutError(f"The run {run} did not end: {self.log.read_text()[-3000:]}")
 
     def wait(self, backfill: str, seconds: float = 450) -> str:
         """Wait for a backfill's end; returns its final status."""

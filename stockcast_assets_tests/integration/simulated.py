@@ -163,12 +163,21 @@ class Simulation:
         entries = self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         return {entry.dagster_event.asset_key.to_user_string() for entry in entries}  # type: ignore[union-attr]
 
-    def written(self, asset: str, stage: str) -> Counter[str]:
-        """How often runs of a stage materialised each key and ended well."""
-        wanted = dg.RunsFilter(tags={"stockcast/stage": stage}, statuses=[dg.DagsterRunStatus.SUCCESS])
-        good = {run.run_id for run in self.instance.get_runs(wanted)}
+    def written(self, asset: str) -> Counter[str]:
+        """How often each key of an asset was materialised by a run that ended well, again because of a revision or by
+        the retraining policy apart."""
+        good = {
+            run.run_id
+            for run in self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]))
+            if not {"stockcast/repair", "stockcast/retrain"} & set(run.tags)
+        }
         found = self.instance.fetch_materializations(dg.AssetKey(asset), limit=10_000).records
         return Counter(str(record.partition_key) for record in found if record.run_id in good)
+
+    def observed(self, asset: str) -> set[str]:
+        """What was observed of an asset, in words."""
+        found = self.instance.fetch_observations(dg.AssetKey(asset), limit=1000).records
+        return {record.asset_observation.description for record in found if record.asset_observation is not None}  # type: ignore[attr-defined]
 
 
 @contextmanager

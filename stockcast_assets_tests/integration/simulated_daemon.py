@@ -16,8 +16,6 @@ import pandas as pd
 import time_machine
 import yaml
 import yfinance
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
@@ -33,7 +31,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_datetime
 from pyrate_limiter import Duration, Limiter, Rate
 
-from stockcast_assets.assets import forecasts
+from stockcast_assets.assets import shown
 from stockcast_assets.instance import default_config
 from stockcast_assets.market.calendars import closed_days
 from stockcast_assets.market.sources import yahoo
@@ -119,19 +117,6 @@ def _as_of_the_moved_clock() -> None:
     SqliteRunStorage.add_run = add_run  # type: ignore[method-assign]
 
 
-def _read_migrations_once() -> None:
-    """Every tick opens the instance anew, and every opening reads and compiles all of Dagster's migrations."""
-    from_config, known = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
-
-    def read(config: Config) -> ScriptDirectory:
-        place = str(config.get_main_option("script_location"))
-        if place not in known:
-            known[place] = from_config(config)
-        return known[place]
-
-    ScriptDirectory.from_config = read  # type: ignore[method-assign, assignment]
-
-
 def serve() -> None:
     """Start a daemon in a process of its own, and another whenever it was killed.
 
@@ -140,9 +125,8 @@ def serve() -> None:
     yfinance.set_tz_cache_location(os.environ["DAGSTER_HOME"])
     yahoo._limiter = lambda: Limiter(Rate(1000, Duration.SECOND))  # type: ignore[assignment]
     # Drawing them would take as long as everything else together.
-    forecasts.MOST_CHARTS = 1
+    shown.MOST_CHARTS = 1
     _as_of_the_moved_clock()
-    _read_migrations_once()
     settings = load_settings()
     closed_days(settings.calendars, settings.start_date, settings.end_date or settings.start_date)
     # What a run prints must not be taken for an answer.

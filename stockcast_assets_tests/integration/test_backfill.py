@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from stockcast_assets.automation.jobs import DAILY_ASSETS
 from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.instance import open_instance
 from stockcast_assets.settings import Settings
@@ -45,6 +46,10 @@ def test_a_non_rectangular_backfill_writes_exactly_its_keys(
         add_tickers(instance, ["AAPL", "GOOG", "MSFT"])
     with dagster_dev(cli) as dev:
         assert dev.wait(dev.launch(["raw_prices"], ASKED)) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]
+        # It fails, for there is no model; what matters is what was to be written.
+        of_all = dev.launch(DAILY_ASSETS, ASKED[:1])
+        assert dev.wait(of_all) == "COMPLETED_FAILED"
+        assert dev.targeted(of_all) == dict.fromkeys(DAILY_ASSETS, 1)
 
     stored = warehouse_from(settings).read(RAW_PRICES)
     assert sorted(f"{row.date:%Y-%m-%d}|{row.ticker}" for row in stored.itertuples()) == OPEN

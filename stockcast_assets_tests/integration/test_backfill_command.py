@@ -24,7 +24,10 @@ def test_an_estimate_runs_nothing_and_a_resumed_backfill_runs_what_is_missing(ma
     assert (estimate["keys"], estimate["runs"], estimate["source_calls"]) == (20, 1, 2)
     assert cli.warehouse.read(RAW_PRICES).empty
 
-    assert cli("backfill", "--tickers", "AAPL", *RANGE).returncode == 0
+    first = cli("backfill", "--tickers", "AAPL", *RANGE[:-1], "price_history,raw_prices", "--json")
+    assert [entry["run"] for entry in json.loads(first.stdout)["runs"]] == [
+        "price_history: AAPL", "raw_prices: AAPL, 2013-01-02 to 2013-01-11",
+    ]  # fmt: skip
     rest = cli("backfill", "--tickers", "AAPL,MSFT", *RANGE, "--missing-only", "--json")
     assert [entry["run"] for entry in json.loads(rest.stdout)["runs"] if entry["run"].startswith("raw_prices")] == [
         "raw_prices: MSFT, 2013-01-02 to 2013-01-11"

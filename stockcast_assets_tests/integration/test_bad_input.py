@@ -47,6 +47,10 @@ WRONG = {
         ("backfill", "--tickers", "MSFT", "--from", "2013-02-05", "--to", "2013-02-01"),
         ["swap them"],
     ),
+    "a range after the newest session": (
+        ("backfill", "--tickers", "MSFT", "--from", "2013-05-01"),
+        ["--from 2013-05-01 is after the newest session there is, 2013-03-01"],
+    ),
     "no ticker to backfill": (("backfill", "--tickers", " , "), ["--tickers AAPL,MSFT"]),
     "no ticker to evaluate": (("evaluate", " , "), ["No ticker is given"]),
     "an unknown ticker to evaluate": (("evaluate", "MSFT,NOPE"), ["NOPE", "AAPL, GOOG, IBM, MSFT"]),

@@ -12,9 +12,11 @@ import pytest
 from stockcast_assets.automation.due import DERIVED_ASSETS
 from stockcast_assets.automation.jobs import DAILY_ASSETS
 from stockcast_assets.automation.ranges import add_tickers
+from stockcast_assets.automation.revisions import revisions
 from stockcast_assets.automation.states import set_state, ticker_states
+from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market.calendars import calendar_for, sessions
-from stockcast_assets.tables import FORECASTS, RAW_PRICES
+from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets_tests.integration.simulated import Simulation, simulation, walk
 from stockcast_assets_tests.market.sources.fake_yahoo import Script, serving
 
@@ -43,6 +45,14 @@ BEGAN = {"GONE": date(2024, 1, 8)}
 
 def expected_days(first: date | pd.Timestamp, last: str) -> set[str]:
     return {f"{day:%Y-%m-%d}" for day in pd.date_range(first, last)}
+
+
+def targets_of(ticker: str, began: date, last: str) -> set[tuple[pd.Timestamp, int]]:
+    """Target session and horizon of every forecast made from `began` on whose target is over."""
+    made = sessions(calendar_for(ticker), began, last)
+    return {
+        (target, horizon) for position, target in enumerate(made) for horizon in range(1, min(position, HORIZON) + 1)
+    }
 
 
 NIGHTS = (
@@ -114,8 +124,12 @@ def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simula
         until = "2024-04-01" if last == "2024-03-31" else last
         months = {f"{month:%Y-%m-%d}" for month in pd.date_range(began.replace(day=1), until, freq="MS")}
         assert here.materialised("trained_model", ticker) == months, ticker
-    for asset in DAILY_ASSETS:
-        assert set(here.written(asset, "daily").values()) == {1}, asset
+        scored = here.warehouse.read(FORECAST_ACCURACY, tickers=[ticker])
+        assert {*zip(scored["date"], scored["horizon"], strict=True)} == targets_of(ticker, began, last), ticker
+    for asset in (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name):
+        written = here.written(asset)
+        assert set(written.values()) == {1}, asset
+        assert {key.rpartition("|")[2] for key in written} == set(ends), asset
 
     bars = {ticker: here.warehouse.read(RAW_PRICES, tickers=[ticker]).set_index("date") for ticker in tickers}
     assert bars["AAPL"].loc["2024-01-24", "dividend"] == 0.5
@@ -139,5 +153,15 @@ def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simula
     asked = [run.tags["stockcast/repair"] for run in runs if "stockcast/repair" in run.tags]
     assert any("TSLA price_history" in name for name in asked)
     assert any("VOD.L raw_prices, 2024-02-26 to 2024-02-26" in name for name in asked)
+    late = {run.run_id for run in runs if "stockcast/late" in run.tags}
+    failed = {run.run_id for run in runs if not run.is_success}
+    assert failed == late | {run.run_id for run in here.killed}
+    assert "GONE is late at the source for 2024-02-15 (run " in here.said
+    changes = revisions(here.instance).set_index(["ticker", "kind"])
+    assert set(changes.index) == {("TSLA", "split"), ("VOD.L", "correction")}
+    assert changes.loc[("VOD.L", "correction")].set_index("column").loc["close", ["before", "after"]].tolist() == [
+        pytest.approx(here.scripts["VOD.L"].traded["2024-02-26"][3]), pytest.approx(corrected[3]),
+    ]  # fmt: skip
+    assert "GONE is delisted: acquired" in here.observed(PRICE_HISTORY.name)
     trained = [run.status for run in runs if run.tags.get("dagster/schedule_name") == "monthly_training"]
     assert set(trained) == {dg.DagsterRunStatus.SUCCESS}

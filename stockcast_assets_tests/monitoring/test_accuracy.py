@@ -24,7 +24,7 @@ def forecasts(msft):
 
 
 def test_each_horizon_is_scored_once_on_its_target_day(forecasts, msft):
-    rows = score(forecasts, msft, DAY)
+    rows = score(forecasts, msft, [DAY])
     assert list(rows.columns) == FORECAST_ACCURACY.column_names
     assert rows["horizon"].tolist() == list(range(1, 11))
     assert (rows["date"] == pd.Timestamp(DAY)).all()
@@ -40,7 +40,14 @@ def test_each_horizon_is_scored_once_on_its_target_day(forecasts, msft):
 
 def test_later_bars_change_nothing(forecasts, msft):
     truncated = msft[msft["date"] <= pd.Timestamp(DAY)]
-    pd.testing.assert_frame_equal(score(forecasts, msft, DAY), score(forecasts, truncated, DAY), check_exact=True)
+    pd.testing.assert_frame_equal(score(forecasts, msft, [DAY]), score(forecasts, truncated, [DAY]), check_exact=True)
+
+
+def test_a_day_is_scored_the_same_alone_and_among_others(forecasts, msft):
+    bars = with_split(with_split(msft, "2012-06-01", 3.0, refetched=False), "2013-02-11", 2.0, refetched=False)
+    days = [day.date() for day in bars.loc[bars["date"].between("2013-01-28", "2013-02-20"), "date"]]
+    alone = pd.concat([score(forecasts, bars, [day]) for day in days if day > days[0]], ignore_index=True)
+    pd.testing.assert_frame_equal(score(forecasts, bars, days), alone, check_exact=True)
 
 
 def with_split(bars: pd.DataFrame, ex_date: str, ratio: float, refetched: bool) -> pd.DataFrame:
@@ -56,8 +63,8 @@ def with_split(bars: pd.DataFrame, ex_date: str, ratio: float, refetched: bool) 
 @pytest.mark.parametrize("ratio", [2.0, 7.0, 1.5, 0.1])
 @pytest.mark.parametrize("refetched", [False, True])
 def test_a_split_between_forecast_and_target_moves_no_error(forecasts, msft, ratio, refetched):
-    plain = score(forecasts, msft, DAY)
-    split = score(forecasts, with_split(msft, "2013-02-11", ratio, refetched), DAY)
+    plain = score(forecasts, msft, [DAY])
+    split = score(forecasts, with_split(msft, "2013-02-11", ratio, refetched), [DAY])
     for column in ("actual_close", "error", "naive_error"):
         assert (split[column] * ratio).tolist() == pytest.approx(plain[column].tolist())
     assert split["inside_80"].tolist() == plain["inside_80"].tolist()
@@ -67,13 +74,13 @@ def test_forecasts_made_from_adjusted_history_are_not_adjusted_twice(forecasts, 
     bars = with_split(msft, "2013-02-11", 2.0, refetched=True)
     prices = [c for c in forecasts.columns if c.startswith("close_p")] + ["last_close", "naive_close"]
     remade = forecasts.assign(**{c: forecasts[c] / 2 for c in prices})
-    assert (score(remade, bars, DAY)["error"] * 2).tolist() == pytest.approx(
-        score(forecasts, msft, DAY)["error"].tolist()
+    assert (score(remade, bars, [DAY])["error"] * 2).tolist() == pytest.approx(
+        score(forecasts, msft, [DAY])["error"].tolist()
     )
 
 
 def test_no_forecast_no_row(forecasts, msft):
-    rows = score(forecasts, msft, date(2013, 2, 16))
+    rows = score(forecasts, msft, [date(2013, 2, 16)])
     assert rows.empty
     assert list(rows.columns) == FORECAST_ACCURACY.column_names
     assert rows["inside_80"].dtype == np.bool_
@@ -82,4 +89,4 @@ def test_no_forecast_no_row(forecasts, msft):
 @pytest.mark.parametrize("missing", ["2013-02-15", "2013-02-05"])
 def test_a_missing_bar_is_named(forecasts, msft, missing):
     with pytest.raises(StockcastError, match=f"MSFT for 2013-02-15 cannot be scored: there is no bar for {missing}"):
-        score(forecasts, msft[msft["date"] != missing], DAY)
+        score(forecasts, msft[msft["date"] != missing], [DAY])
