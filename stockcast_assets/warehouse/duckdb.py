@@ -38,6 +38,8 @@ _STORED = {
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"), "INT64"),
     "FLOAT": "FLOAT64",
 }
+# DuckDB hands out Arrow tables to its threads batch by batch, and stores rows in groups of so many.
+_ROW_GROUP = 122_880
 # Two writers of one process share DuckDB's file lock, so they queue here instead of failing on each other.
 _WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -104,7 +106,7 @@ class DuckDBWarehouse(Warehouse):
         with self._writer(ref) as connection:
             connection.execute("BEGIN")
             _ensure_table(connection, ref, contract)
-            connection.register("incoming", data)
+            connection.register("incoming", pa.Table.from_batches(data.to_batches(_ROW_GROUP), data.schema))
             _check_inside(connection, part, contract, condition, dialect.parameters)
             name = _name(connection, ref)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", dialect.parameters)  # noqa: S608
