@@ -25,6 +25,7 @@ from pydantic import Field
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.service_account import credentials_of
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
@@ -211,42 +212,37 @@ class BigQueryWarehouse(Warehouse):
                 yield _Session(client, self.deadline, self.maximum_bytes_billed)
         except GoogleAuthError as error:
             raise StockcastError(
-                f"BigQuery could not {doing} for want of valid Google credentials ({_text(error)}): run "
-                "'gcloud auth application-default login' or set GOOGLE_APPLICATION_CREDENTIALS."
+                f"BigQuery could not {doing} for want of valid Google credentials ({_text(error).rstrip('.')}): run "
+                "'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS or "
+                "STOCKCAST_GCP_CREDENTIALS to a valid key."
             ) from error
         except (RequestException, RetryError, ConnectionError, TimeoutError) as error:
             raise StockcastError(
-                f"BigQuery could not {doing} within {self.deadline:g} s ({_text(error)}): check the network "
-                "and run again, which is safe."
+                f"BigQuery could not {doing} within {self.deadline:g} s ({_text(error).rstrip('.')}): check the "
+                "network and run again, which is safe."
             ) from error
         except GoogleAPICallError as error:
             raise StockcastError(f"BigQuery could not {doing}: {_text(error)} {_advice(error)}") from error
 
     @contextmanager
     def _client(self) -> Iterator["bigquery.Client"]:
+        from google.cloud import bigquery
+
+        options: dict[str, Any] = {}
         emulator = os.environ.get("BIGQUERY_EMULATOR_HOST")
         if emulator:
-            from google.api_core.client_options import ClientOptions
             from google.auth.credentials import AnonymousCredentials
-            from google.cloud import bigquery
 
             endpoint = emulator if "://" in emulator else f"http://{emulator}"
-            client = bigquery.Client(
-                project=self.project,
-                location=self.location,
-                credentials=AnonymousCredentials(),
-                client_options=ClientOptions(api_endpoint=endpoint),
-            )
-            try:
-                yield client
-            finally:
-                client.close()
-            return
-        from dagster_gcp import BigQueryResource
-
-        resource = BigQueryResource(project=self.project, location=self.location, gcp_credentials=self.gcp_credentials)
-        with resource.get_client() as client:
+            options = {"credentials": AnonymousCredentials(), "client_options": {"api_endpoint": endpoint}}
+        elif self.gcp_credentials:
+            # Not by Dagster's resource: it sets an environment variable meanwhile, on which threads fail each other.
+            options = {"credentials": credentials_of(self.gcp_credentials)}
+        client = bigquery.Client(self.project, location=self.location, **options)
+        try:
             yield client
+        finally:
+            client.close()
 
 
 class _Session:
@@ -612,7 +608,9 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    text = str(getattr(error, "message", None) or error).strip().splitlines()
+    # An error of google-auth is a sentence and the answer it is about.
+    said = getattr(error, "message", None) or next((part for part in error.args if isinstance(part, str)), error)
+    text = str(said).strip().splitlines()
     line = re.sub(r"^[A-Z]+ https?://\S+: ", "", text[0]) if text else type(error).__name__
     line = line if len(line) <= 300 else line[:300] + "…"
     return line if line.endswith((".", "!", "…")) else f"{line}."

@@ -2,24 +2,34 @@
 what it is asked: its SQL, its limits, its two ways to read."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import dagster as dg
 import pandas as pd
 import pytest
 import sqlglot
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.auth import jwt
 from sqlglot import exp
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.settings import Settings
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef
+from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.servers import BigQueryEmulator, free_port, start_bigquery_emulator
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
 from stockcast_assets_tests.warehouse.fault_proxy import (
@@ -248,6 +258,70 @@ def test_missing_credentials_are_one_sentence(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
     with pytest.raises(StockcastError, match="gcloud auth application-default login"):
         BigQueryWarehouse("test-project").read(PRICES)
+
+
+@pytest.fixture
+def token_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Where service accounts get their tokens: refuses each, and keeps the claims that were signed."""
+    claims: list[dict[str, str]] = []
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            claims.append(jwt.decode(asked["assertion"][0], verify=False))
+            answer = json.dumps({"error": "invalid_grant", "error_description": "Account not found"}).encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            """Claims are recorded, not printed."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/token", claims
+        server.shutdown()
+
+
+@pytest.mark.parametrize("setting", ["STOCKCAST_GCP_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"])
+def test_a_service_account_key_comes_by_the_environment_alone(
+    setting: str, token_server: tuple[str, list[dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread signs with it, and what Google says of it is one sentence."""
+    address, claims = token_server
+    key = json.dumps(
+        {
+            "type": "service_account",
+            "private_key": rsa.generate_private_key(65537, 2048)
+            .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            .decode(),
+            "client_email": "robot@test-project.iam.gserviceaccount.com",
+            "token_uri": address,
+        }
+    )
+    (tmp_path / "key.json").write_text(key)
+    by_file = setting == "GOOGLE_APPLICATION_CREDENTIALS"
+    monkeypatch.setenv(setting, str(tmp_path / "key.json") if by_file else b64encode(key.encode()).decode())
+    monkeypatch.setenv("STOCKCAST_WAREHOUSE", "bigquery")
+    monkeypatch.setenv("STOCKCAST_GCP_PROJECT", "test-project")
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    warehouse = warehouse_from(Settings())
+
+    def read(_: int) -> None:
+        with pytest.raises(StockcastError, match=r"valid Google credentials \(invalid_grant: Account not found\): run"):
+            warehouse.read(PRICES)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert [claim["iss"] for claim in claims] == ["robot@test-project.iam.gserviceaccount.com"] * 4
+
+
+@pytest.mark.parametrize("encoded", ["bm9uc2Vuc2U=", "not base64", "e30="], ids=["no JSON", "no base64", "no key"])
+def test_a_key_that_is_none_is_one_sentence(encoded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    with pytest.raises(StockcastError, match="GCP_CREDENTIALS is not a base64-encoded service-account key"):
+        BigQueryWarehouse("test-project", gcp_credentials=encoded).read(PRICES)
 
 
 def write_new_alone(address: str, dataset: str) -> None:
