@@ -13,11 +13,11 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 _log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
+_TYPES: Mapping[str, str] = {type_: type_ for type_ in frames.ARROW}
 _STORED: Mapping[str, str] = {
-    **{type_: type_ for type_ in frames.ARROW},
+    **_TYPES,
     "INTEGER": "INT64",
     "FLOAT": "FLOAT64",
     "BOOLEAN": "BOOL",
@@ -67,7 +69,7 @@ _NO_RETRY: Any = None
 
 
 class _BigQueryDialect(slices.Dialect):
-    keywords: ClassVar[Mapping[str, str]] = {"DATE": "DATE", "TIMESTAMP": "TIMESTAMP", "DATETIME": "DATETIME"}
+    types = _TYPES
 
     def quote(self, name: str) -> str:
         return _quote(name)
@@ -92,7 +94,7 @@ class BigQueryWarehouse(Warehouse):
     """
 
     kind = "bigquery"
-    sql_types: ClassVar[Mapping[str, str]] = {type_: type_ for type_ in frames.ARROW}
+    sql_types = _TYPES
 
     def __init__(
         self,
@@ -129,7 +131,8 @@ class BigQueryWarehouse(Warehouse):
             return None if table is None else _stored_table(table, ref)
 
     def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
-        condition, parameters = self._condition(part, contract)
+        dialect = _BigQueryDialect()
+        condition, parameters = self._condition(part, contract, dialect), dialect.parameters
         name = self.full_name(ref)
         target = _quote(name)
         content = _parquet(data)
@@ -147,42 +150,50 @@ class BigQueryWarehouse(Warehouse):
     def select(
         self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
     ) -> pa.Table | None:
-        from google.api_core.exceptions import NotFound
-
-        query, parameters = self._select(ref, part, contract, columns)
-        if order_by:
-            query += f" ORDER BY {', '.join(map(_quote, order_by))}"
-        with self._session(f"read table {self.full_name(ref)}") as session:
-            try:
-                return session.query_arrow(query, parameters)
-            except NotFound:
-                if session.get_table(self.full_name(ref)) is None:
-                    return None
-                raise
+        return self._ask(_Session.query_arrow, ref, part, contract, columns, order_by)
 
     def read_cost(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> int | None:
         """Bytes that reading the slice will process, by a dry run; 0 if the table does not exist."""
-        from google.api_core.exceptions import NotFound
+        return self._ask(_Session.dry_run, ref, part, contract, columns) or 0
 
-        query, parameters = self._select(ref, part, contract, columns)
-        with self._session(f"read table {self.full_name(ref)}") as session:
-            try:
-                return session.dry_run(query, parameters)
-            except NotFound:
-                return 0
+    def _ask(
+        self,
+        how: Callable[["_Session", str, Sequence[Any]], _Answer],
+        ref: TableRef,
+        part: Slice,
+        contract: Table,
+        columns: Sequence[str],
+        order_by: Sequence[str] = (),
+    ) -> _Answer | None:
+        """What a session answers to the query for a slice's columns, or None if the table does not exist."""
+        from google.api_core.exceptions import BadRequest, NotFound
 
-    def _select(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> tuple[str, Sequence[Any]]:
-        condition, parameters = self._condition(part, contract)
-        table = _quote(self.full_name(ref))
-        return f"SELECT {', '.join(map(_quote, columns))} FROM {table} WHERE {condition}", parameters  # noqa: S608
-
-    def _condition(self, part: Slice, contract: Table) -> tuple[str, Sequence[Any]]:
         dialect = _BigQueryDialect()
+        condition = self._condition(part, contract, dialect)
+        name = self.full_name(ref)
+        with self._session(f"read table {name}") as session:
+
+            def answer(lacking: Collection[str]) -> _Answer:
+                query = slices.select(_quote(name), condition, contract, columns, dialect, order_by, lacking)
+                return how(session, query, dialect.parameters)
+
+            try:
+                return answer(lacking=())
+            except (NotFound, BadRequest):
+                stored = session.get_table(name)
+                if stored is None:
+                    return None
+                lacking = set(contract.column_names) - {field.name for field in stored.schema}
+                if not lacking:
+                    raise
+                return answer(lacking)
+
+    def _condition(self, part: Slice, contract: Table, dialect: _BigQueryDialect) -> str:
         condition = slices.where(part, contract, dialect)
         bounded = all(any(isinstance(c, Windows) and c.expr == "date" for c in box) for box in part.boxes)
         if self.require_partition_filter and _filters(contract) and not bounded:
-            condition = f"({condition}) AND `date` >= DATE '{_FIRST_DATE}'"
-        return condition, dialect.parameters
+            return f"({condition}) AND `date` >= DATE '{_FIRST_DATE}'"
+        return condition
 
     def drop_orphans(self, older_than: timedelta | None = None) -> list[str]:
         """Drop stages that dead runs left behind and return their names; BigQuery expires them as well.

@@ -382,10 +382,22 @@ def wanted_columns(contract: Table, columns: Sequence[str] | None) -> Table:
 
 
 def conform(data: pa.Table | None, contract: Table) -> pa.Table:
-    """Stored rows in the contract's columns and types; None means no rows."""
+    """Stored rows in the contract's columns and types; None means no rows.
+
+    Raises StockcastError for a value that a column of the contract's type cannot have: its stored type is another.
+    """
     if data is None:
         return _schema(contract).empty_table()
-    columns = [data[column.name].cast(ARROW[column.type]) for column in contract.columns]
+    columns = []
+    for column in contract.columns:
+        try:
+            columns.append(data[column.name].cast(ARROW[column.type]))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise StockcastError(
+                f"Column {column.name!r} of table {contract.name} is declared as {column.type} but stored as "
+                f"{data[column.name].type} ({str(error).splitlines()[0]}): declare it as it is stored, or migrate the "
+                "table (`stockcast warehouse check` says how)."
+            ) from error
     return pa.table(columns, names=contract.column_names)
 
 

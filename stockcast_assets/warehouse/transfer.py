@@ -98,15 +98,16 @@ def copy(
 
 
 def _present(warehouse: Warehouse, tables: Sequence[Table]) -> list[Table]:
-    """The declared tables that the warehouse has; StockcastError if one of them is not as declared."""
+    """The declared tables that the warehouse has; StockcastError if one of them must be migrated."""
     compared = compare(warehouse, tables)
     for comparison in compared:
-        if comparison.differences:
-            raise StockcastError(
-                f"Table {comparison.table} of {warehouse.place} is not as declared (column "
-                f"{comparison.differences[0].column!r}), and nothing was copied: "
-                "`stockcast warehouse check` says how to migrate it."
-            )
+        for different in comparison.differences:
+            if different.migration:
+                raise StockcastError(
+                    f"Table {comparison.table} of {warehouse.place} is not as declared (column "
+                    f"{different.column!r}), and nothing was copied: "
+                    "`stockcast warehouse check` says how to migrate it."
+                )
     return [table for table, comparison in zip(tables, compared, strict=True) if comparison.created]
 
 

@@ -125,6 +125,16 @@ def test_an_added_column_may_keep_its_nulls(store: Store, tmp_path: Path) -> Non
     assert hashes(target) == hashes(store.warehouse)
 
 
+def test_a_table_of_a_release_that_knew_fewer_columns_is_copied_with_nulls(store: Store, tmp_path: Path) -> None:
+    old = replace(RAW_PRICES, columns=tuple(c for c in RAW_PRICES.columns if c.name != "source"))
+    put(store.warehouse, old)
+    target = duckdb_store(tmp_path / "other").warehouse
+    (copied,) = copy(store.warehouse, target, ALL_TABLES)
+    assert (copied.rows, hashes(target)) == (24, hashes(store.warehouse))
+    assert target.read(RAW_PRICES)["source"].isna().all()
+    assert not any(each.differences for each in compare(target, ALL_TABLES))
+
+
 WRONG: dict[str, tuple[Table, str, str, str]] = {
     "retyped": (retyped(RAW_PRICES, "volume", type="FLOAT64"), "volume", "FLOAT64", "INT64"),
     "widened": (retyped(RAW_PRICES, "close", type="INT64"), "close", "INT64", "FLOAT64"),
