@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 import sqlglot
@@ -187,6 +188,7 @@ PASSING: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("fault", list(PASSING))
 def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store, proxy: FaultProxy, fault: str) -> None:
     when, what = PASSING[fault]
@@ -196,6 +198,20 @@ def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store,
     assert closes(store.warehouse) == NEW
     assert len({request.job_id for request in proxy.requests if request.is_merge}) == 1
     assert len({request.job_id for request in proxy.requests if request.is_load}) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "fault", [LOSE_REQUEST, LOSE_ANSWER, Answer(503, "backendError")], ids=["lost request", "lost answer", "503"]
+)
+def test_a_load_of_several_requests_is_done_once_too(store: Store, proxy: FaultProxy, fault: Any) -> None:
+    """A file of 5 MB or more is sent to an address that the first request asks for."""
+    ticker = np.random.default_rng(1).bytes(6_000_000).hex()
+    proxy.times(1, lambda request: request.method == "PUT", fault)
+    write(store.warehouse, prices([(ticker, "2024-01-02", 2.0)]))
+    loads = [request for request in proxy.requests if request.is_load]
+    assert (len(loads), len({request.job_id for request in loads})) == (2, 1)
+    assert closes(store.warehouse) == {(ticker, "2024-01-02"): 2.0}
 
 
 LASTING: dict[str, tuple[Any, Any, str]] = {
@@ -220,6 +236,7 @@ LASTING: dict[str, tuple[Any, Any, str]] = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("fault", list(LASTING))
 def test_a_fault_that_lasts_is_one_sentence_in_time_and_changes_nothing(
     store: Store, proxy: FaultProxy, fault: str
@@ -245,6 +262,7 @@ def test_the_same_attempt_is_done_once_and_other_data_is_another_job(store: Stor
     assert (len(merges), len(set(merges))) == (6, 2)
 
 
+@pytest.mark.fault
 def test_a_server_that_is_down_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
     warehouse = BigQueryWarehouse("test-project", deadline=1)
@@ -253,6 +271,7 @@ def test_a_server_that_is_down_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
             action()
 
 
+@pytest.mark.fault
 def test_missing_credentials_are_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
@@ -284,6 +303,7 @@ def token_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
         server.shutdown()
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("setting", ["STOCKCAST_GCP_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"])
 def test_a_service_account_key_comes_by_the_environment_alone(
     setting: str, token_server: tuple[str, list[dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -329,6 +349,7 @@ def write_new_alone(address: str, dataset: str) -> None:
     write(BigQueryWarehouse("test-project", dataset), of_keys([KEY], 2.0), keys_slice([KEY]))
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("moment", ["before the load", "after the load", "before the merge", "after the merge"])
 def test_a_client_killed_at_any_step_leaves_one_whole_value(store: Store, proxy: FaultProxy, moment: str) -> None:
     reached = threading.Event()
@@ -385,6 +406,7 @@ def test_a_quota_error_is_not_retried(store: Store, proxy: FaultProxy) -> None:
     assert len([request for request in proxy.requests if request.is_merge]) == 1
 
 
+@pytest.mark.fault
 def test_a_server_that_freezes_is_one_sentence_and_its_table_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -406,20 +428,38 @@ def test_a_server_that_freezes_is_one_sentence_and_its_table_stays_whole(
         assert closes(warehouse) == NEW
 
 
+@pytest.mark.fault
 def test_a_server_that_dies_and_comes_back_within_the_deadline_is_survived(
-    tmp_path: Path, bigquery_server: BigQueryEmulator, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is refused while the server is away; nothing needs to be asked twice by the caller."""
-    with fault_proxy(bigquery_server.address) as proxy:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
-        warehouse = bigquery_store().warehouse
+    monkeypatch.setenv("BQEMU_PERSISTENCE_MODE", "persistent")
+    monkeypatch.setenv("BQEMU_DATA_DIR", str(tmp_path / "data"))
+    ports = (free_port(), free_port())
+    with start_bigquery_emulator(tmp_path, ports) as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+        warehouse = bigquery_store(deadline=120).warehouse
         write(warehouse, prices((t, d, c) for (t, d), c in OLD.items()))
-        proxy.fault = lambda request: LOSE_REQUEST
-        threading.Timer(3, lambda: setattr(proxy, "fault", lambda request: None)).start()
-        write(warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
-        assert closes(warehouse) == NEW
+        server.process.kill()
+        server.process.wait()
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write, warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
+            time.sleep(1)
+            assert not writing.done()
+            with start_bigquery_emulator(tmp_path, ports):
+                writing.result()
+                assert closes(warehouse) == NEW
 
 
+@pytest.mark.fault
+def test_requests_that_vanish_for_seconds_are_survived(store: Store, proxy: FaultProxy) -> None:
+    proxy.fault = lambda request: LOSE_REQUEST
+    threading.Timer(3, lambda: setattr(proxy, "fault", lambda request: None)).start()
+    write_new(store)
+    assert closes(store.warehouse) == NEW
+
+
+@pytest.mark.fault
 @pytest.mark.parametrize("there", [True, False], ids=["refuses", "unreachable"])
 def test_what_the_storage_read_api_cannot_give_is_read_page_by_page(
     store: Store,

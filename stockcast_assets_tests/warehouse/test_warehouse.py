@@ -178,6 +178,7 @@ def test_a_column_of_another_type_is_one_sentence_to_readers(store: Store) -> No
         )
 
 
+@pytest.mark.fault
 def test_concurrent_writers_lose_and_mix_nothing(store: Store) -> None:
     """Eight writers, two of them on each ticker's slice: every slice ends as one writer's whole value."""
     tickers = ["AAPL", "GOOG", "IBM", "MSFT"]
