@@ -1,6 +1,8 @@
 """`stockcast warehouse check` and `copy`: declared against stored, and there and back between the two warehouses."""
 
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -219,12 +221,18 @@ def test_the_command_checks_the_configured_warehouse(run: Run, store: Store, mon
     assert "forecasts.method: stored as INT64 but declared as STRING; to migrate, run" in out
     (command,) = [line.strip() for line in out.splitlines() if "ALTER TABLE" in line]
     assert command.endswith(";")
+    (console,) = [line.removeprefix("To run SQL: ") for line in out.splitlines() if line.startswith("To run SQL: ")]
     document = json.loads(run("warehouse", "check", "--json")[1])
     assert document["warehouse"] == store.warehouse.place
     states = {each["table"]: each["state"] for each in document["tables"]}
     assert (states["raw_prices"], states["forecasts"]) == ("as declared", "differs")
     (listed,) = [each["differences"] for each in document["tables"] if each["table"] == "forecasts"]
     assert listed == [{"column": "method", "stored": "INT64", "declared": "STRING", "migration": command[:-1]}]
+    if store.warehouse.kind == "bigquery":
+        assert console == "bq query --use_legacy_sql=false"
+        return
+    subprocess.run(shlex.split(console), input=command, text=True, check=True)
+    assert run("warehouse", "check")[0] == 0
 
 
 def test_the_command_copies_there_and_back(
