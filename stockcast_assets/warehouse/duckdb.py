@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.tables import Column, Table
-from stockcast_assets.warehouse import frames, slices
+from stockcast_assets.warehouse import evolution, frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
 from stockcast_assets.warehouse.slices import Slice
@@ -268,7 +268,7 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract
                 escaped = text.replace("'", "''")
                 connection.execute(f"COMMENT ON {target} IS '{escaped}'")
         return
-    for column in frames.new_columns(stored, contract, str(ref), partial(_migration, ref)):
+    for column in evolution.new_columns(stored, contract, str(ref), partial(_migration, ref)):
         connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
 
 

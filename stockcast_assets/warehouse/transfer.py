@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import Column, Table
-from stockcast_assets.warehouse import frames
+from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
-from stockcast_assets.warehouse.frames import Difference
+from stockcast_assets.warehouse.evolution import Difference
 from stockcast_assets.warehouse.slices import Slice
 
 
@@ -42,7 +42,7 @@ def compare(warehouse: Warehouse, tables: Iterable[Table]) -> list[Comparison]:
         def migrate(column: str, type_: str, declared: Column | None, ref: TableRef = ref) -> str:
             return warehouse.migration(ref, column, type_, declared)
 
-        differences = [] if stored is None else frames.differences(stored, table, migrate)
+        differences = [] if stored is None else evolution.differences(stored, table, migrate)
         compared.append(Comparison(table.name, stored is not None, differences))
     return compared
 

@@ -11,7 +11,7 @@ import pytest
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, Column, Table
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef, frames
-from stockcast_assets.warehouse.bigquery import _field
+from stockcast_assets.warehouse.bigquery_schema import field
 from stockcast_assets.warehouse.slices import Slice, Span, Windows
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
 from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write
@@ -116,7 +116,7 @@ def tell_emulator_of_columns(warehouse: BigQueryWarehouse, table: Table) -> None
     """ALTER TABLE changes the emulator's table, but not the schema it reports; BigQuery's own does both."""
     with warehouse._client() as client:
         stored = client.get_table(f"{warehouse.project}.{warehouse.schema}.{table.name}")
-        stored.schema = [_field(column) for column in table.columns]
+        stored.schema = [field(column) for column in table.columns]
         client.update_table(stored, ["schema"])
 
 
