@@ -95,18 +95,16 @@ def writes(proxy: FaultProxy) -> tuple[int, int]:
     return len(loads), len([sql for sql in proxy.statements() if not sql.startswith("SELECT")])
 
 
-def test_a_run_costs_one_load_and_one_merge_whatever_its_keys(proxy: FaultProxy) -> None:
+def test_a_run_of_a_thousand_keys_costs_one_load_and_one_merge(proxy: FaultProxy) -> None:
     store = bigquery_store()
     tickers = [f"T{number:02}" for number in range(20)]
-    days = [f"2024-01-{day:02}" for day in range(1, 32)] + [f"2024-02-{day:02}" for day in range(1, 20)]
-    keys = [f"{day}|{ticker}" for day in days for ticker in tickers]
-    write(store.warehouse, of_keys(keys, 2.0), keys_slice(keys))
-    assert (len(keys), writes(proxy)) == (1000, (1, 1))
+    days = pd.date_range("2024-01-01", periods=50).strftime("%Y-%m-%d")
+    write(store.warehouse, prices((ticker, day, 2.0) for ticker in [*tickers, "T99"] for day in days))
     proxy.requests.clear()
-    between = (f"2024-01-01|{tickers[0]}", f"2024-01-03|{tickers[-1]}")
-    assert run(every_key(), store.io_manager, instance(tickers), between=between).success
+    result = run(every_key(), store.io_manager, instance(tickers), between=(f"{days[0]}|T00", f"{days[-1]}|T19"))
+    assert len(result.asset_materializations_for_node("prices")) == 1000
     assert writes(proxy) == (1, 1)
-    assert list(closes(store.warehouse).values()).count(1.0) == 60
+    assert closes(store.warehouse) == {(t, day): 1.0 + (t == "T99") for t in [*tickers, "T99"] for day in days}
     assert stages(store) == []
 
 
