@@ -3,14 +3,12 @@
 Google's client is imported when a bucket is used, not before.
 """
 
-import base64
-import binascii
 import contextlib
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.service_account import credentials_of
 
 if TYPE_CHECKING:
     from google.cloud.storage import Bucket
@@ -56,7 +54,7 @@ class BucketPlace:
 
             arguments: dict[str, Any] = {"project": self._project} if self._project else {}
             if self._credentials:
-                arguments["credentials"] = _service_account(self._credentials)
+                arguments["credentials"] = credentials_of(self._credentials)
             self._opened = storage.Client(**arguments).bucket(self.name)
         return self._opened
 
@@ -89,18 +87,6 @@ def patience() -> dict[str, Any]:
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     return {"timeout": _TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(_TIMEOUT_S)}
-
-
-def _service_account(encoded: str) -> Any:
-    from google.oauth2 import service_account
-
-    try:
-        return service_account.Credentials.from_service_account_info(json.loads(base64.b64decode(encoded)))
-    except (binascii.Error, ValueError) as error:
-        raise StockcastError(
-            "STOCKCAST_GCP_CREDENTIALS is not a base64-encoded service-account key: encode the JSON key file "
-            "with `base64 -w0`."
-        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -29,6 +29,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many faults and random steps the warehouses stood."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    counts = {"faults": sum("fault" in report.keywords for report in passed)}
+    counts |= {
+        name: value for report in passed for name, value in report.user_properties if name.startswith("random steps")
+    }
+    if any(counts.values()):
+        terminalreporter.section("what the warehouses stood")
+        for name, count in counts.items():
+            terminalreporter.line(f"{count:,} {name}")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No STOCKCAST_* or DAGSTER_HOME of the developer's shell, and no .env file, reaches a test."""

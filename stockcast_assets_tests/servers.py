@@ -69,12 +69,15 @@ class BigQueryEmulator:
 
 
 @contextmanager
-def start_bigquery_emulator(folder: Path) -> Iterator[BigQueryEmulator]:
-    """An emulator of its own, with its log in `folder`; stopped at the end, even if it is frozen."""
+def start_bigquery_emulator(folder: Path, ports: tuple[int, int] | None = None) -> Iterator[BigQueryEmulator]:
+    """An emulator of its own, with its log in `folder`; stopped at the end, even if it is frozen.
+
+    `ports` are those of its REST API and its Storage Read API; free ones if None.
+    """
     from duckdb_extensions import import_extension
 
     import_extension("spatial")
-    port, storage_port = free_port(), free_port()
+    port, storage_port = ports or (free_port(), free_port())
     log = folder / "emulator.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -91,7 +91,7 @@ class TrainingConfig(dg.Config):
 
 def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
     """The rows of `trained_model` of some tickers, of the months up to the one of `until`."""
-    return warehouse.read_stored(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
+    return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
 
 
 def _known_bars(

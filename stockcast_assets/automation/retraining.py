@@ -152,7 +152,7 @@ def lost_skill(errors: pd.DataFrame | None) -> str | None:
 def recent_drift(warehouse: Warehouse, tickers: Mapping[str, date]) -> dict[str, dict[str, tuple[bool, ...]]]:
     """`Signals.drifted` of each ticker at the end of its session given."""
     start, end = _window(tickers)
-    rows = warehouse.read_stored(DRIFT_REPORT, tickers=list(tickers), start=start, end=end)
+    rows = warehouse.read(DRIFT_REPORT, tickers=list(tickers), start=start, end=end)
     # Earlier releases compared inputs only.
     keyed = rows.assign(kind=rows["kind"].fillna(INPUTS))
     days = keyed.groupby(["ticker", "kind", "date"])["drifted"].any().reset_index()

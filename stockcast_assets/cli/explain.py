@@ -67,7 +67,7 @@ class Provenance:
         Raises:
             StockcastError: if there are none.
         """
-        rows = self.session.warehouse.read_stored(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
+        rows = self.session.warehouse.read(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
         if rows.empty:
             raise StockcastError(
                 f"There is no stored forecast of {self.ticker} as of {self.day}: "

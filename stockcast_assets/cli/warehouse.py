@@ -1,5 +1,7 @@
 """`stockcast warehouse`: what is stored against what is declared, and from one warehouse to the other."""
 
+import shlex
+import sys
 from dataclasses import asdict
 
 import typer
@@ -17,10 +19,20 @@ from stockcast_assets.wiring import warehouse_from
 KINDS = ("duckdb", "bigquery")
 
 
+def _python(database: str) -> str:
+    code = f"import duckdb; print(duckdb.connect({database!r}).sql(input('SQL: ')))"
+    return shlex.join([sys.executable, "-c", code])
+
+
+# What runs a statement that is typed or pasted into it; DuckDB's own shell is not among its Python packages.
+_CONSOLES = {"duckdb": _python, "bigquery": lambda dataset: "bq query --use_legacy_sql=false"}
+
+
 def check(as_json: bool, debug: bool) -> None:
     """Print how each declared table is stored; exit status 1 if one is stored otherwise."""
     with open_session(debug) as session:
         place, compared = session.warehouse.place, compare(session.warehouse, ALL_TABLES)
+        console = _CONSOLES[session.warehouse.kind](place)
     differing = [(each.table, different) for each in compared for different in each.differences]
     if as_json:
         print_json({"warehouse": place, "tables": [asdict(each) | {"state": _state(each)} for each in compared]})
@@ -31,6 +43,8 @@ def check(as_json: bool, debug: bool) -> None:
             if different.migration:
                 # A statement is there to be copied, so it is neither wrapped nor coloured.
                 out.print(f"  {different.migration};", soft_wrap=True, highlight=False, markup=False)
+        if any(different.migration for _, different in differing):
+            out.print(f"To run SQL: {console}", soft_wrap=True, highlight=False, markup=False)
     if differing:
         raise typer.Exit(1)
 

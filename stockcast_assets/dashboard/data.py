@@ -121,12 +121,12 @@ def tickers() -> list[str]:
 
 def models(ticker: str) -> pd.DataFrame:
     """The rows of `trained_model` of a ticker; columns that a table of an earlier release lacks are null."""
-    return _cache().get(("models", ticker), lambda: _warehouse().read_stored(tables.TRAINED_MODEL, tickers=[ticker]))
+    return _cache().get(("models", ticker), lambda: _warehouse().read(tables.TRAINED_MODEL, tickers=[ticker]))
 
 
 def drift(ticker: str) -> pd.DataFrame:
     """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
-    rows = _cache().get(("drift", ticker), lambda: _warehouse().read_stored(tables.DRIFT_REPORT, tickers=[ticker]))
+    rows = _cache().get(("drift", ticker), lambda: _warehouse().read(tables.DRIFT_REPORT, tickers=[ticker]))
     return rows.assign(kind=rows["kind"].fillna(series.INPUTS))
 
 

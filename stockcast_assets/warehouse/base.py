@@ -27,7 +27,8 @@ class Warehouse(ABC):
     """A database of slices. Every method opens what it needs, closes it, and is safe to call from threads.
 
     Readers get pandas frames: DATE as datetime64[ns] at midnight, TIMESTAMP as datetime64[ns, UTC], INT64 as
-    int64 (Int64 where there are nulls), STRING as object. A table that does not exist reads as empty.
+    int64 (Int64 where there are nulls), STRING as object. A table that does not exist reads as empty, and a column
+    that its contract has but the table has not, yet, as null: so it will read once the next write has added it.
     """
 
     kind: str
@@ -70,7 +71,7 @@ class Warehouse(ABC):
     def select(
         self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
     ) -> pa.Table | None:
-        """The slice's rows as stored, or None if the table does not exist."""
+        """The slice's rows as stored, or None if the table does not exist; columns it lacks are null."""
 
     def read_cost(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> int | None:
         """Bytes that reading the slice will be billed for by its size, before it is read; None if reading is free."""
@@ -113,16 +114,6 @@ class Warehouse(ABC):
             box.append(Windows("date", (Span(_midnight(start), last and last + timedelta(days=1)),)))
         boxes: tuple[Box, ...] = (tuple(box),)
         return self.load(TableRef(self.schema, table.name), Slice(boxes), table, columns)
-
-    def read_stored(
-        self, table: Table, *, tickers: Sequence[str], start: date | None = None, end: date | None = None
-    ) -> pd.DataFrame:
-        """As `read`, from a table that an earlier release may have written: columns it lacks read as null."""
-        stored = self.stored(TableRef(self.schema, table.name))
-        present = table.column_names if stored is None else stored.column_names
-        columns = [name for name in table.column_names if name in present]
-        rows = self.read(table, tickers=tickers, start=start, end=end, columns=columns)
-        return rows.reindex(columns=table.column_names)
 
     def content_hash(self, table: Table) -> tuple[int, str]:
         """Row count and SHA-256 of a declared table's contents, in primary key order.

@@ -4,11 +4,11 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.tables import Column, Table
-from stockcast_assets.warehouse import frames, slices
+from stockcast_assets.warehouse import evolution, frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
 from stockcast_assets.warehouse.slices import Slice
@@ -38,16 +38,14 @@ _STORED = {
     **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER"), "INT64"),
     "FLOAT": "FLOAT64",
 }
+# DuckDB hands out Arrow tables to its threads batch by batch, and stores rows in groups of so many.
+_ROW_GROUP = 122_880
 # Two writers of one process share DuckDB's file lock, so they queue here instead of failing on each other.
 _WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class _DuckDBDialect(slices.Dialect):
-    keywords: ClassVar[Mapping[str, str]] = {
-        "DATE": "DATE",
-        "TIMESTAMP": "TIMESTAMPTZ",
-        "DATETIME": "TIMESTAMP",
-    }
+    types = _TYPES
 
     def quote(self, name: str) -> str:
         return _quote(name)
@@ -95,7 +93,7 @@ class DuckDBWarehouse(Warehouse):
         return _migration(ref, column, stored, declared)
 
     def stored(self, ref: TableRef) -> Table | None:
-        with self._reader() as connection:
+        with self._reader(ref) as connection:
             return None if connection is None else _stored_table(connection, ref)
 
     def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
@@ -104,7 +102,7 @@ class DuckDBWarehouse(Warehouse):
         with self._writer(ref) as connection:
             connection.execute("BEGIN")
             _ensure_table(connection, ref, contract)
-            connection.register("incoming", data)
+            connection.register("incoming", pa.Table.from_batches(data.to_batches(_ROW_GROUP), data.schema))
             _check_inside(connection, part, contract, condition, dialect.parameters)
             name = _name(connection, ref)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", dialect.parameters)  # noqa: S608
@@ -116,25 +114,28 @@ class DuckDBWarehouse(Warehouse):
     ) -> pa.Table | None:
         dialect = _DuckDBDialect()
         condition = slices.where(part, contract, dialect)
-        with self._reader() as connection:
+        with self._reader(ref) as connection:
             if connection is None:
                 return None
             name = _name(connection, ref)
-            query = f"SELECT {', '.join(map(_quote, columns))} FROM {name} WHERE {condition}"  # noqa: S608
-            if order_by:
-                query += f" ORDER BY {', '.join(map(_quote, order_by))}"
-            try:
+
+            def rows(lacking: Collection[str]) -> pa.Table:
+                query = slices.select(name, condition, contract, columns, dialect, order_by, lacking)
                 return connection.execute(query, dialect.parameters).to_arrow_table()
+
+            try:
+                return rows(lacking=())
             except duckdb.CatalogException:
                 return None
             except duckdb.BinderException:
-                raise StockcastError(
-                    f"Table {ref} in {self.database} does not have the columns {', '.join(columns)}: "
-                    "materialise its asset once so that new columns are added."
-                ) from None
+                stored = _stored_table(connection, ref)
+                lacking = set() if stored is None else set(contract.column_names) - set(stored.column_names)
+                if not lacking:
+                    raise
+                return rows(lacking)
 
     @contextmanager
-    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
+    def _reader(self, ref: TableRef) -> Iterator[duckdb.DuckDBPyConnection | None]:
         """A read-only connection, or None if there is no file yet."""
         if not Path(self.database).exists():
             yield None
@@ -142,6 +143,10 @@ class DuckDBWarehouse(Warehouse):
         connection = self._connect(read_only=True)
         try:
             yield connection
+        except duckdb.Error as error:
+            raise StockcastError(
+                f"DuckDB could not read table {ref} in {self.database}: {_first_line(error)}"
+            ) from error
         finally:
             connection.close()
 
@@ -263,7 +268,7 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract
                 escaped = text.replace("'", "''")
                 connection.execute(f"COMMENT ON {target} IS '{escaped}'")
         return
-    for column in frames.new_columns(stored, contract, str(ref), partial(_migration, ref)):
+    for column in evolution.new_columns(stored, contract, str(ref), partial(_migration, ref)):
         connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
 
 

@@ -6,7 +6,7 @@ what other people's assets have in `datetime64[ns]` columns.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -300,66 +300,6 @@ def check_keys(counts: Mapping[str, int], empty_keys: Mapping[str, str], name: s
             )
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A column that is not stored as it is declared; `migration` is the SQL that makes it so.
-
-    A column that is not stored yet needs none: the next write adds it.
-    """
-
-    column: str
-    stored: str | None
-    declared: str | None
-    migration: str | None
-
-
-Migrate = Callable[[str, str, Column | None], str]
-
-
-def differences(stored: Table, contract: Table, migrate: Migrate) -> list[Difference]:
-    """What keeps a stored table from being as declared, the stored columns first.
-
-    `migrate(column name, stored type, declaration)` is the SQL that gives a stored column its declared type and
-    nullability, or drops it where the declaration is None. That a stored column allows nulls which the
-    declaration forbids is no difference: a column that was added has none in older rows.
-    """
-    declared = {column.name: column for column in contract.columns}
-    found = []
-    for column in stored.columns:
-        wanted = declared.get(column.name)
-        was: str = column.type
-        must: str | None = None if wanted is None else wanted.type
-        if wanted is not None and was == must:
-            if wanted.required or not column.required:
-                continue
-            was, must = f"{was} NOT NULL", f"{must} NULL"
-        found.append(Difference(column.name, was, must, migrate(column.name, column.type, wanted)))
-    known = set(stored.column_names)
-    return found + [Difference(c.name, None, c.type, None) for c in contract.columns if c.name not in known]
-
-
-def new_columns(stored: Table, contract: Table, sql_name: str, migrate: Migrate) -> list[Column]:
-    """The columns that the contract adds to a stored table.
-
-    Raises StockcastError with the SQL that migrates the table when a column was removed or retyped, or may now
-    be null and could not.
-    """
-    new = set()
-    for different in differences(stored, contract, migrate):
-        if different.declared is None:
-            raise StockcastError(
-                f"Table {sql_name} still has column {different.column!r}, which is no longer declared: declare it "
-                f"again, or run {different.migration}."
-            )
-        if different.stored is not None:
-            raise StockcastError(
-                f"Column {different.column!r} of table {sql_name} is stored as {different.stored} but declared as "
-                f"{different.declared}: declare it as it is stored, or run {different.migration}."
-            )
-        new.add(different.column)
-    return [column for column in contract.columns if column.name in new]
-
-
 def check_types(stored: Table, sql_name: str, sql_types: Mapping[str, str]) -> None:
     """StockcastError for a stored column of a type that cannot be read or written."""
     for column in stored.columns:
@@ -382,10 +322,22 @@ def wanted_columns(contract: Table, columns: Sequence[str] | None) -> Table:
 
 
 def conform(data: pa.Table | None, contract: Table) -> pa.Table:
-    """Stored rows in the contract's columns and types; None means no rows."""
+    """Stored rows in the contract's columns and types; None means no rows.
+
+    Raises StockcastError for a value that a column of the contract's type cannot have: its stored type is another.
+    """
     if data is None:
         return _schema(contract).empty_table()
-    columns = [data[column.name].cast(ARROW[column.type]) for column in contract.columns]
+    columns = []
+    for column in contract.columns:
+        try:
+            columns.append(data[column.name].cast(ARROW[column.type]))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise StockcastError(
+                f"Column {column.name!r} of table {contract.name} is declared as {column.type} but stored as "
+                f"{data[column.name].type} ({str(error).splitlines()[0]}): declare it as it is stored, or migrate the "
+                "table (`stockcast warehouse check` says how)."
+            ) from error
     return pa.table(columns, names=contract.column_names)
 
 

@@ -6,7 +6,7 @@ neighbouring windows become one span, so 1,000 keys of 4 tickers are one stateme
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, NamedTuple
@@ -169,7 +169,8 @@ class Dialect(ABC):
     One instance renders one statement: `parameters` collects what to pass with it.
     """
 
-    keywords: ClassVar[Mapping[str, str]]
+    types: ClassVar[Mapping[str, str]]
+    """The SQL name of each column type."""
 
     def __init__(self) -> None:
         self.parameters: list[Any] = []
@@ -181,6 +182,27 @@ class Dialect(ABC):
     @abstractmethod
     def among(self, expr: str, values: Sequence[Any], type_: str) -> str:
         """SQL for `expr` being one of `values`, each passed as a query parameter of `type_`."""
+
+
+def select(
+    table: str,
+    condition: str,
+    contract: Table,
+    columns: Sequence[str],
+    dialect: Dialect,
+    order_by: Sequence[str] = (),
+    lacking: Collection[str] = (),
+) -> str:
+    """The query for columns of the rows where `condition` holds; those that the table is `lacking` read as null."""
+    types = {column.name: column.type for column in contract.columns}
+    listed = [
+        f"CAST(NULL AS {dialect.types[types[name]]}) AS {dialect.quote(name)}"
+        if name in lacking
+        else dialect.quote(name)
+        for name in columns
+    ]
+    query = f"SELECT {', '.join(listed)} FROM {table} WHERE {condition}"  # noqa: S608
+    return f"{query} ORDER BY {', '.join(map(dialect.quote, order_by))}" if order_by else query
 
 
 def where(part: Slice, contract: Table, dialect: Dialect) -> str:
@@ -255,7 +277,7 @@ def _literal(moment: datetime, type_: str | None, expr: str, table: str, dialect
     bound = time_bound(moment, type_, expr, table)
     text = bound.isoformat(sep=" ") if isinstance(bound, datetime) else bound.isoformat()
     # An untyped string takes the type of whatever expression it is compared with.
-    return f"'{text}'" if type_ is None else f"{dialect.keywords[type_]} '{text}'"
+    return f"'{text}'" if type_ is None else f"{dialect.types[type_]} '{text}'"
 
 
 def time_bound(moment: datetime, type_: str | None, expr: str, table: str) -> date | datetime:

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import Column, Table
-from stockcast_assets.warehouse import frames
+from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
-from stockcast_assets.warehouse.frames import Difference
+from stockcast_assets.warehouse.evolution import Difference
 from stockcast_assets.warehouse.slices import Slice
 
 
@@ -42,7 +42,7 @@ def compare(warehouse: Warehouse, tables: Iterable[Table]) -> list[Comparison]:
         def migrate(column: str, type_: str, declared: Column | None, ref: TableRef = ref) -> str:
             return warehouse.migration(ref, column, type_, declared)
 
-        differences = [] if stored is None else frames.differences(stored, table, migrate)
+        differences = [] if stored is None else evolution.differences(stored, table, migrate)
         compared.append(Comparison(table.name, stored is not None, differences))
     return compared
 
@@ -98,15 +98,16 @@ def copy(
 
 
 def _present(warehouse: Warehouse, tables: Sequence[Table]) -> list[Table]:
-    """The declared tables that the warehouse has; StockcastError if one of them is not as declared."""
+    """The declared tables that the warehouse has; StockcastError if one of them must be migrated."""
     compared = compare(warehouse, tables)
     for comparison in compared:
-        if comparison.differences:
-            raise StockcastError(
-                f"Table {comparison.table} of {warehouse.place} is not as declared (column "
-                f"{comparison.differences[0].column!r}), and nothing was copied: "
-                "`stockcast warehouse check` says how to migrate it."
-            )
+        for different in comparison.differences:
+            if different.migration:
+                raise StockcastError(
+                    f"Table {comparison.table} of {warehouse.place} is not as declared (column "
+                    f"{different.column!r}), and nothing was copied: "
+                    "`stockcast warehouse check` says how to migrate it."
+                )
     return [table for table, comparison in zip(tables, compared, strict=True) if comparison.created]
 
 

@@ -126,11 +126,8 @@ def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_setti
     class Stored:
         """The real warehouse, with one row of trained_model."""
 
-        def read_stored(self, table: object, **bounds: object) -> pd.DataFrame:
-            return pd.DataFrame([model]) if table is TRAINED_MODEL else warehouse.read_stored(table, **bounds)
-
         def read(self, table: object, **bounds: object) -> pd.DataFrame:
-            return warehouse.read(table, **bounds)
+            return pd.DataFrame([model]) if table is TRAINED_MODEL else warehouse.read(table, **bounds)
 
     universe = Universe(
         settings.start_date, settings.calendars, False,

@@ -74,6 +74,8 @@ class FaultProxy:
     fault: Callable[[Request], Fault] = lambda request: None
     requests: list[Request] = field(default_factory=list)
     jobs: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, str] = field(default_factory=dict)
+    """The job of each path that a file of several requests is sent to."""
     dry_run_bytes: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
 
@@ -117,18 +119,22 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
             if isinstance(fault, Answer):
                 self.answer(fault)
                 return
-            if request.job_id and request.job_id in proxy.jobs:
-                self.answer(Answer(409, "duplicate", f"Already Exists: Job {request.job_id}"))
+            job_id = request.job_id or proxy.uploads.get(self.path)
+            if job_id in proxy.jobs:
+                self.answer(Answer(409, "duplicate", f"Already Exists: Job {job_id}"))
                 return
             connection = http.client.HTTPConnection(target)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             path = re.sub(r"(?<=/jobs/)[\w-]+", lambda ours: proxy.jobs.get(ours[0], ours[0]), self.path)
-            connection.request(self.command, path, body, headers)
+            # The host, too: the emulator tells it where to send the next part of a file.
+            connection.request(self.command, path, body, dict(self.headers))
             response = connection.getresponse()
             content = response.read()
             connection.close()
-            if request.job_id and response.status == 200:
-                proxy.jobs[request.job_id] = json.loads(content)["jobReference"]["jobId"]
+            location = response.getheader("Location")
+            if job_id and location:
+                proxy.uploads[location.removeprefix(proxy.address)] = job_id
+            elif job_id and response.status == 200:
+                proxy.jobs[job_id] = json.loads(content)["jobReference"]["jobId"]
             if request.is_dry_run and response.status == 200:
                 dry = json.loads(content)
                 dry["statistics"]["query"]["totalBytesProcessed"] = str(proxy.dry_run_bytes)

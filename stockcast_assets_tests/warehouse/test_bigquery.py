@@ -2,24 +2,35 @@
 what it is asked: its SQL, its limits, its two ways to read."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 import sqlglot
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.auth import jwt
 from sqlglot import exp
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.settings import Settings
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef
+from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.servers import BigQueryEmulator, free_port, start_bigquery_emulator
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
 from stockcast_assets_tests.warehouse.fault_proxy import (
@@ -84,18 +95,16 @@ def writes(proxy: FaultProxy) -> tuple[int, int]:
     return len(loads), len([sql for sql in proxy.statements() if not sql.startswith("SELECT")])
 
 
-def test_a_run_costs_one_load_and_one_merge_whatever_its_keys(proxy: FaultProxy) -> None:
+def test_a_run_of_a_thousand_keys_costs_one_load_and_one_merge(proxy: FaultProxy) -> None:
     store = bigquery_store()
     tickers = [f"T{number:02}" for number in range(20)]
-    days = [f"2024-01-{day:02}" for day in range(1, 32)] + [f"2024-02-{day:02}" for day in range(1, 20)]
-    keys = [f"{day}|{ticker}" for day in days for ticker in tickers]
-    write(store.warehouse, of_keys(keys, 2.0), keys_slice(keys))
-    assert (len(keys), writes(proxy)) == (1000, (1, 1))
+    days = pd.date_range("2024-01-01", periods=50).strftime("%Y-%m-%d")
+    write(store.warehouse, prices((ticker, day, 2.0) for ticker in [*tickers, "T99"] for day in days))
     proxy.requests.clear()
-    between = (f"2024-01-01|{tickers[0]}", f"2024-01-03|{tickers[-1]}")
-    assert run(every_key(), store.io_manager, instance(tickers), between=between).success
+    result = run(every_key(), store.io_manager, instance(tickers), between=(f"{days[0]}|T00", f"{days[-1]}|T19"))
+    assert len(result.asset_materializations_for_node("prices")) == 1000
     assert writes(proxy) == (1, 1)
-    assert list(closes(store.warehouse).values()).count(1.0) == 60
+    assert closes(store.warehouse) == {(t, day): 1.0 + (t == "T99") for t in [*tickers, "T99"] for day in days}
     assert stages(store) == []
 
 
@@ -177,6 +186,7 @@ PASSING: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("fault", list(PASSING))
 def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store, proxy: FaultProxy, fault: str) -> None:
     when, what = PASSING[fault]
@@ -186,6 +196,20 @@ def test_a_fault_that_passes_is_survived_and_the_work_is_done_once(store: Store,
     assert closes(store.warehouse) == NEW
     assert len({request.job_id for request in proxy.requests if request.is_merge}) == 1
     assert len({request.job_id for request in proxy.requests if request.is_load}) == 1
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "fault", [LOSE_REQUEST, LOSE_ANSWER, Answer(503, "backendError")], ids=["lost request", "lost answer", "503"]
+)
+def test_a_load_of_several_requests_is_done_once_too(store: Store, proxy: FaultProxy, fault: Any) -> None:
+    """A file of 5 MB or more is sent to an address that the first request asks for."""
+    ticker = np.random.default_rng(1).bytes(6_000_000).hex()
+    proxy.times(1, lambda request: request.method == "PUT", fault)
+    write(store.warehouse, prices([(ticker, "2024-01-02", 2.0)]))
+    loads = [request for request in proxy.requests if request.is_load]
+    assert (len(loads), len({request.job_id for request in loads})) == (2, 1)
+    assert closes(store.warehouse) == {(ticker, "2024-01-02"): 2.0}
 
 
 LASTING: dict[str, tuple[Any, Any, str]] = {
@@ -210,6 +234,7 @@ LASTING: dict[str, tuple[Any, Any, str]] = {
 }
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("fault", list(LASTING))
 def test_a_fault_that_lasts_is_one_sentence_in_time_and_changes_nothing(
     store: Store, proxy: FaultProxy, fault: str
@@ -235,6 +260,7 @@ def test_the_same_attempt_is_done_once_and_other_data_is_another_job(store: Stor
     assert (len(merges), len(set(merges))) == (6, 2)
 
 
+@pytest.mark.fault
 def test_a_server_that_is_down_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
     warehouse = BigQueryWarehouse("test-project", deadline=1)
@@ -243,6 +269,7 @@ def test_a_server_that_is_down_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
             action()
 
 
+@pytest.mark.fault
 def test_missing_credentials_are_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
@@ -250,11 +277,77 @@ def test_missing_credentials_are_one_sentence(monkeypatch: pytest.MonkeyPatch, t
         BigQueryWarehouse("test-project").read(PRICES)
 
 
+@pytest.fixture
+def token_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Where service accounts get their tokens: refuses each, and keeps the claims that were signed."""
+    claims: list[dict[str, str]] = []
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            claims.append(jwt.decode(asked["assertion"][0], verify=False))
+            answer = json.dumps({"error": "invalid_grant", "error_description": "Account not found"}).encode()
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None:
+            """Claims are recorded, not printed."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/token", claims
+        server.shutdown()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("setting", ["STOCKCAST_GCP_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"])
+def test_a_service_account_key_comes_by_the_environment_alone(
+    setting: str, token_server: tuple[str, list[dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every thread signs with it, and what Google says of it is one sentence."""
+    address, claims = token_server
+    key = json.dumps(
+        {
+            "type": "service_account",
+            "private_key": rsa.generate_private_key(65537, 2048)
+            .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            .decode(),
+            "client_email": "robot@test-project.iam.gserviceaccount.com",
+            "token_uri": address,
+        }
+    )
+    (tmp_path / "key.json").write_text(key)
+    by_file = setting == "GOOGLE_APPLICATION_CREDENTIALS"
+    monkeypatch.setenv(setting, str(tmp_path / "key.json") if by_file else b64encode(key.encode()).decode())
+    monkeypatch.setenv("STOCKCAST_WAREHOUSE", "bigquery")
+    monkeypatch.setenv("STOCKCAST_GCP_PROJECT", "test-project")
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    warehouse = warehouse_from(Settings())
+
+    def read(_: int) -> None:
+        with pytest.raises(StockcastError, match=r"valid Google credentials \(invalid_grant: Account not found\): run"):
+            warehouse.read(PRICES)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))
+    assert [claim["iss"] for claim in claims] == ["robot@test-project.iam.gserviceaccount.com"] * 4
+
+
+@pytest.mark.parametrize("encoded", ["bm9uc2Vuc2U=", "not base64", "e30="], ids=["no JSON", "no base64", "no key"])
+def test_a_key_that_is_none_is_one_sentence(encoded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
+    with pytest.raises(StockcastError, match="GCP_CREDENTIALS is not a base64-encoded service-account key"):
+        BigQueryWarehouse("test-project", gcp_credentials=encoded).read(PRICES)
+
+
 def write_new_alone(address: str, dataset: str) -> None:
     os.environ["BIGQUERY_EMULATOR_HOST"] = address
     write(BigQueryWarehouse("test-project", dataset), of_keys([KEY], 2.0), keys_slice([KEY]))
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("moment", ["before the load", "after the load", "before the merge", "after the merge"])
 def test_a_client_killed_at_any_step_leaves_one_whole_value(store: Store, proxy: FaultProxy, moment: str) -> None:
     reached = threading.Event()
@@ -311,6 +404,7 @@ def test_a_quota_error_is_not_retried(store: Store, proxy: FaultProxy) -> None:
     assert len([request for request in proxy.requests if request.is_merge]) == 1
 
 
+@pytest.mark.fault
 def test_a_server_that_freezes_is_one_sentence_and_its_table_stays_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,20 +426,38 @@ def test_a_server_that_freezes_is_one_sentence_and_its_table_stays_whole(
         assert closes(warehouse) == NEW
 
 
+@pytest.mark.fault
 def test_a_server_that_dies_and_comes_back_within_the_deadline_is_survived(
-    tmp_path: Path, bigquery_server: BigQueryEmulator, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection is refused while the server is away; nothing needs to be asked twice by the caller."""
-    with fault_proxy(bigquery_server.address) as proxy:
-        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
-        warehouse = bigquery_store().warehouse
+    monkeypatch.setenv("BQEMU_PERSISTENCE_MODE", "persistent")
+    monkeypatch.setenv("BQEMU_DATA_DIR", str(tmp_path / "data"))
+    ports = (free_port(), free_port())
+    with start_bigquery_emulator(tmp_path, ports) as server:
+        monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+        warehouse = bigquery_store(deadline=120).warehouse
         write(warehouse, prices((t, d, c) for (t, d), c in OLD.items()))
-        proxy.fault = lambda request: LOSE_REQUEST
-        threading.Timer(3, lambda: setattr(proxy, "fault", lambda request: None)).start()
-        write(warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
-        assert closes(warehouse) == NEW
+        server.process.kill()
+        server.process.wait()
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write, warehouse, of_keys([KEY], 2.0), keys_slice([KEY]))
+            time.sleep(1)
+            assert not writing.done()
+            with start_bigquery_emulator(tmp_path, ports):
+                writing.result()
+                assert closes(warehouse) == NEW
 
 
+@pytest.mark.fault
+def test_requests_that_vanish_for_seconds_are_survived(store: Store, proxy: FaultProxy) -> None:
+    proxy.fault = lambda request: LOSE_REQUEST
+    threading.Timer(3, lambda: setattr(proxy, "fault", lambda request: None)).start()
+    write_new(store)
+    assert closes(store.warehouse) == NEW
+
+
+@pytest.mark.fault
 @pytest.mark.parametrize("there", [True, False], ids=["refuses", "unreachable"])
 def test_what_the_storage_read_api_cannot_give_is_read_page_by_page(
     store: Store,

@@ -63,6 +63,7 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("frozen", [False, True], ids=["busy", "frozen"])
 def test_a_held_file_is_waited_for_and_then_the_holder_is_named(database: Path, frozen: bool) -> None:
     holder = hold(database, 60)
@@ -80,6 +81,7 @@ def test_a_held_file_is_waited_for_and_then_the_holder_is_named(database: Path, 
         holder.wait()
 
 
+@pytest.mark.fault
 def test_a_file_that_is_released_in_time_is_written(database: Path) -> None:
     holder = hold(database, 1)
     write(DuckDBWarehouse(str(database)), prices([("AAPL", "2024-01-02", 9.0)]), keys_slice(["2024-01-02|AAPL"]))
@@ -87,6 +89,7 @@ def test_a_file_that_is_released_in_time_is_written(database: Path) -> None:
     holder.wait()
 
 
+@pytest.mark.fault
 def test_readers_and_writers_of_one_process_wait_for_each_other(database: Path) -> None:
     warehouse = DuckDBWarehouse(str(database), lock_timeout=30)
 
@@ -99,6 +102,7 @@ def test_readers_and_writers_of_one_process_wait_for_each_other(database: Path) 
         assert set(pool.map(work, range(18))) == {2}
 
 
+@pytest.mark.fault
 def test_writers_of_several_processes_queue(database: Path) -> None:
     writers = [PROCESSES.Process(target=write_days, args=(database, f"T{number}"), daemon=True) for number in range(4)]
     for writer in writers:
@@ -109,6 +113,7 @@ def test_writers_of_several_processes_queue(database: Path) -> None:
     assert len(closes(DuckDBWarehouse(str(database)))) == 2 + 20
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.13, 0.2])
 def test_a_writer_killed_at_any_moment_leaves_one_whole_value(database: Path, delay: float) -> None:
     reader, committed = PROCESSES.Pipe(duplex=False)
@@ -129,6 +134,7 @@ def test_a_writer_killed_at_any_moment_leaves_one_whole_value(database: Path, de
     assert closes(DuckDBWarehouse(str(database))) == {("AAPL", "2024-01-02"): 5.0}
 
 
+@pytest.mark.fault
 def test_a_full_disk_is_one_sentence_and_changes_nothing(database: Path) -> None:
     before = DuckDBWarehouse(str(database)).content_hash(PRICES)
     reader, told = PROCESSES.Pipe(duplex=False)
@@ -142,6 +148,7 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(database: Path) -> None
     assert DuckDBWarehouse(str(database)).content_hash(PRICES) == before
 
 
+@pytest.mark.fault
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "warehouse.duckdb"
     path.write_text("ticker,date\n" * 1000)
@@ -151,6 +158,7 @@ def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
     assert path.read_text() == "ticker,date\n" * 1000
 
 
+@pytest.mark.fault
 def test_a_folder_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StockcastError, match="cannot open"):
         write(DuckDBWarehouse(str(tmp_path)), prices([]))

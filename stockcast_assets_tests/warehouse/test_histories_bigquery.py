@@ -1,5 +1,7 @@
 """Random histories on BigQuery's emulator, through a proxy that injects faults."""
 
+from collections.abc import Callable
+
 import pytest
 
 from stockcast_assets_tests.warehouse.fault_proxy import fault_proxy
@@ -7,9 +9,12 @@ from stockcast_assets_tests.warehouse.histories import STEPS, BigQueryHistory, l
 
 
 @pytest.mark.timeout(1800)
-def test_any_history_leaves_exactly_what_was_accepted(bigquery_emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_history_leaves_exactly_what_was_accepted(
+    record_property: Callable[[str, object], None], bigquery_emulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with fault_proxy(bigquery_emulator) as proxy:
         BigQueryHistory.proxy = proxy
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
         live(BigQueryHistory)
+    record_property("random steps on BigQuery", BigQueryHistory.steps)
     assert BigQueryHistory.steps >= STEPS >= 1000

@@ -1,5 +1,6 @@
 """Random histories on DuckDB."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ from stockcast_assets_tests.warehouse.histories import STEPS, DuckDBHistory, liv
 
 
 @pytest.mark.timeout(1800)
-def test_any_history_leaves_exactly_what_was_accepted(tmp_path: Path) -> None:
+def test_any_history_leaves_exactly_what_was_accepted(
+    record_property: Callable[[str, object], None], tmp_path: Path
+) -> None:
     DuckDBHistory.folder = tmp_path
     live(DuckDBHistory)
+    record_property("random steps on DuckDB", DuckDBHistory.steps)
     assert DuckDBHistory.steps >= STEPS >= 1000

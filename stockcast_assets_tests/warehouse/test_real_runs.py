@@ -30,6 +30,8 @@ OLD, NEW = 1.0, 2.0
 
 Stop = Callable[[], None]
 
+pytestmark = pytest.mark.fault
+
 
 def open_instance(folder: Path) -> dg.DagsterInstance:
     """The instance whose event log and runs lie in `folder`."""

@@ -1,6 +1,8 @@
 """`stockcast warehouse check` and `copy`: declared against stored, and there and back between the two warehouses."""
 
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -125,6 +127,16 @@ def test_an_added_column_may_keep_its_nulls(store: Store, tmp_path: Path) -> Non
     assert hashes(target) == hashes(store.warehouse)
 
 
+def test_a_table_of_a_release_that_knew_fewer_columns_is_copied_with_nulls(store: Store, tmp_path: Path) -> None:
+    old = replace(RAW_PRICES, columns=tuple(c for c in RAW_PRICES.columns if c.name != "source"))
+    put(store.warehouse, old)
+    target = duckdb_store(tmp_path / "other").warehouse
+    (copied,) = copy(store.warehouse, target, ALL_TABLES)
+    assert (copied.rows, hashes(target)) == (24, hashes(store.warehouse))
+    assert target.read(RAW_PRICES)["source"].isna().all()
+    assert not any(each.differences for each in compare(target, ALL_TABLES))
+
+
 WRONG: dict[str, tuple[Table, str, str, str]] = {
     "retyped": (retyped(RAW_PRICES, "volume", type="FLOAT64"), "volume", "FLOAT64", "INT64"),
     "widened": (retyped(RAW_PRICES, "close", type="INT64"), "close", "INT64", "FLOAT64"),
@@ -209,12 +221,18 @@ def test_the_command_checks_the_configured_warehouse(run: Run, store: Store, mon
     assert "forecasts.method: stored as INT64 but declared as STRING; to migrate, run" in out
     (command,) = [line.strip() for line in out.splitlines() if "ALTER TABLE" in line]
     assert command.endswith(";")
+    (console,) = [line.removeprefix("To run SQL: ") for line in out.splitlines() if line.startswith("To run SQL: ")]
     document = json.loads(run("warehouse", "check", "--json")[1])
     assert document["warehouse"] == store.warehouse.place
     states = {each["table"]: each["state"] for each in document["tables"]}
     assert (states["raw_prices"], states["forecasts"]) == ("as declared", "differs")
     (listed,) = [each["differences"] for each in document["tables"] if each["table"] == "forecasts"]
     assert listed == [{"column": "method", "stored": "INT64", "declared": "STRING", "migration": command[:-1]}]
+    if store.warehouse.kind == "bigquery":
+        assert console == "bq query --use_legacy_sql=false"
+        return
+    subprocess.run(shlex.split(console), input=command, text=True, check=True)
+    assert run("warehouse", "check")[0] == 0
 
 
 def test_the_command_copies_there_and_back(
@@ -267,7 +285,7 @@ def test_the_command_sweeps_up_after_dead_runs(run: Run, store: Store, monkeypat
             client.create_table(f"test-project.{store.warehouse.schema}.{stage}")
     # A stage younger than six hours may belong to a run that is alive.
     assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == []
-    monkeypatch.setattr("stockcast_assets.warehouse.bigquery._STAGE_LIFETIME", timedelta(0))
+    monkeypatch.setattr("stockcast_assets.warehouse.bigquery.STAGE_LIFETIME", timedelta(0))
     dropped = [stage] if isinstance(store.warehouse, BigQueryWarehouse) else []
     assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == dropped
     assert "0 staging tables dropped" in run("warehouse", "sweep")[1]

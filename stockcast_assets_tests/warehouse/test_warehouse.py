@@ -3,6 +3,7 @@
 import datetime
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, Column, Table
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef, frames
-from stockcast_assets.warehouse.bigquery import _field
-from stockcast_assets.warehouse.slices import Slice
+from stockcast_assets.warehouse.bigquery_schema import field
+from stockcast_assets.warehouse.slices import Slice, Span, Windows
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
 from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write
 
@@ -66,7 +67,7 @@ def test_drift_rows_of_a_release_that_knew_no_kinds_stay_and_read_as_null(store:
         store.warehouse.replace(ref, data, keys_slice([f"2024-01-02|{ticker}"]), contract)
 
     add("AAPL", old)
-    before = store.warehouse.read_stored(DRIFT_REPORT, tickers=["AAPL"])
+    before = store.warehouse.read(DRIFT_REPORT, tickers=["AAPL"])
     assert list(before.columns) == DRIFT_REPORT.column_names
     assert before["kind"].isna().tolist() == [True]
     add("MSFT", DRIFT_REPORT)
@@ -115,7 +116,7 @@ def tell_emulator_of_columns(warehouse: BigQueryWarehouse, table: Table) -> None
     """ALTER TABLE changes the emulator's table, but not the schema it reports; BigQuery's own does both."""
     with warehouse._client() as client:
         stored = client.get_table(f"{warehouse.project}.{warehouse.schema}.{table.name}")
-        stored.schema = [_field(column) for column in table.columns]
+        stored.schema = [field(column) for column in table.columns]
         client.update_table(stored, ["schema"])
 
 
@@ -145,13 +146,39 @@ def test_a_new_column_is_added_and_a_removed_or_retyped_one_stops(store: Store) 
     assert store.warehouse.content_hash(wider) == before
 
 
-def test_reading_a_column_that_is_not_stored_yet_is_one_sentence(store: Store) -> None:
+@pytest.mark.parametrize("type_", frames.ARROW)
+def test_a_declared_column_reads_before_the_write_that_adds_it_as_it_does_after(store: Store, type_: Any) -> None:
     write(store.warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
-    wider = replace(PRICES, columns=(*PRICES.columns, Column("note", "STRING", "Remark")))
-    with pytest.raises(StockcastError, match="note"):
-        store.warehouse.read(wider)
+    wider = replace(PRICES, columns=(*PRICES.columns, Column("note", type_, "Remark", required=True)))
+    part, ref = keys_slice(["2024-01-02|AAPL"]), TableRef(store.warehouse.schema, PRICES.name)
+    before, alone = store.warehouse.read(wider), store.warehouse.read(wider, tickers=["AAPL"], columns=["note"])
+    assert store.warehouse.read_cost(ref, part, wider, ["note"]) in (None, 0)
+    count = store.warehouse.content_hash(wider)
+    store.warehouse.replace(ref, frames.conform(None, wider), keys_slice([]), wider)
+    after = store.warehouse.read(wider)
+    assert after["note"].isna().tolist() == [True]
+    pd.testing.assert_frame_equal(before, after)
+    pd.testing.assert_frame_equal(alone, after[["note"]])
+    assert store.warehouse.content_hash(wider) == count
 
 
+def test_a_column_of_another_type_is_one_sentence_to_readers(store: Store) -> None:
+    write(store.warehouse, prices([("AAPL", "2024-01-02", 1.5)]))
+    retyped = replace(
+        PRICES, columns=tuple(replace(c, type="INT64") if c.name == "close" else c for c in PRICES.columns)
+    )
+    with pytest.raises(StockcastError, match=r"'close' of table prices is declared as INT64 but stored as double"):
+        store.warehouse.read(retyped)
+    dated = replace(PRICES, columns=tuple(replace(c, type="DATE") if c.name == "ticker" else c for c in PRICES.columns))
+    with pytest.raises(StockcastError, match=r"could not read table .*prices"):
+        store.warehouse.load(
+            TableRef(store.warehouse.schema, "prices"),
+            Slice(((Windows("ticker", (Span(datetime.datetime(2024, 1, 1), None),)),),)),
+            dated,
+        )
+
+
+@pytest.mark.fault
 def test_concurrent_writers_lose_and_mix_nothing(store: Store) -> None:
     """Eight writers, two of them on each ticker's slice: every slice ends as one writer's whole value."""
     tickers = ["AAPL", "GOOG", "IBM", "MSFT"]
