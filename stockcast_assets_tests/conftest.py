@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from stockcast_assets.settings import PREFIX, Settings
 from stockcast_assets.warehouse import DuckDBWarehouse
@@ -18,6 +19,10 @@ from stockcast_assets_tests.servers import *  # noqa: F403  fixtures of the real
 # These tests start processes by the hundred: each would compile all it imports (TensorFlow: 8 s) if none may keep it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A busy machine is no fault: no example has a time to be ready in.
+settings.register_profile("patient", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("patient")
 
 
 LONGEST = ("test_histories_bigquery", "test_quarter", "test_histories_duckdb", "test_backfill", "test_cloud")

@@ -241,7 +241,7 @@ def test_a_failing_stage_is_tried_three_times_then_reported() -> None:
 TICKERS = ("AAPL", "VOD.L", "ETH-USD", "MSFT")
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.generate])
+@settings(max_examples=6, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_the_end(seed: int) -> None:
     """Ticks at random moments of six weeks over a month's end, runs that fail at random, tickers that pause."""

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.automation.ranges import session_stretches, ticker_ranges
@@ -20,7 +20,6 @@ def test_ticker_ranges_cover_exactly_what_was_asked(known: list[str], asked: set
     assert sorted(covered) == sorted(asked)
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(0, 60)))
 def test_stretches_cover_the_sessions_asked_for_and_no_other(picked: set[int]) -> None:
     sessions = calendars.sessions("XNYS", "2012-11-01", "2013-03-01")

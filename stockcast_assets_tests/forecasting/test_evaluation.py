@@ -34,7 +34,7 @@ def make_cases(days: int = 300, seed: int = 0, first: str = "2010-01-04") -> Cas
     return Cases(pd.bdate_range(first, periods=days), targets, np.full(HORIZON, 0.5), forecasts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sessions=st.integers(260, 1500),
     folds=st.integers(1, 6),

@@ -27,7 +27,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     cut=st.integers(1, len(BARS)),
     spoil=st.sampled_from(["truncated", "shuffled", "absurd"]),
@@ -133,7 +133,7 @@ def test_cutting_off_the_past_changes_no_bit_of_what_is_needed(first: int) -> No
     assert list(cut.dates) == list(whole.dates[cut.skipped :])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     asked=st.lists(st.tuples(st.integers(1, len(BARS)), st.floats(0, 1)), min_size=1, max_size=5),
     before=st.integers(0, 35),

@@ -53,7 +53,7 @@ INPUTS = np.random.default_rng(2).normal(size=(300, WINDOW, FEATURES))
 
 
 @given(rows=st.sets(st.integers(0, 299), min_size=1, max_size=40), first=st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_row_alone_has_the_bits_it_has_beside_any_others(weights: Weights, rows: set[int], first: int) -> None:
     """Whichever rows are asked for together, in whatever order, wherever the history begins."""
     chosen = np.array(list(rows))

@@ -107,7 +107,7 @@ def test_the_future_changes_no_bit(trained, bars, days, method: str, spoil: str)
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_days_of_any_tickers_have_the_bits_of_one_day_alone(trained, bars, days, data: st.DataObject) -> None:
     """Days, tickers and methods drawn at random; each day of the call stands for itself."""
     methods = {ticker: data.draw(st.sampled_from(("lstm", "naive_har"))) for ticker in days}

@@ -126,7 +126,7 @@ def test_a_ticker_that_hardly_trades_has_no_pattern() -> None:
     assert (fit_quarterly_har(history, rows_of(history)).pattern == 1).all()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(ROWS[0], len(HISTORY) - 1))
 def test_what_comes_later_changes_no_bit(row: int) -> None:
     """Neither the returns of the sessions ahead nor whether they are there."""

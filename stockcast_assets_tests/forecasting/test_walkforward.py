@@ -116,7 +116,7 @@ def test_earlier_forecasts_are_the_same_when_the_future_is_absurd_or_does_not_ex
     assert not np.allclose(late, late_again)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     start=st.dates(date(2008, 1, 1), date(2012, 12, 1)),
     length=st.integers(0, 1500),

@@ -75,7 +75,7 @@ def test_half_days_close_early_and_closes_are_utc() -> None:
         calendars.session_close("XNYS", "2012-07-04")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dates(pd.Timestamp("2005-01-01").date(), pd.Timestamp("2020-12-31").date()), st.integers(0, 60))
 def test_closed_days_and_sessions_split_the_calendar(start: object, length: int) -> None:
     end = pd.Timestamp(start) + pd.Timedelta(days=length)  # type: ignore[arg-type]

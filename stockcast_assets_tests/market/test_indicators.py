@@ -44,7 +44,7 @@ def textbook_rsi(values: np.ndarray, window: int) -> np.ndarray:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PRICES)
 def test_they_are_the_textbook_definitions(close: np.ndarray) -> None:
     frame = indicators.compute(bars(close))
@@ -79,7 +79,7 @@ def test_they_agree_with_talib_on_the_full_real_series(sample_bars: dict[str, pd
     np.testing.assert_allclose(frame["macd"][400:], (frame["ema_12"] - frame["ema_26"])[400:], atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(PRICES, st.integers(1, 160))
 def test_the_future_changes_no_bit(close: np.ndarray, known: int) -> None:
     known = min(known, len(close))

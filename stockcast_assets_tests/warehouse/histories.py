@@ -307,7 +307,6 @@ def live(history: type[History]) -> None:
             settings=settings(
                 max_examples=-(-missing // LENGTH),
                 stateful_step_count=LENGTH,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
@@ -153,7 +153,6 @@ DAYS_OF_KEYS = st.sets(st.tuples(st.sampled_from(["A", "B", "C"]), st.integers(1
 
 
 @given(DAYS_OF_KEYS, DAYS_OF_KEYS)
-@settings(deadline=None)
 def test_rows_are_counted_for_their_key(keys: set[tuple[str, int]], rows: set[tuple[str, int]]) -> None:
     names = {f"2024-02-{day:02}|{ticker}": (ticker, day) for ticker, day in keys}
     data, _ = frames.to_arrow(prices((t, f"2024-02-{d:02}", 1.0) for t, d in rows), "prices", PRICES)

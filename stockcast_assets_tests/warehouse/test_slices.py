@@ -41,14 +41,14 @@ def selected(part: Slice, rows: Sequence[tuple[Any, ...]], contract: Table = PRI
 
 
 @given(st.sets(st.sampled_from(GRID)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_set_of_ticker_days_selects_exactly_those_rows(keys: set[tuple[str, date]]) -> None:
     part = slice_of([f"{day}|{ticker}" for ticker, day in keys], TICKER_DAYS, BY_TICKER_AND_DAY, "prices")
     assert selected(part, GRID) == keys
 
 
 @given(st.sets(st.sampled_from(GRID), min_size=1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_boxes_do_not_overlap_and_no_key_text_is_in_the_sql(keys: set[tuple[str, date]]) -> None:
     part = slice_of([f"{day}|{ticker}" for ticker, day in keys], TICKER_DAYS, BY_TICKER_AND_DAY, "prices")
     counts = [len(selected(Slice((box,)), GRID)) for box in part.boxes]

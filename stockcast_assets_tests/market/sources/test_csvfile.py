@@ -274,7 +274,7 @@ class TestBadFiles:
         sentence = refusal(PLAIN, "AAPL (1).csv")
         assert sentence.startswith("AAPL (1).csv: 'AAPL (1)' is not a ticker")
 
-    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
     @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
     def test_whatever_the_content_it_is_bars_or_one_sentence(self, content):
         for data in (content, PLAIN.encode() + content, HEADER.encode() + content):
