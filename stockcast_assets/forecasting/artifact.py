@@ -177,11 +177,16 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
 
 def _naive_arrays(naive: Mapping[str, Naive]) -> dict[str, np.ndarray]:
     arrays = {f"naive.{name}": one.shape for name, one in naive.items()}
+    # The network's volatility is the one of the baseline that it starts from, and all baselines have the same HAR.
     for one in naive.values():
-        # The network's volatility is the one of the baseline that it starts from.
-        if isinstance(one.volatility, QuarterlyHar):
-            arrays[_COEFFICIENTS], arrays[_PATTERN] = one.volatility.har.coefficients, one.volatility.pattern
+        arrays |= _volatility_arrays(one.volatility)
     return arrays
+
+
+def _volatility_arrays(volatility: Volatility) -> dict[str, np.ndarray]:
+    if isinstance(volatility, QuarterlyHar):
+        return {**_volatility_arrays(volatility.har), _PATTERN: volatility.pattern}
+    return {_COEFFICIENTS: volatility.coefficients} if isinstance(volatility, HarVolatility) else {}
 
 
 def _volatility(name: Any, arrays: Mapping[str, np.ndarray]) -> Volatility:

@@ -245,6 +245,16 @@ def test_a_bad_file_that_cannot_be_moved_holds_no_other_up(
     assert (Path(settings.uploads_location) / "bad.csv").exists()
 
 
+def measured_tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> tuple[list[dg.RunRequest], int]:
+    """What a tick of the inbox asks for, and the most bytes that Python had at once meanwhile."""
+    tracemalloc.start()
+    try:
+        requests, _ = tick_sensor(defs, instance)
+        return requests, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_file_of_a_gigabyte_is_set_aside_unread(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:
@@ -255,12 +265,7 @@ def test_a_file_of_a_gigabyte_is_set_aside_unread(
     os.truncate(large, 2**30)
     os.utime(large, (large.stat().st_atime, pd.Timestamp.now().timestamp() - 60))
 
-    tracemalloc.start()
-    try:
-        requests, _ = tick_sensor(defs, instance)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    requests, most = measured_tick(defs, instance)
     assert most < 20 * 2**20
     assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
     rejected = Path(settings.uploads_location) / "rejected"
@@ -279,11 +284,6 @@ def test_the_largest_file_that_is_read_takes_bounded_memory(
     path = upload(settings, "PADDED.csv", HEADER.replace("Volume", "Volume,Comment") + lines)
     assert 0.9 * MAX_BYTES < path.stat().st_size <= MAX_BYTES
 
-    tracemalloc.start()
-    try:
-        requests, _ = tick_sensor(defs, instance)
-        _, most = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    requests, most = measured_tick(defs, instance)
     assert len(requests) == 2
     assert most < 5 * MAX_BYTES

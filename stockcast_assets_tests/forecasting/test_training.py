@@ -149,13 +149,17 @@ def test_a_file_of_the_first_format_has_no_pattern_of_the_quarter(
     buffer = io.BytesIO()
     np.savez(buffer, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
     data = buffer.getvalue()
-    old = TrainedModel.from_bytes(data, hashlib.sha256(data).hexdigest()).forecaster
+    read = TrainedModel.from_bytes(data, hashlib.sha256(data).hexdigest())
+    old = read.forecaster
     history = prepare(jobs["AAPL"])
     rows = np.arange(len(history) - 5, len(history))
     volatility = old.network.lstm.volatility
     assert volatility.name == "har"
     assert volatility.sigma(history, rows).tobytes() == old.naive["har"].volatility.sigma(history, rows).tobytes()
     assert np.isfinite(dataclasses.replace(old, method="lstm").quantiles(history, rows[-1:])).all()
+    again = TrainedModel.from_bytes(read.to_bytes(), read.sha256).forecaster
+    said, kept = (each.network.lstm.predict(history, rows).quantiles for each in (old, again))
+    assert said.tobytes() == kept.tobytes()
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "swapped"])
