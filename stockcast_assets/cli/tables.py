@@ -47,7 +47,9 @@ def cell(value: object) -> str:
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A titled table; numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    # Not the table's own title, which is broken at the table's width: a path is there to be copied.
+    out.print(title, style="table.title", soft_wrap=True, highlight=False, markup=False)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         numeric = any(isinstance(plain(row[index]), int | float) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
