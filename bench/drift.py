@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wasserstein_distance
 
-from stockcast_assets.automation.retraining import DRIFTED_SHARE, WINDOW
-from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.evaluation import Fold, yearly
+from stockcast_assets.forecasting.evaluation.scores import Fold, yearly
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.training import fit_folds, walk_forward_cases
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.training.train import fit_folds, walk_forward_cases
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.drift import (
@@ -30,6 +29,7 @@ from stockcast_assets.monitoring.drift import (
     promised_threshold,
 )
 from stockcast_assets.monitoring.series import FEATURES, KIND_OF, RESIDUALS
+from stockcast_assets.orchestration.sensors.retraining import DRIFTED_SHARE, WINDOW
 from stockcast_assets.tables import QUANTILES
 
 END = date(2013, 2, 28)

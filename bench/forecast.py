@@ -7,7 +7,7 @@ python bench/forecast.py --bars prices.csv   # tickers of your own, columns as i
 python bench/forecast.py --set units=200     # another configuration
 python bench/forecast.py --speed             # seconds to forecast 500 tickers with 500 models
 
-The protocol is `stockcast_assets.forecasting.walkforward`, which `stockcast evaluate` runs on stored bars.
+The protocol is `stockcast_assets.forecasting.evaluation.walkforward`, which `stockcast evaluate` runs on stored bars.
 """
 
 import argparse
@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.evaluation import POOLED, SCORES, coverage_by_day
+from stockcast_assets.forecasting.evaluation.scores import POOLED, SCORES, coverage_by_day
+from stockcast_assets.forecasting.evaluation.walkforward import WalkForward, walk_forward
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.forecaster import LSTM
-from stockcast_assets.forecasting.predict import forecast
-from stockcast_assets.forecasting.training import train_many
-from stockcast_assets.forecasting.walkforward import WalkForward, walk_forward
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.serving.predict import forecast
+from stockcast_assets.forecasting.training.train import train_many
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
 

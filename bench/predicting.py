@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.forecasting.baselines import fit_naive
-from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.forecaster import LSTM, CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler, pooled_shape
-from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import LSTM, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = date(2013, 1, 31)

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.evaluation import Fold, plan
+from stockcast_assets.forecasting.evaluation.scores import Fold, plan
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.network import BASE, fit_scaler, pooled_shape
-from stockcast_assets.forecasting.training import Candidate, fit_folds, fit_many
-from stockcast_assets.forecasting.workers import CALM, training_pool
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.network import BASE, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.training.train import Candidate, fit_folds, fit_many
+from stockcast_assets.forecasting.training.workers import CALM, training_pool
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = pd.Timestamp("2013-01-31")

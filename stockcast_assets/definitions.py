@@ -1,7 +1,7 @@
 """The code location that Dagster loads: the definitions for the settings of this process."""
 
+from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.settings import load_settings
-from stockcast_assets.wiring import build_definitions, warehouse_from
 
 __all__ = ["build_definitions", "defs", "warehouse_from"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from stockcast_assets.event_log import BatchingEventLogStorage
-from stockcast_assets.instance import default_config
+from stockcast_assets.dagster_private.event_log import BatchingEventLogStorage
+from stockcast_assets.orchestration.home import default_config
 
 DAYS = [f"2024-01-{day:02}" for day in range(1, 13)]
 ASSETS = ("first", "second")

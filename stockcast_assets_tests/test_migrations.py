@@ -8,8 +8,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from stockcast_assets.instance import default_config
-from stockcast_assets.migrations import read_migrations_once
+from stockcast_assets.dagster_private.migrations import read_migrations_once
+from stockcast_assets.orchestration.home import default_config
 
 OPENINGS = 20
 

@@ -6,7 +6,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.partitions import daily_partitions, month_of, monthly_partitions, partition_key
+from stockcast_assets.keys import month_of, partition_key
+from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
 
 
 def days(definition: dg.MultiPartitionsDefinition, now: datetime | None = None) -> list[str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from stockcast_assets.automation.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
-from stockcast_assets.wiring import build_definitions
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ import dagster as dg
 import pandas as pd
 import typer
 
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import add_tickers, known_tickers, stretches, ticker_ranges
-from stockcast_assets.automation.runs import Step
 from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
 from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.partitions import month_of
+from stockcast_assets.keys import month_of
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
+from stockcast_assets.orchestration.planning.runner import Step
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = (PRICE_HISTORY.name, RAW_PRICES.name, *(a for a in DAILY_ASSETS if a != RAW_PRICES.name), TRAINED_MODEL.name)

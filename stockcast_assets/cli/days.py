@@ -5,11 +5,12 @@ from datetime import date
 
 import pandas as pd
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources import Source
-from stockcast_assets.market.sources.base import finished_sessions, utc_now
-from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.market.sources.base import finished_sessions
 from stockcast_assets.settings import Settings
 
 # Long enough for any holiday, so that an empty answer means an unknown ticker.

@@ -5,13 +5,13 @@ import time
 
 import pandas as pd
 
-from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.cli.days import latest_session
 from stockcast_assets.cli.forecast import describe
 from stockcast_assets.cli.session import Session, err, open_session, out
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT
 
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stockcast_assets.assets.bars import complete_bars
-from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
 from stockcast_assets.cli.session import Session, err, open_session, out
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market import calendars
-from stockcast_assets.wiring import registry_from
+from stockcast_assets.orchestration.assets.bars import complete_bars
+from stockcast_assets.orchestration.build import registry_from
+from stockcast_assets.orchestration.planning.ranges import add_tickers
 
 if TYPE_CHECKING:
-    from stockcast_assets.forecasting.walkforward import WalkForward
+    from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
 
 EXPERIMENT = "stockcast-evaluation"
 
@@ -45,9 +45,9 @@ def run(
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
     with open_session(debug) as session:
         # Here, because it brings plotly along, which takes a second and no other command needs.
-        from stockcast_assets.forecasting.report import evaluation_html
-        from stockcast_assets.forecasting.statistical import require_statsforecast
-        from stockcast_assets.forecasting.walkforward import walk_forward
+        from stockcast_assets.forecasting.evaluation.report import evaluation_html
+        from stockcast_assets.forecasting.evaluation.walkforward import walk_forward
+        from stockcast_assets.forecasting.models.statistical import require_statsforecast
 
         if with_statistical:
             require_statsforecast()
@@ -133,8 +133,8 @@ def document(walk: "WalkForward") -> dict[str, object]:
 
 
 def _print(walk: "WalkForward") -> None:
-    from stockcast_assets.forecasting.evaluation import SCORES
-    from stockcast_assets.forecasting.walkforward import HEADLINES, LABELS
+    from stockcast_assets.forecasting.evaluation.scores import SCORES
+    from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, LABELS
 
     rows = []
     for of in [None, *walk.tickers] if len(walk.tickers) > 1 else walk.tickers:

@@ -10,23 +10,22 @@ import dagster as dg
 import pandas as pd
 import typer
 
-from stockcast_assets.assets.bars import complete_bars, read_bars
-from stockcast_assets.assets.forecasts import with_target_dates
-from stockcast_assets.assets.model import stored_models
-from stockcast_assets.automation.revisions import revisions
 from stockcast_assets.cli.days import parse_day
 from stockcast_assets.cli.session import Session, open_session, out
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.forecaster import Forecaster
-from stockcast_assets.forecasting.lifecycle import UNREGISTERED, naive_on_the_spot
-from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
-from stockcast_assets.forecasting.registry import ModelRegistry, ModelVersion, model_name
-from stockcast_assets.market.tickers import validate_ticker
-from stockcast_assets.partitions import month_of, partition_key
+from stockcast_assets.forecasting.serving.forecaster import Forecaster
+from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.keys import month_of, partition_key, validate_ticker
+from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
+from stockcast_assets.orchestration.assets.forecasts import with_target_dates
+from stockcast_assets.orchestration.assets.trained_model import stored_models
+from stockcast_assets.orchestration.build import registry_from
+from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS
-from stockcast_assets.wiring import registry_from
+from stockcast_assets.tracking.registry import ModelRegistry, ModelVersion, model_name
+from stockcast_assets.tracking.serving import UNREGISTERED, naive_on_the_spot
 
 _COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 _SHOWN = 5

@@ -4,12 +4,12 @@ from datetime import date
 
 import pandas as pd
 
-from stockcast_assets.automation.ranges import add_tickers
 from stockcast_assets.cli.days import check_ticker, session_of
 from stockcast_assets.cli.session import Session, open_session, out
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.forecasting.lifecycle import row_in_use
+from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+from stockcast_assets.tracking.serving import row_in_use
 
 
 def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:

@@ -2,8 +2,8 @@
 
 from stockcast_assets.cli.session import out
 from stockcast_assets.cli.tables import print_json
+from stockcast_assets.orchestration.build import reports_from
 from stockcast_assets.settings import load_settings
-from stockcast_assets.wiring import reports_from
 
 
 def prune(keep_days: int | None, dry_run: bool, as_json: bool) -> None:

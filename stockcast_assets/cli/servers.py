@@ -6,7 +6,7 @@ import sys
 from stockcast_assets.cli.session import err, open_session
 from stockcast_assets.dashboard.run import refuse_taken
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.instance import dagster_home, workspace
+from stockcast_assets.orchestration.home import dagster_home, workspace
 from stockcast_assets.settings import load_settings
 
 

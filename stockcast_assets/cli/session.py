@@ -15,14 +15,14 @@ from typing import cast
 import dagster as dg
 from rich.console import Console
 
-from stockcast_assets.automation.ranges import add_tickers
-from stockcast_assets.automation.runs import Runner, Step
-from stockcast_assets.instance import open_instance
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
+from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.planning.runner import Runner, Step
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
-from stockcast_assets.wiring import build_definitions, sources_from, warehouse_from
 
 # Tables and JSON go to stdout, everything about how it is going to stderr.
 # A pipe has no width of its own, and a table cut to 80 columns helps nobody who reads it later.

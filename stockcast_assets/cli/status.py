@@ -1,9 +1,9 @@
 """`stockcast status`: what is stored."""
 
-from stockcast_assets.automation.ranges import known_tickers
 from stockcast_assets.cli.session import Session, open_session, out
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
 
 

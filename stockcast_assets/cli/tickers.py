@@ -1,13 +1,13 @@
 """`stockcast tickers`: which tickers are forecast, and in which state each is."""
 
-from stockcast_assets.automation.ranges import add_tickers, known_tickers
-from stockcast_assets.automation.states import State, set_state, ticker_states
 from stockcast_assets.cli.days import checked_tickers
 from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
-from stockcast_assets.partitions import ticker_partitions
+from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
+from stockcast_assets.orchestration.tickers import State, set_state, ticker_states
 
 
 def add(tickers: list[str], as_json: bool, debug: bool) -> None:

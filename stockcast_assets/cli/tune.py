@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from stockcast_assets.assets.tuning import FED, TUNING
-from stockcast_assets.automation.ranges import add_tickers, known_tickers
-from stockcast_assets.automation.runs import Step
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.assets.tuning import FED, TUNING
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
+from stockcast_assets.orchestration.planning.runner import Step
 
 
 def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool) -> None:

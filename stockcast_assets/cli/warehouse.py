@@ -9,12 +9,12 @@ import typer
 from stockcast_assets.cli.session import err, open_session, out
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets.warehouse.transfer import Comparison, Copy, compare, copy
 from stockcast_assets.warehouse.views import create_views
-from stockcast_assets.wiring import warehouse_from
 
 KINDS = ("duckdb", "bigquery")
 

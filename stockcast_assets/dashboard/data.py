@@ -36,8 +36,8 @@ def settings() -> Settings:
 
 @st.cache_resource(show_spinner=False)
 def _warehouse() -> Any:
+    from stockcast_assets.orchestration.build import warehouse_from
     from stockcast_assets.warehouse import DuckDBWarehouse
-    from stockcast_assets.wiring import warehouse_from
 
     warehouse = warehouse_from(settings())
     if isinstance(warehouse, DuckDBWarehouse):
@@ -169,7 +169,7 @@ def studied(ticker: str) -> pd.DataFrame:
 @st.cache_resource(show_spinner=False)
 def report_store() -> ReportStore:
     """Where the drift reports are: a folder or a bucket."""
-    from stockcast_assets.wiring import reports_from
+    from stockcast_assets.orchestration.build import reports_from
 
     return reports_from(settings())
 
@@ -190,10 +190,10 @@ def drift_page(ticker: str, day: date) -> str:
 
 def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.DataFrame:
     """The series of a day's report; without predictions if the model that made them cannot be asked any more."""
-    from stockcast_assets.assets.drift import observed, stored_residuals
-    from stockcast_assets.forecasting.lifecycle import Servant
-    from stockcast_assets.forecasting.predict import hindcast
-    from stockcast_assets.wiring import registry_from
+    from stockcast_assets.forecasting.serving.predict import hindcast
+    from stockcast_assets.orchestration.assets.drift_report import observed, stored_residuals
+    from stockcast_assets.orchestration.build import registry_from
+    from stockcast_assets.tracking.serving import Servant
 
     own = bars(ticker)
     seen = observed(own, stored_residuals(_warehouse(), [ticker], day, day)[ticker])
@@ -213,8 +213,8 @@ def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.Da
 @st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)
 def ticker_states(names: tuple[str, ...]) -> dict[str, str]:
     """What is to become of each ticker: active, paused or delisted; {} if this machine runs no Dagster."""
-    from stockcast_assets.automation.states import ticker_states as states
-    from stockcast_assets.instance import open_instance
+    from stockcast_assets.orchestration.home import open_instance
+    from stockcast_assets.orchestration.tickers import ticker_states as states
 
     if not settings().dagster_home.exists():
         return {}
@@ -229,8 +229,8 @@ def revisions(ticker: str) -> pd.DataFrame:
     Returns:
         `seen` (UTC), `date`, `kind`, `column`, `before`, `after`; empty if this machine has no Dagster log.
     """
-    from stockcast_assets.automation.revisions import revisions as on_record
-    from stockcast_assets.instance import open_instance
+    from stockcast_assets.orchestration.home import open_instance
+    from stockcast_assets.orchestration.sensors.revisions import revisions as on_record
 
     columns = ["seen", "date", "kind", "column", "before", "after"]
     if not settings().dagster_home.exists():

@@ -10,9 +10,9 @@ from datetime import date
 
 import pandas as pd
 
+from stockcast_assets.charts.plotly import DARK, LIGHT, PROOF, Palette
+from stockcast_assets.charts.svg import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard import data, summaries
-from stockcast_assets.dashboard.charts import DARK, LIGHT, PROOF, Palette
-from stockcast_assets.dashboard.sketch import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.monitoring.series import INPUTS

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from stockcast_assets.charts.plotly import DARK, LIGHT, Palette
 from stockcast_assets.dashboard import cache, data
-from stockcast_assets.dashboard.charts import DARK, LIGHT, Palette
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 
 NOT_ADVICE = (

@@ -68,10 +68,10 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     # The pages are loaded before the server, whose absence Streamlit would warn of.
     get_logger("streamlit.runtime.caching.cache_data_api").setLevel("ERROR")
     # Loaded before the server answers, so that the first visitor does not wait for them.
-    from stockcast_assets import wiring  # noqa: F401
     from stockcast_assets.dashboard.first_paint import first_paint
     from stockcast_assets.dashboard.pages import PAGES, build_app
     from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe  # noqa: F401
+    from stockcast_assets.orchestration import build  # noqa: F401
 
     # What stands in the way of the first picture stands in the way of a page, which says so.
     with suppress(StockcastError):

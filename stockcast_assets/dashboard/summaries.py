@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.forecasting.evaluation import ratio_interval
+from stockcast_assets.forecasting.evaluation.scores import ratio_interval
 
 SESSIONS_PER_YEAR = {True: 365, False: 252}
 # Fewer scored sessions than this and a bootstrap over 20-session blocks says nothing.

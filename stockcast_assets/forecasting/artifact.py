@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Naive
-from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.evaluation import Evaluation
-from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Scaler, Weights
-from stockcast_assets.forecasting.volatility import HarVolatility, PlainVolatility, QuarterlyHar, Volatility
+from stockcast_assets.forecasting.evaluation.gate import Decision
+from stockcast_assets.forecasting.evaluation.scores import Evaluation
+from stockcast_assets.forecasting.models.baselines import Naive
+from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Scaler, Weights
+from stockcast_assets.forecasting.models.volatility import HarVolatility, PlainVolatility, QuarterlyHar, Volatility
+from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 
 FORMAT = 2
 _READ = (1, 2)

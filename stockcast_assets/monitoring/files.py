@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from stockcast_assets.cloud_storage import SCHEME, BucketPlace, patience
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.google.storage import SCHEME, BucketPlace, patience
 
 SETTING = "STOCKCAST_REPORTS"
 _REQUESTS_AT_ONCE = 8

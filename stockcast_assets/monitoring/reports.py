@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.keys import validate_ticker
 from stockcast_assets.monitoring.drift import DriftResult, compared_windows
 from stockcast_assets.monitoring.evidently_page import evidently_page
 from stockcast_assets.monitoring.files import open_files

@@ -4,10 +4,10 @@ The IO managers work in any Dagster project; see docs/warehouse.md.
 """
 
 from stockcast_assets.warehouse.base import TableRef, Warehouse
-from stockcast_assets.warehouse.bigquery import BigQueryWarehouse, BigQueryWarehouseIOManager
+from stockcast_assets.warehouse.bigquery.warehouse import BigQueryWarehouse, BigQueryWarehouseIOManager
 from stockcast_assets.warehouse.duckdb import DuckDBWarehouse, DuckDBWarehouseIOManager
 from stockcast_assets.warehouse.frames import KeyedFrame
-from stockcast_assets.warehouse.tables_metadata import asset_metadata
+from stockcast_assets.warehouse.table_metadata import asset_metadata
 
 __all__ = [
     "BigQueryWarehouse",

@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 from dagster import ConfigurableIOManager, InputContext, OutputContext
 
+from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.frames import KeyedFrame
-from stockcast_assets.warehouse.key_metadata import add_key_metadata
 from stockcast_assets.warehouse.slices import Slice, slice_of
-from stockcast_assets.warehouse.tables_metadata import COLUMN_SCHEMA, declared_table, plain, table_schema
+from stockcast_assets.warehouse.table_metadata import COLUMN_SCHEMA, declared_table, plain, table_schema
 
 _LISTED_KEYS = 5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.warehouse.base import TableRef, Warehouse
-from stockcast_assets.warehouse.bigquery import BigQueryWarehouse
+from stockcast_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 
 PREFIX = "looker_"
 _TABLE = re.compile(r"`\{dataset\}\.(\w+)`")

@@ -8,9 +8,9 @@ import duckdb
 import pandas as pd
 import pytest
 
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import range_tags
 from stockcast_assets.monitoring.series import FEATURES
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
 from stockcast_assets_tests.assets.test_lifecycle import Home

@@ -14,18 +14,18 @@ import pytest
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.baselines import fit_naive
-from stockcast_assets.forecasting.calibration import Calibration
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.evaluation.gate import Decision
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.forecaster import CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.lifecycle import UNREGISTERED
-from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler
-from stockcast_assets.forecasting.registry import ARTIFACT
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Weights, fit_scaler
+from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
+from stockcast_assets.orchestration.build import build_definitions, registry_from, warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
-from stockcast_assets.wiring import build_definitions, registry_from, warehouse_from
+from stockcast_assets.tracking.registry import ARTIFACT
+from stockcast_assets.tracking.serving import UNREGISTERED
 from stockcast_assets_tests.dashboard.home import write
 from stockcast_assets_tests.forecasting.test_gate import evaluation
 

@@ -14,8 +14,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from apprise.plugins.slack import NotifySlack
 
-from stockcast_assets.automation.alerts import AGAIN, Problem, Told, build_alerts, failed_runs, send
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.sensors.alerts import AGAIN, Problem, Told, build_alerts, failed_runs, send
 from stockcast_assets_tests.servers import free_port
 
 NOW = pd.Timestamp("2024-01-10 07:00", tz="UTC")

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stockcast_assets.automation import due
-from stockcast_assets.automation.due import ASSETS_OF, Attempt, DueRun, Plan, World
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.states import TickerState
+from stockcast_assets.keys import month_of
 from stockcast_assets.market.calendars import calendar_for, sessions
-from stockcast_assets.partitions import month_of
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning.planner import ASSETS_OF, Attempt, DueRun, Plan, World
+from stockcast_assets.orchestration.tickers import TickerState
 
 START = date(2024, 1, 2)
 CODES = ("XNYS", "XLON", "24/7")
@@ -40,9 +40,9 @@ def done_until(tickers: Collection[str], last: str, months: Collection[str] = ("
 def world(now: str, states: dict[str, TickerState], done: dict[str, set[str]], **more: object) -> World:
     moment = at(now)
     keys = [day.date() for day in pd.date_range(START, moment.date(), inclusive="left")]
-    begun = (moment - due.TRAINED_AFTER).date()
+    begun = (moment - planner.TRAINED_AFTER).date()
     months = [month.date() for month in pd.date_range("2024-01-01", begun, freq="MS")]
-    days = due.due_days(keys, CODES, moment)
+    days = planner.due_days(keys, CODES, moment)
     return World(moment, list(states), states, START, days, months, done, **more)  # type: ignore[arg-type]
 
 
@@ -65,7 +65,7 @@ def materialise(done: dict[str, set[str]], run: DueRun, order: list[str]) -> lis
     tickers = order[order.index(run.tickers[0]) : order.index(run.tickers[-1]) + 1]
     if run.first is None:
         keys = list(tickers)
-    elif run.stage in (due.MODEL, due.TRAINING):
+    elif run.stage in (planner.MODEL, planner.TRAINING):
         keys = [f"{run.first}|{ticker}" for ticker in tickers]
     else:
         keys = [f"{day.date()}|{ticker}" for day in pd.date_range(run.first, run.last) for ticker in tickers]
@@ -76,12 +76,12 @@ def materialise(done: dict[str, set[str]], run: DueRun, order: list[str]) -> lis
 
 def test_a_day_is_due_when_its_last_market_has_closed_and_settled() -> None:
     day = date(2024, 1, 10)
-    assert due.due_at(day, ("XNYS", "24/7")) == at("2024-01-11 00:30")
-    assert due.due_days([day], CODES, at("2024-01-11 00:29")) == []
-    assert due.due_days([day], CODES, at("2024-01-11 00:30")) == [day]
+    assert planner.due_at(day, ("XNYS", "24/7")) == at("2024-01-11 00:30")
+    assert planner.due_days([day], CODES, at("2024-01-11 00:29")) == []
+    assert planner.due_days([day], CODES, at("2024-01-11 00:30")) == [day]
     # Half days and the other side of daylight saving time close earlier, never later than the day.
     for day in (date(2023, 11, 24), date(2024, 3, 11), date(2024, 11, 4)):
-        assert due.due_at(day, (*CODES, "XKRX")) == pd.Timestamp(day, tz="UTC") + pd.Timedelta(days=1, minutes=30)
+        assert planner.due_at(day, (*CODES, "XKRX")) == pd.Timestamp(day, tz="UTC") + pd.Timedelta(days=1, minutes=30)
 
 
 def test_a_new_ticker_is_brought_up_stage_by_stage_and_each_stage_is_asked_for_once() -> None:
@@ -89,10 +89,10 @@ def test_a_new_ticker_is_brought_up_stage_by_stage_and_each_stage_is_asked_for_o
     states = {"AAPL": TickerState(), "ETH-USD": TickerState()}
     told = []
     for _ in range(4):
-        plan = due.plan_bring_up(world("2024-02-05 01:00", states, done))
+        plan = planner.plan_bring_up(world("2024-02-05 01:00", states, done))
         told += asked(plan)
         under_way = tuple(replace(failed(run, "2024-02-05"), ended=None) for run in plan.runs)
-        assert due.plan_bring_up(world("2024-02-05 01:00", states, done, attempts=under_way)).runs == []
+        assert planner.plan_bring_up(world("2024-02-05 01:00", states, done, attempts=under_way)).runs == []
         for run in plan.runs:
             materialise(done, run, list(states))
     # Monday the 5th: New York's newest session is Friday's, Ethereum's is Sunday's.
@@ -104,32 +104,32 @@ def test_a_new_ticker_is_brought_up_stage_by_stage_and_each_stage_is_asked_for_o
         ("newest", "AAPL", "2024-02-02..2024-02-02"),
         ("newest", "ETH-USD", "2024-02-04..2024-02-04"),
     ]
-    plan = due.plan_bring_up(world("2024-02-05 01:00", states, done))
+    plan = planner.plan_bring_up(world("2024-02-05 01:00", states, done))
     assert (plan.runs, plan.brought_up) == ([], {"AAPL": date(2024, 2, 2), "ETH-USD": date(2024, 2, 4)})
 
 
 def test_an_uploaded_ticker_waits_for_its_file_and_ends_where_it_ends() -> None:
     states = {"NEW": TickerState()}
-    plan = due.plan_bring_up(world("2024-02-05 01:00", states, {}, uploaded={"NEW": []}))
+    plan = planner.plan_bring_up(world("2024-02-05 01:00", states, {}, uploaded={"NEW": []}))
     assert plan.runs == []
     assert "CSV" in plan.waiting["NEW"]
     days = [day.date() for day in sessions("XNYS", "2024-01-08", "2024-01-12")]
     done = {"price_history": {"NEW"}, "raw_prices": {f"{day}|NEW" for day in days}, "trained_model": {"2024-01-01|NEW"}}
-    plan = due.plan_bring_up(world("2024-02-05 01:00", states, done, uploaded={"NEW": days}))
+    plan = planner.plan_bring_up(world("2024-02-05 01:00", states, done, uploaded={"NEW": days}))
     assert asked(plan) == [("newest", "NEW", "2024-01-12..2024-01-12")]
 
 
 def test_paused_and_delisted_tickers_get_no_run() -> None:
     states = {"A": TickerState("paused"), "B": TickerState("delisted", "acquired"), "C": running("2024-01-09")}
     seen = world("2024-01-11 00:30", states, done_until("ABC", "2024-01-09"))
-    assert asked(due.plan_daily(seen)) == [("daily", "C", "2024-01-10..2024-01-10")]
-    assert due.plan_bring_up(seen).runs == due.plan_training(seen).runs == []
+    assert asked(planner.plan_daily(seen)) == [("daily", "C", "2024-01-10..2024-01-10")]
+    assert planner.plan_bring_up(seen).runs == planner.plan_training(seen).runs == []
 
 
 def test_one_run_for_all_tickers_and_never_a_bounding_rectangle() -> None:
     states = {name: running("2024-01-09") for name in "ABCDE"} | {"C": TickerState("paused")}
     states = {name: states[name] for name in "ABCDE"}
-    plan = due.plan_daily(world("2024-01-11 00:30", states, done_until("ABCDE", "2024-01-09")))
+    plan = planner.plan_daily(world("2024-01-11 00:30", states, done_until("ABCDE", "2024-01-09")))
     assert [run[1] for run in asked(plan)] == ["A+B", "D+E"]
 
 
@@ -139,7 +139,7 @@ def test_missed_days_are_caught_up_month_by_month_with_the_model_between() -> No
     told = []
     for _ in range(3):
         seen = world("2024-02-05 09:00", states, done)
-        runs = due.plan_training(seen).runs + due.plan_daily(seen).runs
+        runs = planner.plan_training(seen).runs + planner.plan_daily(seen).runs
         told += [(run.stage, f"{run.first}..{run.last}") for run in runs]
         for run in runs:
             materialise(done, run, order)
@@ -153,19 +153,19 @@ def test_missed_days_are_caught_up_month_by_month_with_the_model_between() -> No
 def test_a_failed_training_does_not_hold_the_days_up() -> None:
     states, done = {"A": running("2024-01-31")}, done_until("A", "2024-01-31")
     seen = world("2024-02-02 02:30", states, done)
-    training = due.plan_training(seen).runs[0]
-    assert due.plan_daily(seen).runs == []
+    training = planner.plan_training(seen).runs[0]
+    assert planner.plan_daily(seen).runs == []
     seen = replace(seen, attempts=[failed(training, "2024-02-02 02:30")])
-    assert asked(due.plan_daily(seen)) == [("daily", "A", "2024-02-01..2024-02-01")]
+    assert asked(planner.plan_daily(seen)) == [("daily", "A", "2024-02-01..2024-02-01")]
 
 
 def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:
     names = ["A", "B", "C"]
     states, done = {name: running("2024-01-09") for name in names}, done_until(names, "2024-01-09")
     seen = world("2024-01-11 00:31", states, done)
-    first = due.plan_daily(seen).runs[0]
+    first = planner.plan_daily(seen).runs[0]
     seen = replace(seen, attempts=[failed(first, "2024-01-11 00:31", late="B")])
-    plan = due.plan_daily(seen)
+    plan = planner.plan_daily(seen)
     assert [run[1] for run in asked(plan)] == ["A", "C"]
     assert plan.wake == at("2024-01-11 00:46")
     assert plan.in_words() == "B: daily of 2024-01-10 is late at the source; again at 2024-01-11 00:46 UTC."
@@ -173,7 +173,7 @@ def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:
         materialise(done, run, names)
     tries, now, attempts = [], at("2024-01-11 00:31"), list(seen.attempts)
     while now < at("2024-01-23"):
-        plan = due.plan_daily(replace(seen, now=now, attempts=attempts))
+        plan = planner.plan_daily(replace(seen, now=now, attempts=attempts))
         if plan.given_up:
             break
         if plan.runs:
@@ -185,15 +185,17 @@ def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:
     assert len(tries) == 12
     assert "stockcast tickers resume B" in plan.given_up["B"]
     resumed = {**states, "B": replace(states["B"], since="2024-01-22T00:00:00+00:00")}
-    assert [run[1] for run in asked(due.plan_daily(replace(seen, now=now, attempts=attempts, states=resumed)))] == ["B"]
+    assert [run[1] for run in asked(planner.plan_daily(replace(seen, now=now, attempts=attempts, states=resumed)))] == [
+        "B"
+    ]
 
 
 def test_downtime_is_no_failure() -> None:
     states, done = {"B": running("2024-01-09")}, done_until("B", "2024-01-09")
     seen = world("2024-01-11 00:31", states, done)
-    run = due.plan_daily(seen).runs[0]
+    run = planner.plan_daily(seen).runs[0]
     attempts = [failed(run, moment, late="B") for moment in ("2024-01-11 00:31", "2024-01-11 00:46")]
-    back = due.plan_daily(replace(seen, now=at("2024-02-05 09:00"), attempts=attempts))
+    back = planner.plan_daily(replace(seen, now=at("2024-02-05 09:00"), attempts=attempts))
     assert not back.given_up
     assert asked(back) == [("daily", "B", "2024-01-10..2024-01-10")]
 
@@ -201,10 +203,10 @@ def test_downtime_is_no_failure() -> None:
 def test_a_killed_run_is_repeated_within_minutes() -> None:
     states, done = {name: running("2024-01-09") for name in "AB"}, done_until("AB", "2024-01-09")
     seen = world("2024-01-11 00:31", states, done)
-    first = due.plan_daily(seen).runs[0]
+    first = planner.plan_daily(seen).runs[0]
     killed = [failed(first, "2024-01-11 00:31")]
-    assert due.plan_daily(replace(seen, attempts=killed)).runs == []
-    plan = due.plan_daily(replace(seen, now=at("2024-01-11 00:32"), attempts=killed))
+    assert planner.plan_daily(replace(seen, attempts=killed)).runs == []
+    plan = planner.plan_daily(replace(seen, now=at("2024-01-11 00:32"), attempts=killed))
     assert asked(plan) == [("daily", "A+B", "2024-01-10..2024-01-10")]
     assert plan.runs[0].run_key != first.run_key
 
@@ -215,7 +217,7 @@ def test_one_bad_ticker_is_found_by_halving_and_the_others_go_on(bad: int) -> No
     states, done = {name: running("2024-01-09") for name in names}, done_until(names, "2024-01-09")
     seen, attempts, now, runs = world("2024-01-11 00:31", states, done), [], at("2024-01-11 00:31"), 0
     while now < at("2024-01-11 02:00"):
-        for run in due.plan_daily(replace(seen, now=now, attempts=attempts)).runs:
+        for run in planner.plan_daily(replace(seen, now=now, attempts=attempts)).runs:
             runs += 1
             if names[bad] in run.tickers:
                 attempts.append(failed(run, str(now.tz_localize(None)), run_id=f"run {runs}"))
@@ -231,10 +233,10 @@ def test_a_failing_stage_is_tried_three_times_then_reported() -> None:
     states = {"A": TickerState()}
     seen, attempts, now = world("2024-01-11 00:31", states, {}), [], at("2024-01-11 00:31")
     while now < at("2024-01-13"):
-        plan = due.plan_bring_up(replace(seen, now=now, attempts=attempts))
+        plan = planner.plan_bring_up(replace(seen, now=now, attempts=attempts))
         attempts += [failed(run, str(now.tz_localize(None))) for run in plan.runs]
         now += pd.Timedelta(minutes=1)
-    assert len(attempts) == due.ATTEMPTS
+    assert len(attempts) == planner.ATTEMPTS
     assert plan.given_up["A"].startswith("A: history failed 3 times and is given up")
 
 
@@ -256,15 +258,15 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
         moments.append(moments[-1] + pd.Timedelta(minutes=rng.choice((7, 60, 360, 1440))))
     for now in [*moments, *[moments[-1]] * 4]:
         seen = replace(world(str(now.tz_localize(None)), states, done), attempts=list(attempts))
-        bring_up = due.plan_bring_up(seen)
+        bring_up = planner.plan_bring_up(seen)
         for ticker, day in bring_up.brought_up.items():
             states[ticker] = replace(states[ticker], daily_from=day)
-        for run in bring_up.runs + due.plan_training(seen).runs + due.plan_daily(seen).runs:
+        for run in bring_up.runs + planner.plan_training(seen).runs + planner.plan_daily(seen).runs:
             # Failures stop early enough for the longest wait to pass, and are too few to be given up.
             fate = rng.choice(("ok",) * 5 + ("late", "killed")) if now < fails_until else "ok"
-            if run.stage != due.DAILY and sum(not attempt.ok for attempt in attempts) >= 2:
+            if run.stage != planner.DAILY and sum(not attempt.ok for attempt in attempts) >= 2:
                 fate = "ok"
-            late = rng.choice(run.tickers) if fate == "late" and run.stage == due.DAILY else ""
+            late = rng.choice(run.tickers) if fate == "late" and run.stage == planner.DAILY else ""
             if fate == "ok":
                 wrote += [(asset, key) for key in materialise(done, run, order) for asset in run.assets]
             ended = failed(run, str(now.tz_localize(None)), late, run_id=str(len(attempts)))
@@ -292,7 +294,7 @@ def test_planning_grows_no_faster_than_the_tickers() -> None:
         taken = []
         for _ in range(3):
             started = time.process_time()
-            assert due.plan_daily(seen).runs == []
+            assert planner.plan_daily(seen).runs == []
             taken.append(time.process_time() - started)
         return min(taken)
 
@@ -300,4 +302,11 @@ def test_planning_grows_no_faster_than_the_tickers() -> None:
 
 
 def test_every_stage_has_a_job() -> None:
-    assert set(ASSETS_OF) == {due.HISTORY, due.BARS, due.MODEL, due.NEWEST, due.DAILY, due.TRAINING}
+    assert set(ASSETS_OF) == {
+        planner.HISTORY,
+        planner.BARS,
+        planner.MODEL,
+        planner.NEWEST,
+        planner.DAILY,
+        planner.TRAINING,
+    }

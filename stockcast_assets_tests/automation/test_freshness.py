@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import time_machine
 
-from stockcast_assets.automation.alerts import red_checks
-from stockcast_assets.automation.freshness import COMPLETE, FRESH, gaps, stale
-from stockcast_assets.automation.states import TickerState, set_daily_from
 from stockcast_assets.market.calendars import calendar_for, sessions
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.sensors.alerts import red_checks
+from stockcast_assets.orchestration.sensors.freshness import COMPLETE, FRESH, gaps, stale
+from stockcast_assets.orchestration.tickers import TickerState, set_daily_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES
-from stockcast_assets.wiring import build_definitions
 
 ACTIVE = TickerState(daily_from=date(2024, 1, 2))
 

@@ -9,17 +9,17 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.assets.prices import LATE_TICKERS, source_of
-from stockcast_assets.automation.inbox import Inbox
-from stockcast_assets.automation.jobs import build_jobs
-from stockcast_assets.automation.ranges import range_tags
-from stockcast_assets.automation.runs import Runner, Step
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.uploads import open_uploads
+from stockcast_assets.orchestration.assets.prices import LATE_TICKERS, source_of
+from stockcast_assets.orchestration.build import build_definitions, warehouse_from
+from stockcast_assets.orchestration.jobs import build_jobs
+from stockcast_assets.orchestration.planning.ranges import range_tags
+from stockcast_assets.orchestration.planning.runner import Runner, Step
+from stockcast_assets.orchestration.sensors.csv_inbox import Inbox
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
-from stockcast_assets.wiring import build_definitions, warehouse_from
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
 

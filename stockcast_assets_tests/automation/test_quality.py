@@ -5,10 +5,10 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from stockcast_assets.automation.quality import QUALITY_CHECKS, quality_faults
-from stockcast_assets.automation.retraining import SCORED, WINDOW
+from stockcast_assets.orchestration.asset_checks.quality import QUALITY_CHECKS, quality_faults
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.sensors.retraining import SCORED, WINDOW
 from stockcast_assets.settings import Settings
-from stockcast_assets.wiring import build_definitions
 from stockcast_assets_tests.automation.test_retraining import outcomes
 
 CASES = {

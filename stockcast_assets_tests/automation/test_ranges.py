@@ -6,8 +6,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockcast_assets.automation.ranges import session_stretches, ticker_ranges
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
 
 NAMES = [f"T{i}" for i in range(8)]
 

@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 import time_machine
 
-from stockcast_assets.automation.jobs import build_jobs
-from stockcast_assets.automation.retraining import (
+from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.jobs import build_jobs
+from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.orchestration.planning.world import Universe
+from stockcast_assets.orchestration.sensors.retraining import (
     COOL_DOWN,
     SCORED,
     WINDOW,
@@ -21,13 +25,9 @@ from stockcast_assets.automation.retraining import (
     reason_to_retrain,
     skill_ratio,
 )
-from stockcast_assets.automation.states import set_daily_from
-from stockcast_assets.automation.world import Universe
-from stockcast_assets.market import calendars
-from stockcast_assets.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.orchestration.tickers import set_daily_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import TRAINED_MODEL
-from stockcast_assets.wiring import build_definitions
 
 DAY, TRAINED = date(2024, 5, 22), date(2024, 4, 30)
 

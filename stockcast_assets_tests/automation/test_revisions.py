@@ -11,18 +11,18 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.assets.prices import LATE_TAG, LATE_TICKERS
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import range_tags
-from stockcast_assets.automation.revisions import ATTEMPTS, pending_revisions, revisions
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.yahoo import YahooSource
+from stockcast_assets.orchestration.assets.prices import LATE_TAG, LATE_TICKERS
+from stockcast_assets.orchestration.build import build_definitions, warehouse_from
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.ranges import range_tags
+from stockcast_assets.orchestration.sensors.revisions import ATTEMPTS, pending_revisions, revisions
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, Table
 from stockcast_assets.warehouse import Warehouse
-from stockcast_assets.wiring import build_definitions, warehouse_from
 from stockcast_assets_tests.market.sources.fake_yahoo import Bar, FakeYahoo, Script, serving
 
 START, KNOWN, TODAY = date(2024, 1, 2), date(2024, 1, 16), date(2024, 1, 17)

@@ -11,13 +11,13 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.automation.ranges import known_tickers
-from stockcast_assets.automation.states import set_daily_from, set_state
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.uploads import MAX_BYTES
+from stockcast_assets.orchestration.build import build_definitions, warehouse_from
+from stockcast_assets.orchestration.planning.ranges import known_tickers
+from stockcast_assets.orchestration.tickers import set_daily_from, set_state
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
-from stockcast_assets.wiring import build_definitions, warehouse_from
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume\n"
 

@@ -9,16 +9,16 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
-from stockcast_assets.assets.model import TrainingConfig
-from stockcast_assets.assets.tuning import FED, TUNING
-from stockcast_assets.automation.ranges import add_tickers
-from stockcast_assets.automation.runs import Runner
-from stockcast_assets.automation.tuned import training_run_config, tuned_parameters
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.orchestration.assets.trained_model import TrainingConfig
+from stockcast_assets.orchestration.assets.tuning import FED, TUNING
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.planning.runner import Runner
+from stockcast_assets.orchestration.planning.tuned import training_run_config, tuned_parameters
 from stockcast_assets.settings import Settings
-from stockcast_assets.wiring import build_definitions
 from stockcast_assets_tests.automation.test_ticks import brought_up, report, tick_schedule
 from stockcast_assets_tests.csvfiles import write_csv
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockcast_assets.dashboard import charts
+from stockcast_assets.charts import plotly as charts
 from stockcast_assets.market import indicators
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets_tests.monitoring.conftest import fan

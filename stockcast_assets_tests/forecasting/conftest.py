@@ -10,8 +10,8 @@ import pytest
 
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import ModelConfig
-from stockcast_assets.forecasting.training import train_many
-from stockcast_assets.forecasting.workers import training_pool
+from stockcast_assets.forecasting.training.train import train_many
+from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.market.sources.sample import SampleSource
 
 TRAINED_TO = date(2013, 1, 31)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from stockcast_assets.forecasting.baselines import Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.models.baselines import Naive, fit_naive, fit_random_walk
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 HISTORY = prepare(made_up_bars(900))

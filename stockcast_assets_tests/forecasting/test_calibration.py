@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stockcast_assets.forecasting.calibration import Calibration, calibrate, replay
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
+from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate, replay
 
 NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
 

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.evaluation import (
+from stockcast_assets.forecasting.evaluation.scores import (
     POOLED,
     Cases,
     diebold_mariano,
@@ -18,6 +17,7 @@ from stockcast_assets.forecasting.evaluation import (
     ratio_interval,
 )
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 NAMES = ("lstm", "random_walk", "drift", "vol60", "vol250", "fhs", "har", "har_quarterly")

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.forecasting.baselines import Forecast
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.evaluation import Cases, Evaluation, evaluate
-from stockcast_assets.forecasting.gate import decide
+from stockcast_assets.forecasting.evaluation.gate import decide
+from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, evaluate
+from stockcast_assets.forecasting.models.baselines import Forecast
 
 SHAPE = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.lifecycle import (
+from stockcast_assets.forecasting.evaluation.gate import Decision
+from stockcast_assets.tracking.registry import ARTIFACT, ModelRegistry
+from stockcast_assets.tracking.serving import (
     UNREGISTERED,
     Servant,
     champions,
@@ -22,7 +23,6 @@ from stockcast_assets.forecasting.lifecycle import (
     reigning,
     row_in_use,
 )
-from stockcast_assets.forecasting.registry import ARTIFACT, ModelRegistry
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO, made_up_bars
 
 DAY = pd.Timestamp("2013-03-01")

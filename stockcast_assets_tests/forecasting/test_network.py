@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
-from stockcast_assets.forecasting.network import BASE, Layer, Lstm, Weights, fit_scaler, log_scales, pooled_shape
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Weights, fit_scaler, log_scales, pooled_shape
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 UNITS, WINDOW, FEATURES = 64, 10, len(FEATURE_NAMES)

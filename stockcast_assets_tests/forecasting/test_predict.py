@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.forecaster import Forecaster
-from stockcast_assets.forecasting.predict import COLUMNS, QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.serving.forecaster import Forecaster
+from stockcast_assets.forecasting.serving.predict import COLUMNS, QUANTILE_COLUMNS, forecast
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO
 
 METHODS = (

@@ -21,8 +21,8 @@ import pytest
 from stockcast_assets.cli import servers
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
-from stockcast_assets.forecasting.gate import Decision
-from stockcast_assets.forecasting.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
+from stockcast_assets.forecasting.evaluation.gate import Decision
+from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
 from stockcast_assets_tests.conftest import clean_env
 from stockcast_assets_tests.servers import free_port
 

@@ -12,11 +12,11 @@ from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.evaluation import plan, sessions_needed
+from stockcast_assets.forecasting.evaluation.gate import decide
+from stockcast_assets.forecasting.evaluation.scores import plan, sessions_needed
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.gate import decide
-from stockcast_assets.forecasting.predict import QUANTILE_COLUMNS, forecast
-from stockcast_assets.forecasting.training import MIN_RETURNS, train_many
+from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.training.train import MIN_RETURNS, train_many
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 from stockcast_assets_tests.forecasting.test_gate import evaluation
 

@@ -15,10 +15,10 @@ import pytest
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
-from stockcast_assets.forecasting.evaluation import plan
+from stockcast_assets.forecasting.evaluation.scores import plan
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.network import Layer, Weights
-from stockcast_assets.forecasting.training import run_job, train_many
+from stockcast_assets.forecasting.models.network import Layer, Weights
+from stockcast_assets.forecasting.training.train import run_job, train_many
 from stockcast_assets_tests.forecasting.conftest import SMALL, TRAINED_TO, made_up_bars
 
 PRICES = ["open", "high", "low", "close", "adj_close"]

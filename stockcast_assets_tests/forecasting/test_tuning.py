@@ -14,10 +14,9 @@ from mlflow import MlflowClient
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, PURGE, ModelConfig
-from stockcast_assets.forecasting.evaluation import plan
+from stockcast_assets.forecasting.evaluation.scores import plan
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.tracking import Tracking
-from stockcast_assets.forecasting.tuning import (
+from stockcast_assets.forecasting.training.tuning import (
     LONGEST_WINDOW,
     TUNED,
     Trial,
@@ -26,7 +25,8 @@ from stockcast_assets.forecasting.tuning import (
     run_study,
     task_of,
 )
-from stockcast_assets.forecasting.tuning_run import EXPERIMENT, charts, log_tuning
+from stockcast_assets.tracking.client import Tracking
+from stockcast_assets.tracking.studies import EXPERIMENT, charts, log_tuning
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 # Defaults that train in a moment and are, like the real ones, in the space.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.volatility import QuarterlyHar, day_of_quarter, fit_har, fit_quarterly_har
+from stockcast_assets.forecasting.models.volatility import QuarterlyHar, day_of_quarter, fit_har, fit_quarterly_har
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 BARS = made_up_bars(900)

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.evaluation import coverage_by_day, coverage_interval, reliability, yearly
+from stockcast_assets.forecasting.evaluation.report import evaluation_html, interval_words
+from stockcast_assets.forecasting.evaluation.scores import coverage_by_day, coverage_interval, reliability, yearly
+from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, WalkForward, default_start, walk_forward
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.forecaster import LABELS, LSTM
-from stockcast_assets.forecasting.report import evaluation_html, interval_words
-from stockcast_assets.forecasting.statistical import NAMES, fit_statistical
-from stockcast_assets.forecasting.walkforward import HEADLINES, WalkForward, default_start, walk_forward
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.statistical import NAMES, fit_statistical
+from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 from stockcast_assets_tests.forecasting.test_evaluation import make_cases
 

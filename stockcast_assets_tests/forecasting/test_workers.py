@@ -9,12 +9,12 @@ from multiprocessing import get_context
 
 import psutil
 
-from stockcast_assets.forecasting.workers import training_context, training_pool
+from stockcast_assets.forecasting.training.workers import training_context, training_pool
 
 IMPATIENT = """
 from concurrent.futures import ProcessPoolExecutor
 import os, time
-from stockcast_assets.forecasting.workers import end_with_the_parent
+from stockcast_assets.forecasting.training.workers import end_with_the_parent
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, initializer=end_with_the_parent)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stockcast_assets.instance import workspace
+from stockcast_assets.orchestration.home import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, wait_for_http
 

@@ -31,14 +31,14 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._time import get_current_datetime
 from pyrate_limiter import Duration, Limiter, Rate
 
-from stockcast_assets.assets import shown
-from stockcast_assets.instance import default_config
 from stockcast_assets.market.calendars import closed_days
 from stockcast_assets.market.sources import yahoo
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.assets import metadata as shown
+from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.home import default_config
 from stockcast_assets.settings import Settings, load_settings
-from stockcast_assets.wiring import build_definitions
 
 BETWEEN_ROUNDS = pd.Timedelta(seconds=61)
 """Longer than the shortest interval of most sensors, and than the wait before a run that was killed is repeated."""

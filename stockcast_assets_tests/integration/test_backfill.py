@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import add_tickers
-from stockcast_assets.instance import open_instance
+from stockcast_assets.orchestration.build import warehouse_from
+from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES
-from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.conftest import Cli
 from stockcast_assets_tests.integration.dagster_dev import dagster_dev
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.warehouse import Warehouse
-from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.conftest import Cli
 from stockcast_assets_tests.csvfiles import write_csv
 

@@ -8,9 +8,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.assets.checks import faults
-from stockcast_assets.instance import open_instance
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.asset_checks.declared import faults
+from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import (
     ALL_TABLES,

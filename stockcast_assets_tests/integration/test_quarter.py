@@ -9,13 +9,13 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.automation.due import DERIVED_ASSETS
-from stockcast_assets.automation.jobs import DAILY_ASSETS
-from stockcast_assets.automation.ranges import add_tickers
-from stockcast_assets.automation.revisions import revisions
-from stockcast_assets.automation.states import set_state, ticker_states
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market.calendars import calendar_for, sessions
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.planner import DERIVED_ASSETS
+from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.sensors.revisions import revisions
+from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets_tests.integration.simulated import Simulation, simulation, walk
 from stockcast_assets_tests.market.sources.fake_yahoo import Script, serving

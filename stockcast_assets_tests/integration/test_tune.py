@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from mlflow import MlflowClient
 
-from stockcast_assets.assets.tuning import FED, TUNING
-from stockcast_assets.instance import open_instance
+from stockcast_assets.orchestration.assets.tuning import FED, TUNING
+from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets_tests.conftest import Cli

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.tickers import validate_ticker
+from stockcast_assets.keys import validate_ticker
 
 
 @pytest.mark.parametrize("ticker", ["AAPL", "BRK-B", "VOD.L", "005930.KS", "ETH-USD", "^GSPC", "EURUSD=X", "A" * 20])

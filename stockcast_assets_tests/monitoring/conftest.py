@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockcast_assets.forecasting.baselines import fit_naive
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.forecaster import Forecaster
-from stockcast_assets.forecasting.predict import hindcast
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.serving.forecaster import Forecaster
+from stockcast_assets.forecasting.serving.predict import hindcast
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.series import Floats

@@ -5,7 +5,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.monitoring.charts import drift_png, forecast_png, markdown_image
+from stockcast_assets.charts.png import drift_png, forecast_png, markdown_image
 from stockcast_assets_tests.monitoring.conftest import fan
 
 

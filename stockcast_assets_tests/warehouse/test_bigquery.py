@@ -28,9 +28,9 @@ from google.auth import jwt
 from sqlglot import exp
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef
-from stockcast_assets.wiring import warehouse_from
 from stockcast_assets_tests.servers import BigQueryEmulator, free_port, start_bigquery_emulator
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store
 from stockcast_assets_tests.warehouse.fault_proxy import (

@@ -285,7 +285,7 @@ def test_the_command_sweeps_up_after_dead_runs(run: Run, store: Store, monkeypat
             client.create_table(f"test-project.{store.warehouse.schema}.{stage}")
     # A stage younger than six hours may belong to a run that is alive.
     assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == []
-    monkeypatch.setattr("stockcast_assets.warehouse.bigquery.STAGE_LIFETIME", timedelta(0))
+    monkeypatch.setattr("stockcast_assets.warehouse.bigquery.warehouse.STAGE_LIFETIME", timedelta(0))
     dropped = [stage] if isinstance(store.warehouse, BigQueryWarehouse) else []
     assert json.loads(run("warehouse", "sweep", "--json")[1])["dropped"] == dropped
     assert "0 staging tables dropped" in run("warehouse", "sweep")[1]

@@ -11,7 +11,7 @@ import pytest
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, Column, Table
 from stockcast_assets.warehouse import BigQueryWarehouse, TableRef, frames
-from stockcast_assets.warehouse.bigquery_schema import field
+from stockcast_assets.warehouse.bigquery.schema import field
 from stockcast_assets.warehouse.slices import Slice, Span, Windows
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
 from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, keys_slice, prices, write

@@ -3,7 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from stockcast_assets.dashboard import charts, data, summaries
+from stockcast_assets.charts import plotly as charts
+from stockcast_assets.charts.svg import fan
+from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
     cards,
@@ -16,11 +18,10 @@ from stockcast_assets.dashboard.layout import (
     state,
     ticker_picker,
 )
-from stockcast_assets.dashboard.sketch import fan
 from stockcast_assets.dashboard.summaries import per_cent, price
-from stockcast_assets.forecasting.forecaster import LSTM, method_label
-from stockcast_assets.forecasting.lifecycle import row_in_use
+from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.tables import FORECASTS
+from stockcast_assets.tracking.serving import row_in_use
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pandas as pd
 import streamlit as st
 
-from stockcast_assets.dashboard import charts, data, summaries
+from stockcast_assets.charts import plotly as charts
+from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
     cards,

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
-from stockcast_assets.dashboard import charts, data, summaries
+from stockcast_assets.charts import plotly as charts
+from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, no_data, palette, state, ticker_picker
 from stockcast_assets.dashboard.summaries import per_cent
-from stockcast_assets.forecasting.forecaster import LSTM, method_label
+from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
 
 SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]

@@ -9,7 +9,7 @@ import streamlit as st
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import fine_print, nothing_yet
 from stockcast_assets.dashboard.summaries import per_cent, price
-from stockcast_assets.forecasting.forecaster import method_label
+from stockcast_assets.forecasting.serving.forecaster import method_label
 
 # In order of use: a phone shows the first four.
 COLUMNS: dict[str, Any] = {

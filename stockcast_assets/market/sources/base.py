@@ -1,7 +1,6 @@
 """What every source of daily bars offers, and the two questions all of them answer alike: which sessions are
 over, and what an empty range means."""
 
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Protocol
 
@@ -10,13 +9,6 @@ import pandas as pd
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, session_close, sessions
 from stockcast_assets.market.sources.validate import empty_bars
-
-Clock = Callable[[], pd.Timestamp]
-
-
-def utc_now() -> pd.Timestamp:
-    """Now, in UTC, to the microsecond: the finest step both warehouses store."""
-    return pd.Timestamp.now("UTC").floor("us").as_unit("ns")
 
 
 class Source(Protocol):

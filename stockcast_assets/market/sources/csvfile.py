@@ -18,9 +18,11 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
+from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, is_session
-from stockcast_assets.market.sources.base import Clock, finished_sessions, select, utc_now
+from stockcast_assets.market.sources.base import finished_sessions, select
 from stockcast_assets.market.sources.uploads import (
     FolderUploads,
     Upload,
@@ -29,7 +31,6 @@ from stockcast_assets.market.sources.uploads import (
     open_uploads,
 )
 from stockcast_assets.market.sources.validate import COLUMNS, PRICES, first_fault
-from stockcast_assets.market.tickers import validate_ticker
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 _NAMES = {

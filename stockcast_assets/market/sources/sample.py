@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.sources.base import Clock, select, utc_now
+from stockcast_assets.market.sources.base import select
 from stockcast_assets.market.sources.validate import COLUMNS, validate_bars
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
-from stockcast_assets.cloud_storage import SCHEME, BucketPlace, patience
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.google.storage import SCHEME, BucketPlace, patience
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket

@@ -24,16 +24,11 @@ import pandas as pd
 from pyrate_limiter import Duration, Limiter, Rate, SQLiteBucket
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
+from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.sources.base import (
-    Clock,
-    finished_sessions,
-    nothing_to_expect,
-    span,
-    utc_now,
-)
+from stockcast_assets.keys import validate_ticker
+from stockcast_assets.market.sources.base import finished_sessions, nothing_to_expect, span
 from stockcast_assets.market.sources.validate import COLUMNS, PRICES, empty_bars, validate_bars
-from stockcast_assets.market.tickers import validate_ticker
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Session

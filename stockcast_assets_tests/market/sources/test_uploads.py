@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from google.cloud import storage
 
-from stockcast_assets import cloud_storage
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.google import storage as cloud_storage
 from stockcast_assets.market.sources import uploads as uploads_module
 from stockcast_assets.market.sources.csvfile import CsvSource
 from stockcast_assets.market.sources.uploads import UploadChanged, Uploads, UploadUnavailable, open_uploads, reject

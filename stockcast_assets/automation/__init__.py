@@ -1,1 +1,0 @@
-"""What makes assets materialise: jobs, schedules, sensors, and the runs the command line asks for."""

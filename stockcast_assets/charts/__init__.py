@@ -1,0 +1,1 @@
+"""The same pictures, painted for the Dagster UI, the dashboard and its first paint."""

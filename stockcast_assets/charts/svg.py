@@ -1,0 +1,100 @@
+"""Plain pictures of the pages' main figures, drawn before the browser has the script for charts.
+
+Plotly's script is 4.7 MB and takes a browser one to several seconds to read. A picture has the colours of its chart, is
+stretched to the place it gets, and therefore holds no text.
+"""
+
+import base64
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.charts.plotly import BANDS, PROOF, Palette
+
+WIDTH, HEIGHT = 1200.0, 360.0
+
+
+def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette) -> str:
+    """An SVG as a data address: close, SMA 5 and 15, and the intervals of the next sessions.
+
+    Args:
+        studied: `close`, `sma_5` and `sma_15` of the window, at least one row.
+        forecast: `forecasts` rows of its last day; may be empty.
+    """
+    rows = forecast.sort_values("horizon")
+    low = min([studied["close"].min(), *rows["close_p05"]])
+    high = max([studied["close"].max(), *rows["close_p95"]])
+    last = max(len(studied) - 1 + len(rows), 1)
+
+    def line(start: int, values: Sequence[float] | pd.Series, color: str, width: float) -> str:
+        return _line(_points(range(start, start + len(values)), values, last, low, high), color, width)
+
+    drawn = []
+    if len(rows):
+        first, now = len(studied) - 1, float(rows["last_close"].iloc[0])
+        at = range(first, first + len(rows) + 1)
+        for _, lower, upper, opacity in BANDS:
+            above = _points(at, [now, *rows[f"close_p{upper:02d}"]], last, low, high)
+            below = _points(at, [now, *rows[f"close_p{lower:02d}"]], last, low, high)
+            edge = " ".join(above + below[::-1])
+            drawn.append(f'<polygon points="{edge}" fill="{palette.forecast}" fill-opacity="{opacity}"/>')
+        drawn.append(line(first, [now, *rows["close_p50"]], palette.forecast, 2))
+    for column, color in zip(("sma_5", "sma_15"), palette.averages, strict=True):
+        drawn.append(line(int(studied[column].isna().sum()), studied[column].dropna(), color, 1.2))
+    drawn.append(line(0, studied["close"], palette.close, 2))
+    return _address(drawn)
+
+
+def drift_lines(drift: pd.DataFrame, palette: Palette) -> str:
+    """An SVG as a data address: each feature's score over its threshold by day, and the 1 from which it counts.
+
+    Args:
+        drift: `drift_report` rows of one ticker and kind, at least one.
+    """
+    ratio = drift.assign(ratio=drift["score"] / drift["threshold"])
+    days = {day: at for at, day in enumerate(sorted(set(drift["date"])))}
+    last, high = max(len(days) - 1, 1), max(ratio["ratio"].max(), 1.0) * 1.05
+    drawn = [_line(_points([0, last], [1.0, 1.0], last, 0.0, high), palette.happened, 1.5)]
+    for (_, rows), color in zip(ratio.groupby("feature", sort=True), palette.lines, strict=False):
+        ordered = rows.sort_values("date")
+        points = _points([days[day] for day in ordered["date"]], ordered["ratio"], last, 0.0, high)
+        drawn.append(_line(points, color, 1.8))
+    return _address(drawn)
+
+
+def proof_bars(model: pd.Series, palette: Palette) -> str:
+    """An SVG as a data address: the walk-forward ratios of one `trained_model` row, a bar from 1 per baseline."""
+    values = [float(model[name]) for name in PROOF]
+    low, high = min([*values, 1.0]) - 0.02, max([*values, 1.0]) + 0.02
+    one = (1.0 - low) / (high - low) * WIDTH
+    drawn = [_line([f"{one:.1f},0", f"{one:.1f},{HEIGHT:g}"], palette.muted, 1)]
+    for row, value in enumerate(values):
+        x, y = (value - low) / (high - low) * WIDTH, (row + 0.5) / len(values) * HEIGHT
+        color = palette.forecast if value <= 1 else palette.happened
+        drawn.append(_line([f"{one:.1f},{y:.1f}", f"{x:.1f},{y:.1f}"], color, 10))
+    return _address(drawn)
+
+
+def _points(at: Sequence[int], values: Sequence[float] | pd.Series, last: float, low: float, high: float) -> list[str]:
+    span = max(high - low, 1e-9)
+    return [
+        f"{x / last * WIDTH:.1f},{(1 - (value - low) / span) * HEIGHT:.1f}"
+        for x, value in zip(at, values, strict=True)
+        if np.isfinite(value)
+    ]
+
+
+def _line(points: Sequence[str], color: str, width: float) -> str:
+    return (
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="{width}" '
+        'vector-effect="non-scaling-stroke"/>'
+    )
+
+
+def _address(drawn: Sequence[str]) -> str:
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" preserveAspectRatio="none">'
+        f"{''.join(drawn)}</svg>"
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

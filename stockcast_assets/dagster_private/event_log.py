@@ -1,0 +1,110 @@
+"""Dagster's event log on SQLite, with the events of a range of keys written in one transaction.
+
+Dagster writes two events per key and asset. Its own SQLite event log makes an engine, opens a database and waits for
+the disk for each event, twice. Here the same rows go into the same files, in batches. Dagster hands batches to the
+event log if DAGSTER_EVENT_BATCH_SIZE is set, which this does unless it was set before.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import dagster as dg
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.events import DagsterEventType
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+
+from stockcast_assets.dagster_private.migrations import read_migrations_once
+from stockcast_assets.errors import StockcastError
+
+BATCH_SIZE = "1000"
+
+_CHECKED: set[str] = set()
+"""Files of this process whose schema is known to be there."""
+
+_BATCHED = {
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_OBSERVATION,
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+}
+
+
+@lru_cache(maxsize=32)
+def _engine(url: str) -> Engine:
+    # No pool: a process that is forked inherits no connection.
+    return create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+
+class BatchingEventLogStorage(SqliteEventLogStorage):
+    """Where Dagster keeps it by default: `history/runs` in DAGSTER_HOME, unless `base_dir` says otherwise."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH_SIZE)
+        read_migrations_once()
+        super().__init__(base_dir, inst_data)
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # type: ignore[override]
+        base_dir = config_value.get("base_dir")
+        if not base_dir:
+            if "DAGSTER_HOME" not in os.environ:
+                raise StockcastError(
+                    "The event log of this dagster.yaml lies in DAGSTER_HOME, which is not set: set it to the folder "
+                    "of the file, or name event_log_storage.config.base_dir there."
+                )
+            base_dir = str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
+        return cls(base_dir, inst_data)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """As Dagster's own, with one engine per file and process, and one look at each file's schema.
+
+        An engine remembers the statements it compiled; every tick of a sensor opens the event log anew.
+        """
+        file = self.path_for_shard(shard)
+        engine = _engine(self.conn_string_for_shard(shard))
+        with self._db_lock:
+            if file not in _CHECKED or not Path(file).exists():
+                self._initdb(engine)
+                _CHECKED.add(file)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store the events of one run."""
+        together = [event for event in events if event.dagster_event_type in _BATCHED]
+        if together:
+            self._store_together(together)
+        for event in events:
+            if event.dagster_event_type not in _BATCHED:
+                self.store_event(event)
+
+    def _store_together(self, together: Sequence[EventLogEntry]) -> None:
+        rows = [self._event_to_row(event) for event in together]
+        insert = SqlEventLogStorageTable.insert()
+        # First the index, which other processes write too: if it is busy for too long, nothing is written twice
+        # when Dagster then stores the events one by one.
+        with self.index_transaction() as connection:
+            keys = [connection.execute(insert.values(**row)).inserted_primary_key for row in rows]
+            ids = [int(key[0]) for key in keys if key is not None]
+            self._store_asset_event_tags(connection, together, ids)
+            # Each of them overwrites what the asset's last event was.
+            last = {
+                (event.dagster_event_type, row["asset_key"]): (event, id_)
+                for event, row, id_ in zip(together, rows, ids, strict=True)
+            }
+            for event, id_ in last.values():
+                self._store_asset_event(connection, event, id_)
+        with self.run_connection(together[0].run_id) as connection:
+            connection.execute(insert, rows)

@@ -1,0 +1,1 @@
+"""Walk-forward scores, the gate and the report."""

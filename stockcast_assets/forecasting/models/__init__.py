@@ -1,0 +1,1 @@
+"""The contenders: the network, the baselines, the volatility models."""

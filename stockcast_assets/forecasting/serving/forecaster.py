@@ -1,0 +1,153 @@
+"""What a trained model leaves for forecasting: the published method, whatever it is, as plain arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.models.baselines import Naive
+from stockcast_assets.forecasting.models.network import Lstm
+from stockcast_assets.forecasting.models.volatility import HarVolatility, QuarterlyHar
+from stockcast_assets.forecasting.serving.calibration import Calibration, replay
+from stockcast_assets.market.indicators import Floats
+
+LSTM = "lstm"
+NAIVE_PREFIX = "naive_"
+LABELS: Mapping[str, str] = {
+    LSTM: "LSTM",
+    "random_walk": "random walk with constant volatility",
+    "drift": "drift with constant volatility",
+    "vol60": "60-session volatility",
+    "vol250": "250-session volatility",
+    "fhs": "filtered historical simulation",
+    HarVolatility.name: "linear HAR",
+    QuarterlyHar.name: "HAR with the quarter's pattern",
+}
+"""What people call the contenders."""
+
+
+def method_label(method: str) -> str:
+    """What people call a stored `method`."""
+    name = method.removeprefix(NAIVE_PREFIX)
+    return LABELS.get(name, name)
+
+
+@dataclass(frozen=True)
+class CalibratedLstm:
+    """The network, and the calibration of its intervals after every outcome known at the end of the training."""
+
+    lstm: Lstm
+    calibration: Calibration
+
+    def first_row(self, history: History) -> int:
+        """First row with a full window of features."""
+        return history.first_row + self.lstm.window - 1
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """A ticker's model of a month.
+
+    Attributes:
+        ticker: whose bars it was trained on.
+        method: what it publishes: "lstm" or "naive_" and the name of one of `naive`.
+        trained_to: the last session known to the training.
+        naive: the baselines fitted on the same sessions.
+        network: the LSTM; None if the history was too short to train one.
+    """
+
+    ticker: str
+    method: str
+    trained_to: date
+    naive: Mapping[str, Naive]
+    network: CalibratedLstm | None
+
+    def first_needed(self, dates: np.ndarray, row: int) -> int:
+        """Number of the first session that a forecast as of `row` looks at, the recursions apart.
+
+        Args:
+            dates: the ticker's sessions from its first stored one.
+            row: number of the earliest as-of session.
+        """
+        if self.network is None or self.method != LSTM:
+            return row
+        earliest = int(dates.searchsorted(np.datetime64(self.trained_to), side="right")) - HORIZON
+        return max(0, min(row, earliest) - self.network.lstm.window + 1)
+
+    def quantiles(self, history: History, rows: Rows) -> Floats:
+        """Published quantiles of the log returns at each as-of row, [n, HORIZON, quantiles].
+
+        A function of the model and the bars up to each row.
+
+        Raises:
+            StockcastError: if a row precedes the end of the training, or has too short a past.
+        """
+        return published_quantiles([self], [history], [rows])[0]
+
+    def hindcast(self, history: History) -> tuple[Rows, Floats]:
+        """What the model says as of every row it has the inputs for, those it was trained on included.
+
+        The intervals are calibrated as they were at the end of the training, at every row alike: what differs between
+        two rows is what the model sees there.
+
+        Returns:
+            The rows, and their quantiles of the log returns, [n, HORIZON, quantiles].
+        """
+        if self.network is None or self.method != LSTM:
+            rows = np.arange(history.first_row, len(history))
+            return rows, self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+        rows = np.arange(self.network.first_row(history), len(history))
+        if not len(rows):
+            return rows, np.empty((0, HORIZON, len(QUANTILES)))
+        return rows, self.network.calibration.apply(self.network.lstm.predict(history, rows).quantiles)
+
+    def require_rows(self, history: History, rows: Rows) -> None:
+        """Raise StockcastError if a row precedes the end of the training, or has too short a past."""
+        earliest = history.dates[rows.min()].date()
+        first_row = 0 if self.network is None else self.network.first_row(history)
+        if earliest < self.trained_to or rows.min() < first_row:
+            raise StockcastError(
+                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot forecast "
+                f"as of {earliest} from bars that begin on {history.dates[0].date()}: "
+                "use the model of that month, with the full history."
+            )
+
+
+def published_quantiles(
+    models: Sequence[Forecaster], histories: Sequence[History], rows: Sequence[Rows]
+) -> list[Floats]:
+    """`Forecaster.quantiles` of many models, whose calibrations go on together.
+
+    A model's calibration goes on from the end of its training with hindcasts by its own network, so its quantiles are
+    a function of the model and its bars up to each row, whatever models share the call.
+
+    Args:
+        models, histories, rows: one of each per model; no `rows` empty.
+    """
+    published: list[Floats] = []
+    hindcasts, outcomes, starts, asked = [], [], [], []
+    for model, history, of_model in zip(models, histories, rows, strict=True):
+        model.require_rows(history, of_model)
+        if model.network is None or model.method != LSTM:
+            naive = model.naive[model.method.removeprefix(NAIVE_PREFIX)]
+            published.append(naive.predict(history, of_model).quantiles)
+            continue
+        last_trained = int(history.dates.searchsorted(pd.Timestamp(model.trained_to), side="right")) - 1
+        known = np.arange(last_trained - HORIZON + 1, of_model.max() - HORIZON + 1)
+        needed = np.union1d(known, of_model)
+        raw = model.network.lstm.predict(history, needed).quantiles
+        hindcasts.append(raw[np.searchsorted(needed, known)])
+        outcomes.append(history.outcomes(known))
+        starts.append(model.network.calibration)
+        asked.append((len(published), of_model - last_trained))
+        published.append(raw[np.searchsorted(needed, of_model)])
+    replayed = replay(starts, hindcasts, outcomes)
+    for (place, days), states in zip(asked, replayed, strict=True):
+        log_factors = np.stack([states[day].log_factors for day in days.tolist()])
+        published[place] = Calibration(log_factors, states[0].step).apply(published[place])
+    return published

@@ -1,0 +1,111 @@
+"""The daily forecast: published quantiles of the next sessions' closes, without TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from stockcast_assets import tables
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.features import Needed, Rows, prepare, prepare_many
+from stockcast_assets.forecasting.serving.forecaster import Forecaster, published_quantiles
+from stockcast_assets.market.indicators import Floats
+
+QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)
+COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
+
+
+def _needed(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Needed, Rows]:
+    """The bars that forecasts of the `days` look at, and the numbers of the days."""
+    dates, asked = bars["date"].to_numpy(), days.to_numpy()
+    numbers = dates.searchsorted(asked)
+    absent = dates[np.minimum(numbers, len(dates) - 1)] != asked
+    if absent.any():
+        raise StockcastError(
+            f"{model.ticker} has no bar on {days[absent][0].date()}: ingest that session before forecasting from it."
+        )
+    return Needed(bars, model.first_needed(dates, int(numbers[0])), int(numbers[-1]) + 1), numbers
+
+
+def forecast(
+    models: Mapping[str, Forecaster],
+    bars: Mapping[str, pd.DataFrame],
+    days: Mapping[str, Sequence[date | pd.Timestamp]],
+) -> pd.DataFrame:
+    """Forecast each ticker as of the end of each of its `days`.
+
+    A row's bits depend on its model and the ticker's bars up to its day alone: not on later bars, other days
+    or other tickers of the call, nor on the machine's cores.
+
+    Args:
+        models: the month's model per ticker.
+        bars: per ticker all bars from its first stored one, at least up to the last of its days.
+        days: as-of sessions per ticker, none before the end of the model's training.
+
+    Returns:
+        Long frame with COLUMNS, sorted by (ticker, date, horizon); prices in the unit of the bars.
+
+    Raises:
+        StockcastError: if a model, or the bar of a day, is missing, or a day precedes its model.
+    """
+    asked = {
+        ticker: pd.DatetimeIndex(sorted({pd.Timestamp(day) for day in of_ticker}))
+        for ticker, of_ticker in sorted(days.items())
+        if len(of_ticker)
+    }
+    if not asked:
+        return pd.DataFrame(columns=COLUMNS)
+    needed, numbers = [], []
+    with threadpool_limits(1, user_api="blas"):
+        for ticker, of_ticker in asked.items():
+            _require_model(ticker, models, bars)
+            of_bars, of_days = _needed(models[ticker], bars[ticker], of_ticker)
+            needed.append(of_bars)
+            numbers.append(of_days)
+        histories = prepare_many(needed)
+        rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
+        returns = published_quantiles([models[ticker] for ticker in asked], histories, rows)
+    closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
+    prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
+    counts = [len(of_ticker) for of_ticker in asked.values()]
+    last_close = np.repeat(np.concatenate(closes), HORIZON)
+    keys = {
+        "ticker": np.repeat(np.array(list(asked), dtype=object), counts).repeat(HORIZON),
+        "date": np.concatenate([of_ticker.to_numpy() for of_ticker in asked.values()]).repeat(HORIZON),
+        "horizon": np.tile(np.arange(1, HORIZON + 1), sum(counts)),
+        "last_close": last_close,
+    }
+    levels = dict(zip(QUANTILE_COLUMNS, np.concatenate(prices).reshape(-1, len(QUANTILES)).T, strict=True))
+    methods = np.repeat(np.array([models[ticker].method for ticker in asked], dtype=object), counts).repeat(HORIZON)
+    return pd.DataFrame({**keys, **levels, "naive_close": last_close, "method": methods})
+
+
+def hindcast(model: Forecaster, bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, Floats]:
+    """What a model says as of every session of its ticker that it can be asked about, its own training included.
+
+    A session's bits depend on the model and the bars up to it alone. These are no forecasts to judge a model by.
+
+    Args:
+        model: the model.
+        bars: the ticker's bars from its first stored one.
+
+    Returns:
+        The as-of sessions, and their quantiles of the log returns, [sessions, HORIZON, QUANTILES].
+    """
+    with threadpool_limits(1, user_api="blas"):
+        history = prepare(bars)
+        rows, quantiles = model.hindcast(history)
+    return history.dates[rows], quantiles
+
+
+def _require_model(ticker: str, models: Mapping[str, Forecaster], bars: Mapping[str, pd.DataFrame]) -> None:
+    if ticker not in models or ticker not in bars:
+        missing = "model" if ticker not in models else "bars"
+        raise StockcastError(f"There is no {missing} of {ticker} to forecast with: materialise it first.")
+    if models[ticker].ticker != ticker:
+        raise StockcastError(
+            f"The model given for {ticker} was trained on {models[ticker].ticker}: load the ticker's own model."
+        )

@@ -1,0 +1,1 @@
+"""Fitting, in processes of their own."""

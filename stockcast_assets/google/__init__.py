@@ -1,0 +1,1 @@
+"""What Google's clients need: credentials, buckets."""

@@ -1,0 +1,142 @@
+"""The asset checks: what is stored obeys its declaration, and holds what only the whole slice can show.
+
+They read back what the run just wrote and block what is downstream.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, rows_of_keys
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILE_COLUMNS, TRAINED_MODEL, Table
+from stockcast_assets.warehouse import Warehouse
+
+Rule = tuple[str, Callable[[pd.DataFrame], Any]]
+
+# Rules that tie columns together; the bounds of single columns are in the declarations.
+_ROW_RULES: dict[str, tuple[Rule, ...]] = {
+    FORECASTS.name: (
+        (
+            "quantiles cross",
+            lambda rows: (np.diff(rows[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) < 0).any(axis=1),
+        ),
+        ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
+    ),
+    TRAINED_MODEL.name: (
+        (
+            "the training knew the month of use",
+            lambda rows: (rows["trained_to"] >= rows["date"]) & rows["trigger"].isna(),
+        ),
+        (
+            "the training knew the end of the month of use",
+            lambda rows: rows["trained_to"] >= rows["date"] + pd.offsets.MonthEnd(0),
+        ),
+    ),
+}
+
+
+def faults(table: Table, rows: pd.DataFrame) -> list[str]:
+    """What is wrong with rows of a table, one sentence per rule broken, with its first row.
+
+    Rules are the declaration's (required, bounds, primary key) and those between columns.
+    """
+    found = []
+
+    def note(rule: str, broken: pd.Series | np.ndarray) -> None:
+        where = np.flatnonzero(np.asarray(broken, dtype=bool))
+        if len(where):
+            key = ", ".join(f"{name}={rows[name].iloc[where[0]]}" for name in table.primary_key)
+            found.append(f"{rule} in {len(where)} rows, first {key}")
+
+    for column in table.columns:
+        values = rows[column.name]
+        if column.required:
+            note(f"{column.name} is null", values.isna())
+        for words, bound, breaks in (
+            ("not above", column.gt, lambda v, b: ~(v > b)),
+            ("below", column.ge, lambda v, b: v < b),
+            ("above", column.le, lambda v, b: v > b),
+        ):
+            if bound is not None:
+                note(f"{column.name} is {words} {bound:g}", values.notna() & breaks(values, bound))
+    note(f"the key ({', '.join(table.primary_key)}) repeats", rows.duplicated(list(table.primary_key)))
+    for words, rule in _ROW_RULES.get(table.name, ()):
+        note(words, rule(rows))
+    return found
+
+
+def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> pd.DataFrame:
+    """The rows of the run's keys, or the whole table if the check is executed alone."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return warehouse.read(table)
+    if table is PRICE_HISTORY:
+        return warehouse.read(table, tickers=list(context.partition_keys))
+    days = days_by_ticker(context.partition_keys)
+    first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
+    return rows_of_keys(warehouse.read(table, tickers=list(days), start=first.date(), end=last.date()), days)
+
+
+def fallbacks(rows: pd.DataFrame) -> list[str]:
+    """Why forecasts were not made by their month's model: once per ticker, month and reason."""
+    return sorted(reason.rstrip(".") for reason in rows["fallback"].dropna().unique())
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a table's stored rows: `faults` finds what is wrong with them, a sentence each."""
+
+    table: Table
+    name: str
+    description: str
+    faults: Callable[[pd.DataFrame], list[str]]
+    blocking: bool = True
+
+
+CHECKS = (
+    *(
+        Check(
+            table,
+            "obeys_its_declaration",
+            "Reads back what the run just wrote: no null where none may be, every value inside its bounds, no key "
+            "twice, and the rules between columns (quantiles do not cross, no training knew its month of use). Red "
+            "means that a stored row breaks the declaration; nothing downstream runs. Executed alone, it reads the "
+            "whole table.",
+            partial(faults, table),
+        )
+        for table in ALL_TABLES
+    ),
+    Check(
+        FORECASTS,
+        "served_by_the_months_model",
+        "The model that the month's row names made the forecasts: no file was damaged, no model is missing. Red means "
+        "that an earlier champion or a baseline stepped in, so there is a forecast, under its own name; the key's "
+        "metadata says why, and training the month again repairs it. Blocks nothing.",
+        fallbacks,
+        blocking=False,
+    ),
+)
+
+
+def _build(check: Check) -> dg.AssetChecksDefinition:
+    # Without partitions of its own: it knows the run's keys anyway, and Dagster would plan it once per key.
+    @dg.asset_check(asset=check.table.name, name=check.name, description=check.description, blocking=check.blocking)
+    def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
+        rows = _stored_rows(context, warehouse, check.table)
+        found = check.faults(rows)
+        return dg.AssetCheckResult(
+            passed=not found,
+            description="; ".join(found) if found else f"{len(rows)} rows checked.",
+            metadata={"rows": len(rows), "rules broken": len(found)},
+        )
+
+    return run
+
+
+def build_checks() -> list[dg.AssetChecksDefinition]:
+    """Every check, as Dagster runs it after its asset."""
+    return [_build(check) for check in CHECKS]

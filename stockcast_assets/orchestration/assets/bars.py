@@ -1,0 +1,134 @@
+"""Reading the bars of a ticker: `price_history` and `raw_prices` as one series, checked for gaps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market import calendars
+from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.assets.specs import shown_days
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.warehouse import Warehouse
+
+# No exchange stays closed longer; a wider hole before the first daily key means that the start date was moved.
+LONGEST_CLOSURE = pd.Timedelta(days=30)
+
+
+def read_bars(
+    warehouse: Warehouse,
+    tickers: Sequence[str],
+    until: date | pd.Timestamp,
+    since: date | pd.Timestamp | None = None,
+) -> pd.DataFrame:
+    """Every stored bar of the tickers from `since` (None: the first) to `until`, both included.
+
+    A day that is in both tables (after STOCKCAST_START_DATE was moved) counts once, as `raw_prices` has it.
+
+    Returns:
+        Long frame with the columns of `raw_prices`, sorted by (ticker, date).
+    """
+    end = pd.Timestamp(until).date()
+    start = None if since is None else pd.Timestamp(since).date()
+    daily = warehouse.read(RAW_PRICES, tickers=tickers, start=start, end=end)
+    past = warehouse.read(PRICE_HISTORY, tickers=tickers, start=start, end=end)
+    both = pd.concat([frame for frame in (daily, past) if len(frame)] or [daily], ignore_index=True)
+    unique = both.drop_duplicates(["ticker", "date"], keep="first")
+    return unique.sort_values(["ticker", "date"], ignore_index=True)
+
+
+def complete_bars(
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    tickers: Sequence[str],
+    until: date | pd.Timestamp,
+    first_daily_key: date,
+    sources: Sources,
+) -> dict[str, pd.DataFrame]:
+    """The bars of each ticker up to `until`, refusing to compute on a series with holes.
+
+    Returns:
+        {ticker: bars}; a ticker that was not listed yet has an empty frame. `adj_close` is `total_return_close`,
+        which knows only the dividends up to each day.
+
+    Raises:
+        StockcastError: if a ticker's deep past was never materialised, or a session between the first daily
+            key (or the day it was listed) and `until` is missing.
+    """
+    bars = with_total_return(read_bars(warehouse, tickers, until))
+    by_ticker = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
+    with_past = instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
+    for ticker in tickers:
+        series = by_ticker.setdefault(ticker, bars.iloc[:0])
+        started = pd.Timestamp(first_daily_key)
+        past = series["date"][series["date"] < started]
+        if not (ticker in with_past or len(past)):
+            raise StockcastError(
+                f"price_history of {ticker} is not materialised, so its indicators would start at the wrong bar: "
+                f"materialise it first (`stockcast backfill --tickers {ticker}` does)."
+            )
+        if len(past) and started - past.iloc[-1] > LONGEST_CLOSURE:
+            raise StockcastError(
+                f"price_history of {ticker} ends on {past.iloc[-1].date()}, but its daily keys start on "
+                f"{started.date()} (STOCKCAST_START_DATE): fetch it again "
+                f"(`stockcast backfill --tickers {ticker} --assets price_history`)."
+            )
+        # A ticker that came by CSV is known to the csv source only, whatever the default source is.
+        listed = sources.get(series["source"].iloc[0] if len(series) else None).first_session(ticker)
+        if listed is not None:
+            started = max(started, pd.Timestamp(listed))
+        elif len(series):
+            started = max(started, series["date"].iloc[0])
+        require_sessions(ticker, series, started, pd.Timestamp(until))
+    return by_ticker
+
+
+def require_sessions(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:
+    """Raise StockcastError if a session of the ticker from `start` to `until` has no bar."""
+    expected = calendars.sessions(calendars.calendar_for(ticker), start, until)
+    gaps = expected.difference(pd.DatetimeIndex(bars["date"]))
+    if len(gaps):
+        raise StockcastError(
+            f"raw_prices of {ticker} has no bar for {shown_days(list(gaps))}: materialise those days first "
+            f"(`stockcast backfill --tickers {ticker} --from {gaps[0].date()} --to {gaps[-1].date()}`)."
+        )
+
+
+def closed_or_unlisted(
+    ticker: str, days: Iterable[pd.Timestamp], first_bar: date | pd.Timestamp | None
+) -> dict[tuple[str, pd.Timestamp], str]:
+    """Why a (ticker, day) rightfully has no row: the market was closed, or the ticker was not listed yet."""
+    calendar = calendars.calendar_for(ticker)
+    reasons = {}
+    for day in days:
+        if not calendars.is_session(calendar, day):
+            reasons[ticker, day] = "market closed"
+        elif first_bar is not None and day < pd.Timestamp(first_bar):
+            reasons[ticker, day] = "not listed yet"
+    return reasons
+
+
+def open_days(
+    days: Mapping[str, Sequence[pd.Timestamp]], bars: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, list[pd.Timestamp]], dict[tuple[str, pd.Timestamp], str]]:
+    """The days on which each ticker traded, and why each other (ticker, day) rightfully has no row.
+
+    Args:
+        days: days asked for, per ticker.
+        bars: the bars of each of those tickers, from its first on; a ticker that has none was not listed yet.
+
+    Returns:
+        {ticker: days} without tickers that traded on none, and {(ticker, day): reason}.
+    """
+    traded: dict[str, list[pd.Timestamp]] = {}
+    reasons: dict[tuple[str, pd.Timestamp], str] = {}
+    for ticker, asked in days.items():
+        first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else pd.Timestamp.max
+        closed = closed_or_unlisted(ticker, asked, first_bar)
+        reasons |= closed
+        if kept := [day for day in asked if (ticker, day) not in closed]:
+            traded[ticker] = kept
+    return traded, reasons

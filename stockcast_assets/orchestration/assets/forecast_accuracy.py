@@ -1,0 +1,82 @@
+"""`forecast_accuracy`: what became of the forecasts whose target session has closed."""
+
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.monitoring.accuracy import score
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
+from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table
+from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+# Ten sessions span at most this many calendar days: two weeks, and a long holiday between them.
+LONGEST_LOOK_BACK = 30
+
+SHOWN = {
+    "inside": "inside the 80 % interval, share",
+    "error": "absolute error, % of close",
+    "naive_error": "absolute error of the random walk, % of close",
+}
+"""The numbers that are plotted, and what they are called."""
+
+_ABOUT = """
+Keyed by the target session: the ten forecasts that were made for this day, each scored once, when its close is known.
+So a day's rows depend on nothing later and are never touched again. Compare `error` with `naive_error`: a forecast that
+loses to the random walk turns the check `keeps_its_skill` red, lost coverage turns `interval_covers` red.
+"""
+
+
+def summary(scored: pd.DataFrame) -> pd.DataFrame:
+    """One row per (ticker, date) of the table's rows: share inside the interval, mean absolute errors in % of close."""
+    close = scored["actual_close"]
+    parts = scored.assign(
+        inside=scored["inside_80"].astype(float),
+        error=scored["error"].abs() / close * 100,
+        naive_error=scored["naive_error"].abs() / close * 100,
+    )
+    return parts.groupby(["ticker", "date"], as_index=False)[list(SHOWN)].mean()
+
+
+def build_forecast_accuracy(
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, dashboard: str
+) -> dg.AssetsDefinition:
+    """Scores by target session, not by as-of date: so a day's rows depend on nothing later than the day,
+    and are never touched again.
+
+    The declared lineage is the same (ticker, day), although the forecasts that are read were made before it: Dagster
+    would let a backfill of a day's forecasts score the thirty days after it as well, which nobody asked for.
+    """
+
+    @dg.asset(
+        **of_table(
+            FORECAST_ACCURACY, "monitoring", daily, "pandas", about=_ABOUT, links={"dashboard": f"{dashboard}/trust"}
+        ),
+        deps=[RAW_PRICES.name, FORECASTS.name],
+    )
+    @timed
+    def forecast_accuracy(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse], sources: dg.ResourceParam[Sources]
+    ) -> KeyedFrame:
+        days = days_by_ticker(context.partition_keys)
+        first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
+        bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
+        made = warehouse.read(
+            FORECASTS, tickers=list(days), start=(first - pd.Timedelta(days=LONGEST_LOOK_BACK)).date(), end=last.date()
+        )
+        frames: list[pd.DataFrame] = []
+        traded, reasons = open_days(days, bars)
+        for ticker, asked in traded.items():
+            scored = score(made[made["ticker"] == ticker], bars[ticker], [day.date() for day in asked])
+            frames.append(scored)
+            there = set(scored["date"])
+            reasons |= {(ticker, day): "no forecast was made for this session" for day in asked if day not in there}
+        frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
+        if len(frame):
+            show(context, numbers(summary(frame), SHOWN))
+        return keyed(context, frame[FORECAST_ACCURACY.column_names], reasons)
+
+    return forecast_accuracy

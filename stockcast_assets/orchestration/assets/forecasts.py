@@ -1,0 +1,154 @@
+"""`forecasts`: the next 10 sessions of each ticker, as quantiles of the close."""
+
+from collections.abc import Mapping
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.charts.png import forecast_png
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.serving.predict import forecast
+from stockcast_assets.keys import partition_key
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
+from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
+from stockcast_assets.orchestration.assets.trained_model import stored_models
+from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tracking.registry import ModelRegistry, model_name
+from stockcast_assets.tracking.serving import Servant, Serving, rounds, rows_by_ticker
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+CHART_SESSIONS = 60
+
+_ABOUT = """
+Each row is a range of what may happen, **not advice**: `close_p10` to `close_p90` should hold 80 % of the outcomes, and
+`naive_close` stands beside it. `method` names what made it: the month's LSTM if it earned it, else a baseline under its
+own name. Where another model served than the month's, `fallback` says why. The scores are in `forecast_accuracy`.
+"""
+
+
+def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Add the session each horizon is for, from the ticker's own calendar."""
+    targets = {
+        (ticker, day): calendars.next_sessions(calendars.calendar_for(ticker), day, HORIZON)
+        for ticker, day in forecasts[["ticker", "date"]].drop_duplicates().itertuples(index=False)
+    }
+    rows = forecasts[["ticker", "date", "horizon"]].itertuples(index=False)
+    return forecasts.assign(target_date=[targets[ticker, day][horizon - 1] for ticker, day, horizon in rows])
+
+
+def _by_one_model_each(
+    served: Mapping[str, tuple[Serving, list[pd.Timestamp]]], bars: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Forecasts of tickers whose days all have one model, with its version and why it serves."""
+    models = {ticker: serving.forecaster for ticker, (serving, _) in served.items()}
+    made = forecast(models, bars, {ticker: days for ticker, (_, days) in served.items()})
+    version_of = {ticker: serving.version for ticker, (serving, _) in served.items()}
+    fallback_of = {ticker: serving.fallback for ticker, (serving, _) in served.items()}
+    return made.assign(model_version=made["ticker"].map(version_of), fallback=made["ticker"].map(fallback_of))
+
+
+def _show_fallbacks(
+    context: dg.AssetExecutionContext, served: Mapping[str, list[tuple[Serving, list[pd.Timestamp]]]]
+) -> None:
+    """Say on each key that the month's model did not make its forecast, and in the log once per ticker and model."""
+    fallbacks = {}
+    for ticker, groups in served.items():
+        for serving, asked in groups:
+            if serving.fallback is None:
+                continue
+            context.log.warning(serving.fallback)
+            for day in asked:
+                fallbacks[partition_key(ticker, day)] = {"fallback": serving.fallback}
+    show(context, fallbacks)
+
+
+def _show(
+    context: dg.AssetExecutionContext,
+    bars: Mapping[str, pd.DataFrame],
+    forecasts: pd.DataFrame,
+    registry: ModelRegistry,
+    dashboard: str,
+) -> None:
+    """Put the numbers of the last session and the links on each key, and a chart on each ticker's newest."""
+    ends = forecasts[forecasts["horizon"] == HORIZON]
+    close = ends["last_close"]
+    numbered = numbers(
+        ends.assign(
+            median=(ends["close_p50"] / close - 1) * 100, width=(ends["close_p90"] - ends["close_p10"]) / close * 100
+        ),
+        {
+            "last_close": "last close",
+            "median": f"median of session {HORIZON}, % of close",
+            "width": f"80 % interval of session {HORIZON}, % of close",
+        },
+    )
+    for ticker, day, method, version in zip(
+        *(ends[name] for name in ("ticker", "date", "method", "model_version")), strict=True
+    ):
+        served = numbered[partition_key(ticker, day)]
+        served["made by"] = method
+        served["dashboard"] = forecast_page(dashboard, ticker, day)
+        # A baseline that was fitted on the spot has no version.
+        if version.isdecimal():
+            served["model version"] = dg.MetadataValue.url(registry.version_link(model_name(ticker), version))
+    for ticker, day in newest_days(ends).items():
+        rows = forecasts[(forecasts["ticker"] == ticker) & (forecasts["date"] == day)]
+        history = bars[ticker][bars[ticker]["date"] <= day].tail(CHART_SESSIONS)
+        image = picture(forecast_png(history, rows), f"Forecast of {ticker} as of {day:%Y-%m-%d}")
+        numbered[partition_key(ticker, day)]["chart"] = image
+    show(context, numbered)
+
+
+def build_forecasts(
+    daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int, dashboard: str
+) -> dg.AssetsDefinition:
+    """Forecasts as of the end of each session, by the model that `lifecycle.Servant` finds for it."""
+
+    @dg.asset(
+        **of_table(
+            FORECASTS,
+            "forecasting",
+            daily,
+            "numpy",
+            "mlflow",
+            about=_ABOUT,
+            links={"dashboard": f"{dashboard}/forecasts"},
+        ),
+        # Read through the warehouse, because an earlier month's champion may have to serve.
+        deps=[
+            dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
+            RAW_PRICES.name,
+            INDICATORS.name,
+            dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
+        ],
+    )
+    @timed
+    def forecasts(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        sources: dg.ResourceParam[Sources],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> KeyedFrame:
+        days = days_by_ticker(context.partition_keys)
+        last = max(asked[-1] for asked in days.values())
+        bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
+        traded, reasons = open_days(days, bars)
+        rows = rows_by_ticker(stored_models(warehouse, list(traded), last))
+        served = {
+            ticker: Servant(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days).by_model(asked)
+            for ticker, asked in traded.items()
+        }
+        made = [_by_one_model_each(part, bars) for part in rounds(served)]
+        _show_fallbacks(context, served)
+        if not made:
+            return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)
+        frame = with_target_dates(pd.concat(made, ignore_index=True))
+        frame = frame.sort_values(["ticker", "date", "horizon"], ignore_index=True)[FORECASTS.column_names]
+        _show(context, bars, frame, registry, dashboard)
+        return keyed(context, frame, reasons)
+
+    return forecasts

@@ -1,0 +1,352 @@
+"""`price_history` and `raw_prices`: the bars, as the source reports them.
+
+Every fetch asks for a few stored sessions again. What the source now says otherwise is recorded as an observation
+of `raw_prices` (see `REVISIONS`), from which the sensor `revisions` launches what must be materialised again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.keys import partition_key, validate_ticker
+from stockcast_assets.market.revisions import Revision, detect
+from stockcast_assets.market.sources.base import Source
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.market.sources.validate import refuse_implausible
+from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, read_bars
+from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.specs import (
+    days_by_ticker,
+    keyed,
+    missing_days,
+    of_table,
+    rows_of_keys,
+    shown_days,
+)
+from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+REVISIONS = "revisions"
+"""Metadata of an observation of `raw_prices`: JSON, a list of {ticker, date, kind, column, before, after}."""
+
+TOUCHED = "touched"
+"""Metadata of the same observation: JSON {ticker, first, last, history}, the keys that must be fetched again:
+`raw_prices` of the ticker from `first` to `last` (null: none), and its `price_history` if `history`."""
+
+LATE_TICKERS = "late_tickers"
+"""Metadata of a failure of `raw_prices` or `price_history`: JSON {ticker: reason}, all tickers that stopped the run."""
+
+LATE_TAG = "stockcast/late"
+"""Tag of such a run: the tickers, comma-separated."""
+
+REPAIR_TAG = "stockcast/repair"
+"""Tag of a run that fetches again what was observed: which keys, and the how-manieth attempt it is."""
+
+OVERLAP = 10
+"""Stored sessions that every fetch asks for again."""
+
+_OVERLAP_DAYS = 25
+"""Calendar days in which ten sessions lie, with a long holiday among them."""
+
+_FETCHERS = 4
+_WORDS = "nothing was written; try again later or supply the bars as CSV"
+
+
+_HISTORY = """
+One key is one ticker, so ten years of bars cost one provider call and one event. Indicators, models and drift read
+these bars and those of `raw_prices` as one series. **To fetch a past again** (after a split, or a correction),
+materialise the ticker's key; the sensor `revisions` does so by itself.
+"""
+
+_DAILY = """
+A day on which the ticker's market was closed materialises with 0 rows and says so. A source that sends nothing for an
+open day, or an implausible bar, **fails the run and writes nothing**; `daily_catch_up` tries the late tickers again.
+Every fetch compares ten stored sessions with what the source says now: a difference is an observation of this asset.
+"""
+
+
+class IngestConfig(dg.Config):
+    """Where this run fetches from; the CSV inbox asks for `csv`, everything else for each ticker's own source."""
+
+    source: str | None = None
+
+
+@dataclass
+class Fetched:
+    """What came of one ticker: bars of the keys asked for and why others have none, or the reason it is late."""
+
+    ticker: str
+    bars: pd.DataFrame | None = None
+    empty: dict[Any, str] = field(default_factory=dict)
+    revisions: list[Revision] = field(default_factory=list)
+    late: str | None = None
+
+
+def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Give bars whose values did not change the `ingested_at` they were first stored with.
+
+    So fetching the same bars again changes no bit of the table.
+    """
+    values = [name for name in RAW_PRICES.column_names if name != "ingested_at"]
+    known = stored[[*values, "ingested_at"]].rename(columns={"ingested_at": "first_seen"})
+    merged = fetched.merge(known, on=values, how="left")
+    return fetched.assign(ingested_at=merged["first_seen"].fillna(merged["ingested_at"]).to_numpy())
+
+
+def first_sources(warehouse: Warehouse, tickers: Sequence[str]) -> dict[str, str]:
+    """The source that each ticker's first stored bar came from; tickers without a bar are left out.
+
+    A ticker that began as a CSV upload is known to the csv source only. A few days supplied by CSV do not move a
+    ticker there.
+    """
+    found: dict[str, str] = {}
+    for table in (PRICE_HISTORY, RAW_PRICES):
+        without = [ticker for ticker in tickers if ticker not in found]
+        bars = warehouse.read(table, tickers=without, columns=["ticker", "date", "source"])
+        found |= {str(ticker): str(source) for ticker, source in bars.groupby("ticker")["source"].first().items()}
+    return found
+
+
+def source_of(warehouse: Warehouse, ticker: str) -> str | None:
+    """The source that a ticker's first stored bar came from, None if it has none; see `first_sources`."""
+    return first_sources(warehouse, [ticker]).get(ticker)
+
+
+def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
+    """Every bar before the first daily key, one key per ticker."""
+
+    @dg.asset(**of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY))
+    @timed
+    def price_history(
+        context: dg.AssetExecutionContext,
+        config: IngestConfig,
+        warehouse: dg.ResourceParam[Warehouse],
+        sources: dg.ResourceParam[Sources],
+    ) -> KeyedFrame:
+        end = first_daily_key - timedelta(days=1)
+        tickers = [validate_ticker(key) for key in context.partition_keys]
+        reach = first_daily_key + timedelta(days=_OVERLAP_DAYS)
+        # A repair fetches the daily bars next, which are in other shares until then.
+        looked_at = [] if REPAIR_TAG in context.run.tags else tickers
+        daily = warehouse.read(RAW_PRICES, tickers=looked_at, start=first_daily_key, end=reach)
+        own = {ticker: rows.head(OVERLAP) for ticker, rows in daily.groupby("ticker")}
+        source_for = _sources_for(config, sources, warehouse, tickers)
+
+        def fetch(ticker: str) -> Fetched:
+            source, stored = source_for[ticker], own.get(ticker, daily.iloc[:0])
+            # One request more than the past: the first daily bars show whether both are in the same shares.
+            bars = source.bars(ticker, None, stored["date"].iloc[-1].date() if len(stored) else end)
+            refuse_implausible(bars, None, f"The source {source.name}", _remedy(source))
+            past = bars[bars["date"] <= pd.Timestamp(end)].reset_index(drop=True)
+            empty = {ticker: f"no bars before {first_daily_key}"} if past.empty else {}
+            return Fetched(ticker, past, empty, [r for r in detect(stored, bars) if r.kind == "split"])
+
+        results = _fetch_all(context, fetch, tickers)
+        for result in results:
+            context.log.info(f"{result.ticker}: {len(result.bars)} bars up to {end}")  # type: ignore[arg-type]
+            if result.revisions:
+                _observe(context, warehouse, result, first_daily_key, result.ticker, history=False)
+        fetched = pd.concat([result.bars for result in results], ignore_index=True)
+        show(context, {str(ticker): _ends(bars) for ticker, bars in fetched.groupby("ticker")})
+        empty = {key: reason for result in results for key, reason in result.empty.items()}
+        return KeyedFrame(keep_first_seen(fetched, warehouse.read(PRICE_HISTORY, tickers=tickers, end=end)), empty)
+
+    return price_history
+
+
+def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
+    """One bar per ticker and session."""
+
+    @dg.asset(**of_table(RAW_PRICES, "market", daily, "pandas", about=_DAILY))
+    @timed
+    def raw_prices(
+        context: dg.AssetExecutionContext,
+        config: IngestConfig,
+        warehouse: dg.ResourceParam[Warehouse],
+        sources: dg.ResourceParam[Sources],
+    ) -> KeyedFrame:
+        days = days_by_ticker(context.partition_keys)
+        stored = _stored_around(warehouse, days)
+        with_csv = [ticker for ticker in days if ((stored["ticker"] == ticker) & (stored["source"] == "csv")).any()]
+        source_for = _sources_for(config, sources, warehouse, list(days), with_csv)
+        others = {ticker: _compared(stored, ticker, asked) for ticker, asked in days.items()}
+        results = _fetch_all(
+            context,
+            lambda ticker: _fetch_days(source_for[ticker], ticker, days[ticker], others[ticker]),
+            list(days),
+            observe=lambda result: _observe(
+                context, warehouse, result, first_daily_key, partition_key(result.ticker, days[result.ticker][-1])
+            ),
+        )
+        fetched = pd.concat([result.bars for result in results], ignore_index=True)
+        show(context, numbers(fetched, {"close": "close", "volume": "volume"}))
+        closed = {key: reason for result in results for key, reason in result.empty.items()}
+        return keyed(context, keep_first_seen(fetched, stored), closed)
+
+    return raw_prices
+
+
+def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stored: pd.DataFrame) -> Fetched:
+    """The bars of the days asked for, compared with those stored around them in one and the same request.
+
+    Raises:
+        StockcastError: if a day's bar is missing or implausible.
+    """
+    overlap = stored["date"].iloc[0].date() if len(stored) else None
+    bars = source.bars(ticker, asked[0].date(), asked[-1].date(), overlap)
+    refuse_implausible(bars, asked[0], f"The source {source.name}", _remedy(source))
+    revisions = detect(stored, bars)
+    split = next((revision for revision in revisions if revision.kind == "split"), None)
+    if split is not None:
+        # A bar is never stored beside bars in other shares.
+        late = (
+            f"{split}: the bars stored before are in other shares and must be fetched again first, as the sensor "
+            f"revisions does, or `stockcast backfill --tickers {ticker} --assets price_history,raw_prices`; nothing "
+            "was written."
+        )
+        return Fetched(ticker, revisions=[split], late=late)
+    own = rows_of_keys(bars, {ticker: list(asked)})
+    absent = missing_days(own, {ticker: list(asked)}).get(ticker, [])
+    reasons = closed_or_unlisted(ticker, absent, source.first_session(ticker))
+    unexplained = [day for day in absent if (ticker, day) not in reasons]
+    if unexplained:
+        raise StockcastError(
+            f"The source {source.name} has no bar of {ticker} for {shown_days(unexplained)}, although the "
+            f"market was open: {_WORDS}."
+        )
+    return Fetched(ticker, own, reasons, revisions)
+
+
+def _fetch_all(
+    context: dg.AssetExecutionContext,
+    fetch: Callable[[str], Fetched],
+    tickers: Sequence[str],
+    observe: Callable[[Fetched], None] | None = None,
+) -> list[Fetched]:
+    """Fetch every ticker, a few at a time, before judging any.
+
+    Raises:
+        dg.Failure: if one is late, naming all that are (see `LATE_TICKERS`).
+    """
+
+    def attempt(ticker: str) -> Fetched:
+        try:
+            return fetch(ticker)
+        except StockcastError as error:
+            return Fetched(ticker, late=str(error))
+
+    with ThreadPoolExecutor(_FETCHERS) as pool:
+        results = list(pool.map(attempt, tickers))
+    for result in results:
+        if result.revisions and observe is not None:
+            observe(result)
+    late = {result.ticker: result.late for result in results if result.late is not None}
+    if late:
+        context.instance.add_run_tags(context.run_id, {LATE_TAG: ",".join(late)})
+        sentence = _sentence(late, len(results))
+        # The command line looks for the sentence in the cause.
+        raise dg.Failure(
+            description=sentence, metadata={LATE_TICKERS: dg.MetadataValue.json(late)}, allow_retries=False
+        ) from StockcastError(sentence)
+    return results
+
+
+def _ends(bars: pd.DataFrame) -> dict[str, Any]:
+    return {"first bar": f"{bars['date'].min():%Y-%m-%d}", "last bar": f"{bars['date'].max():%Y-%m-%d}"}
+
+
+def _sentence(late: Mapping[str, str], asked: int) -> str:
+    if len(late) == 1:
+        return next(iter(late.values()))
+    shown = " ".join(f"[{ticker}] {reason}" for ticker, reason in list(late.items())[:3])
+    more = f" And {len(late) - 3} more." if len(late) > 3 else ""
+    return f"{len(late)} of {asked} tickers stopped the run, so nothing was written: {shown}{more}"
+
+
+def _remedy(source: Source) -> str:
+    return "correct it and upload the file again" if source.name == "csv" else _WORDS
+
+
+def _sources_for(
+    config: IngestConfig,
+    sources: Sources,
+    warehouse: Warehouse,
+    tickers: Sequence[str],
+    with_csv: Sequence[str] | None = None,
+) -> dict[str, Source]:
+    """Each ticker's source: the one the run was told, else csv for a ticker that began there, else the default.
+
+    `with_csv` are the only ones that may have begun there, if that is known.
+    """
+    if config.source is not None:
+        return dict.fromkeys(tickers, sources.get(config.source))
+    began = first_sources(warehouse, tickers if with_csv is None else with_csv)
+    return {ticker: sources.get("csv" if began.get(ticker) == "csv" else None) for ticker in tickers}
+
+
+def _stored_around(warehouse: Warehouse, days: Mapping[str, Sequence[pd.Timestamp]]) -> pd.DataFrame:
+    """Stored bars of the days asked for and of the weeks before; of a ticker without any there, all before."""
+    first, last = min(asked[0] for asked in days.values()), max(asked[-1] for asked in days.values())
+    near = read_bars(warehouse, list(days), last, since=first - pd.Timedelta(days=_OVERLAP_DAYS))
+    earlier = near["ticker"][near["date"] < first]
+    alone = [ticker for ticker in days if ticker not in set(earlier)]
+    far = read_bars(warehouse, alone, first - pd.Timedelta(days=1))
+    return pd.concat([near, far], ignore_index=True).sort_values(["ticker", "date"], ignore_index=True)
+
+
+def _compared(stored: pd.DataFrame, ticker: str, asked: Sequence[pd.Timestamp]) -> pd.DataFrame:
+    """The stored bars that a run over the days asked for leaves as they are: the last ten before, and any between."""
+    own = stored[(stored["ticker"] == ticker) & ~stored["date"].isin(list(asked))]
+    before = own[own["date"] < asked[0]].tail(OVERLAP)
+    between = own[own["date"].between(asked[0], asked[-1])]
+    return pd.concat([before, between], ignore_index=True)
+
+
+def _observe(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    result: Fetched,
+    first_daily_key: date,
+    key: str,
+    history: bool = True,
+) -> None:
+    """Record what the source says otherwise, and which keys must be fetched again for it."""
+    touched = _touched(warehouse, result, first_daily_key, history)
+    revisions = [
+        {name: value.isoformat() if isinstance(value, date) else value for name, value in vars(revision).items()}
+        for revision in result.revisions
+    ]
+    context.log_event(
+        dg.AssetObservation(
+            RAW_PRICES.name,
+            partition=key if "|" in key else None,
+            description="; ".join(map(str, result.revisions)),
+            metadata={REVISIONS: dg.MetadataValue.json(revisions), TOUCHED: dg.MetadataValue.json(touched)},
+        )
+    )
+
+
+def _touched(warehouse: Warehouse, result: Fetched, first_daily_key: date, history: bool) -> dict[str, Any]:
+    split = any(revision.kind == "split" for revision in result.revisions)
+    if split:
+        days = warehouse.read(RAW_PRICES, tickers=[result.ticker], columns=["ticker", "date"])["date"]
+        first, last = (days.iloc[0].date(), days.iloc[-1].date()) if len(days) else (None, None)
+    else:
+        # A bar the source has no more cannot be fetched again.
+        changed = sorted({revision.date for revision in result.revisions if revision.kind != "missing bar"})
+        history = any(day < first_daily_key for day in changed)
+        daily = [day for day in changed if day >= first_daily_key]
+        first, last = (daily[0], daily[-1]) if daily else (None, None)
+    return {
+        "ticker": result.ticker,
+        "first": first and first.isoformat(),
+        "last": last and last.isoformat(),
+        "history": history,
+    }

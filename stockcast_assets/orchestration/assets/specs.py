@@ -1,0 +1,123 @@
+"""The (ticker, day) keys a run was asked for, grouped the way the pure core wants them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, partition_key, validate_ticker
+from stockcast_assets.orchestration.assets.metadata import show
+from stockcast_assets.tables import Table
+from stockcast_assets.warehouse import KeyedFrame, asset_metadata
+
+IDENTITY = dg.IdentityPartitionMapping()
+SINGLE_RUN = dg.BackfillPolicy.single_run()
+KEY_TAG = "stockcast/key"
+"""Tag of every asset: what a key of it is. `tag:"stockcast/key"="ticker-day"` selects what runs every night."""
+
+
+def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
+    """`2024-05-31|AAPL`, … → {"AAPL": [2024-05-31, …]}, tickers and days sorted.
+
+    Raises:
+        StockcastError: if a key's ticker is malformed.
+    """
+    grouped: dict[str, list[pd.Timestamp]] = defaultdict(list)
+    for key in keys:
+        day, ticker = key.split("|", 1)
+        grouped[validate_ticker(ticker)].append(pd.Timestamp(day))
+    return {ticker: sorted(grouped[ticker]) for ticker in sorted(grouped)}
+
+
+def rows_of_keys(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) -> pd.DataFrame:
+    """The rows whose (ticker, date) was asked for, in a fresh index."""
+    asked = pd.MultiIndex.from_tuples([(ticker, day) for ticker in days for day in days[ticker]])
+    present = pd.MultiIndex.from_frame(frame[["ticker", "date"]])
+    return frame[present.isin(asked)].reset_index(drop=True)
+
+
+def missing_days(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) -> dict[str, list[pd.Timestamp]]:
+    """The days asked for that have no row, per ticker; tickers with none missing are left out."""
+    present = {ticker: set(part["date"]) for ticker, part in frame.groupby("ticker")}
+    missing = {ticker: [day for day in days[ticker] if day not in present.get(ticker, set())] for ticker in days}
+    return {ticker: gaps for ticker, gaps in missing.items() if gaps}
+
+
+def keyed(
+    context: dg.AssetExecutionContext, frame: pd.DataFrame, reasons: Mapping[tuple[str, pd.Timestamp], str]
+) -> KeyedFrame:
+    """The rows of a run with the reason of every key that rightfully has none, which the key's page shows too."""
+    empty = {partition_key(ticker, day): reason for (ticker, day), reason in reasons.items()}
+    show(context, {key: {"no rows": reason} for key, reason in empty.items()})
+    return KeyedFrame(frame, empty)
+
+
+def shown_days(days: list[pd.Timestamp], most: int = 5) -> str:
+    """A list of days for an error sentence, cut after `most`."""
+    names = ", ".join(day.date().isoformat() for day in days[:most])
+    return names if len(days) <= most else f"{names} and {len(days) - most} more"
+
+
+def same_ticker(date_mapping: dg.PartitionMapping) -> dg.MultiPartitionMapping:
+    """Lineage between two ticker × time assets: the same ticker, and `date_mapping` along time."""
+    return dg.MultiPartitionMapping(
+        {
+            TICKER_DIMENSION: dg.DimensionPartitionMapping(TICKER_DIMENSION, IDENTITY),
+            DATE_DIMENSION: dg.DimensionPartitionMapping(DATE_DIMENSION, date_mapping),  # type: ignore[arg-type]
+        }
+    )
+
+
+def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Lineage from a ticker × time asset to one partitioned by ticker alone."""
+    return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
+
+
+def key_of(partitions_def: dg.PartitionsDefinition) -> str:
+    """What a key is, as the value of `KEY_TAG`."""
+    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return "ticker"
+    times = partitions_def.time_window_dimension.partitions_def
+    return "ticker-month" if isinstance(times, dg.MonthlyPartitionsDefinition) else "ticker-day"
+
+
+def kinds(*extra: str) -> Mapping[str, Any]:
+    """Keyword arguments every asset shares: the owner is the platform, the kinds show in the graph."""
+    return {"kinds": {"python", *extra}, "owners": ["team:stockcast"]}
+
+
+def of_table(
+    table: Table,
+    group: str,
+    partitions_def: dg.PartitionsDefinition,
+    *extra_kinds: str,
+    about: str = "",
+    links: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say.
+
+    Args:
+        table: its declaration.
+        group: its group.
+        partitions_def: its partitions.
+        extra_kinds: what it is made with, for the graph.
+        about: what somebody who looks at it must know beyond the table's description (markdown).
+        links: pages about the whole asset, by name.
+    """
+    by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
+    return {
+        "name": table.name,
+        "description": f"{table.description}\n{about}".strip(),
+        "group_name": group,
+        "partitions_def": partitions_def,
+        "backfill_policy": SINGLE_RUN,
+        "metadata": {
+            **asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
+            **{name: dg.MetadataValue.url(link) for name, link in (links or {}).items()},
+        },
+        "tags": {KEY_TAG: key_of(partitions_def)},
+        "pool": table.name,
+        **kinds(*extra_kinds),
+    }

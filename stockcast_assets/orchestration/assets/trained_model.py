@@ -1,0 +1,242 @@
+"""`trained_model`: the models of a ticker for a month of use, with the proof that they may or may not be used."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import ModelConfig
+from stockcast_assets.forecasting.training.train import Candidate, fit_many
+from stockcast_assets.keys import partition_key
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.assets.bars import complete_bars
+from stockcast_assets.orchestration.assets.metadata import number, show, timed
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tracking.registry import ModelRegistry
+from stockcast_assets.tracking.serving import Row, reigning
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
+
+# The months of daily bars that Dagster shows as upstream of a model. The training reads every bar before the
+# month; twelve months of lineage are enough to see staleness and keep the graph cheap to compute.
+LINEAGE_MONTHS = 12
+
+
+_ABOUT = """
+An LSTM predicts the quantiles of the next 10 returns. Before it is published it is judged, walk-forward, on cases that
+its training did not know, beside the random walk, a drift and five volatility baselines. **Only a model that is not
+worse is published** (`promoted`, alias `champion` in MLflow); else the champion of an earlier month or the best naive
+interval serves the month, under its own name. The row's `reason` says which, with the numbers.
+"""
+
+
+class TrainingConfig(dg.Config):
+    """Hyper-parameters of the LSTM, and what it may know. The defaults are those of `ModelConfig`.
+
+    `known_until` (YYYY-MM-DD, a day of the month of use) trains a further model of the month, which serves the days
+    after that day; `trigger` says why, in words. Without it the month's first model is trained, on what was known when
+    the month began.
+    """
+
+    units: int = ModelConfig.units
+    layers: int = ModelConfig.layers
+    dropout: float = ModelConfig.dropout
+    window: int = ModelConfig.window
+    learning_rate: float = ModelConfig.learning_rate
+    batch_size: int = ModelConfig.batch_size
+    epochs: int = ModelConfig.epochs
+    patience: int = ModelConfig.patience
+    seed: int = ModelConfig.seed
+    known_until: str | None = None
+    trigger: str | None = None
+    tuned: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def hyperparameters(self, ticker: str) -> ModelConfig:
+        """Those of one ticker.
+
+        Raises:
+            StockcastError: if `tuned` names what is no hyper-parameter, or a value is out of range.
+        """
+        shared = self.model_dump(exclude={"known_until", "trigger", "tuned"})
+        return ModelConfig.from_dict(shared | self.tuned.get(ticker, {}))
+
+    def last_known_day(self, month: pd.Timestamp) -> pd.Timestamp:
+        """The last day that a model of `month` may know.
+
+        Raises:
+            StockcastError: if `known_until` is no date, or no day of the month before its last.
+        """
+        if self.known_until is None:
+            return month - pd.Timedelta(days=1)
+        try:
+            day = pd.Timestamp(date.fromisoformat(self.known_until))
+        except ValueError as error:
+            raise StockcastError(f"known_until={self.known_until!r} is not a date: write it as YYYY-MM-DD.") from error
+        if not month <= day < month + pd.offsets.MonthEnd(0):
+            raise StockcastError(
+                f"known_until={self.known_until} is not a day of {month:%Y-%m} before its last, so no forecast of that "
+                "month could use the model: name such a day, or leave known_until out to train the month's first model."
+            )
+        return day
+
+    def why(self) -> str | None:
+        """Why a further model of the month is trained; None for the first one."""
+        return None if self.known_until is None else self.trigger or "asked for by hand"
+
+
+def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
+    """The rows of `trained_model` of some tickers, of the months up to the one of `until`."""
+    return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
+
+
+def _known_bars(
+    months_by_ticker: Mapping[str, Sequence[pd.Timestamp]],
+    config: TrainingConfig,
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    first_daily_key: date,
+    sources: Sources,
+) -> dict[tuple[str, pd.Timestamp], pd.DataFrame]:
+    """What each model may know, months in order.
+
+    Raises:
+        StockcastError: if that is nothing, or nothing that the month's first model did not know.
+    """
+    jobs = {}
+    for month in sorted({month for months in months_by_ticker.values() for month in months}):
+        tickers = [ticker for ticker, months in months_by_ticker.items() if month in months]
+        until = config.last_known_day(month)
+        known = complete_bars(warehouse, instance, tickers, until, first_daily_key, sources)
+        for ticker in tickers:
+            if known[ticker].empty:
+                raise StockcastError(
+                    f"{ticker} has no bar before {month.date()}, so there is nothing to learn a model of "
+                    f"{month:%Y-%m} from: ask for a later month, or ingest a longer history."
+                )
+            if config.known_until is not None and known[ticker]["date"].iloc[-1] < month:
+                raise StockcastError(
+                    f"{ticker} has no session from {month.date()} to known_until={config.known_until}, so the model "
+                    "would know no more than the month's first: name a later day."
+                )
+            jobs[ticker, month] = known[ticker]
+    return jobs
+
+
+def _judge_and_publish(
+    ticker: str,
+    month: pd.Timestamp,
+    candidate: Candidate,
+    earlier: Sequence[Row],
+    registry: ModelRegistry,
+    max_age_days: int,
+    trigger: str | None,
+) -> dict[str, Any]:
+    """The row of a model, judged against the champion among the ticker's `earlier` rows, and published."""
+    known_to = candidate.history.dates[-1]
+    champion = reigning(earlier, known_to, month + pd.offsets.MonthEnd(0), registry, max_age_days)
+    trained = candidate.judged(None if champion is None else champion[1])
+    decision = trained.decision
+    heir = champion[0]["model_version"] if decision.champion_serves and champion is not None else None
+    tags = {"stockcast.trigger": trigger, "stockcast.served_by_version": heir}
+    version = registry.publish(
+        ticker, month.date(), trained, {name: value for name, value in tags.items() if value is not None}
+    )
+    return {
+        "ticker": ticker,
+        "date": month,
+        "model_name": version.model_name,
+        "model_version": version.model_version,
+        "run_id": version.run_id,
+        "weights_sha256": version.sha256,
+        "trained_from": pd.Timestamp(trained.trained_from),
+        "trained_to": pd.Timestamp(trained.trained_to),
+        "n_samples": trained.n_samples,
+        **trained.summary(),
+        "promoted": decision.promoted,
+        "method": decision.published,
+        "reason": decision.reason,
+        "serving_version": heir or version.model_version,
+        "trigger": trigger,
+    }
+
+
+def _shown(row: Row, registry: ModelRegistry) -> dict[str, Any]:
+    """A row for the page of its key; Dagster plots the numbers over the months."""
+    proof = {name: row[name] for name in row if name.startswith(("pinball", "rmse_ratio", "coverage"))}
+    return {
+        "published": row["method"],
+        "reason": row["reason"],
+        **({"trained again because": row["trigger"]} if row["trigger"] else {}),
+        "MLflow run": dg.MetadataValue.url(registry.run_link(row["run_id"])),
+        "model version": dg.MetadataValue.url(registry.version_link(row["model_name"], row["model_version"])),
+        "serving version": row["serving_version"],
+        "knows until": f"{row['trained_to']:%Y-%m-%d}",
+        "training samples": row["n_samples"],
+        **{name.replace("_", " "): number(value) for name, value in proof.items() if math.isfinite(value)},
+    }
+
+
+def _is_replaced(row: Row, jobs: Mapping[tuple[str, pd.Timestamp], pd.DataFrame], config: TrainingConfig) -> bool:
+    """Whether a run's new model takes the place of a stored row.
+
+    The first model of a month replaces the first one; a further one replaces the one with the same knowledge.
+    """
+    known = jobs.get((row["ticker"], row["date"]))
+    if known is None:
+        return False
+    if config.known_until is None:
+        return row["trained_to"] < row["date"]
+    return row["trained_to"] == known["date"].iloc[-1]
+
+
+def build_trained_model(
+    monthly: dg.MultiPartitionsDefinition,
+    first_daily_key: date,
+    workers: int,
+    max_age_days: int,
+) -> dg.AssetsDefinition:
+    """The month's models. The first knows nothing of its month of use: its training ends with the month before."""
+    before_the_month = dg.TimeWindowPartitionMapping(
+        start_offset=-LINEAGE_MONTHS, end_offset=-1, allow_nonexistent_upstream_partitions=True
+    )
+
+    @dg.asset(
+        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT),
+        deps=[
+            dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
+            dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
+        ],
+    )
+    @timed
+    def trained_model(
+        context: dg.AssetExecutionContext,
+        config: TrainingConfig,
+        warehouse: dg.ResourceParam[Warehouse],
+        sources: dg.ResourceParam[Sources],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> KeyedFrame:
+        months = days_by_ticker(context.partition_keys)
+        bars = _known_bars(months, config, warehouse, context.instance, first_daily_key, sources)
+        candidates = fit_many(
+            bars,
+            {job: config.hyperparameters(job[0]) for job in bars},
+            workers=workers,
+            progress=lambda job, done, total: context.log.info(f"{job[0]} {job[1]:%Y-%m}: trained, {done} of {total}"),
+        )
+        stored = stored_models(warehouse, list(months), max(month for _, month in bars)).to_dict("records")
+        shown = {}
+        rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
+        for (ticker, month), candidate in candidates.items():
+            own = [row for row in rows if row["ticker"] == ticker]
+            row = _judge_and_publish(ticker, month, candidate, own, registry, max_age_days, config.why())
+            rows.append(row)
+            shown[partition_key(ticker, month)] = _shown(row, registry)
+        show(context, shown)
+        return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
+
+    return trained_model

@@ -1,0 +1,178 @@
+"""Settings, resources, assets and automation, wired together here and nowhere else."""
+
+import warnings
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.dagster_private.migrations import read_migrations_once
+from stockcast_assets.keys import validate_ticker
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.market.sources.uploads import Uploads, open_uploads
+from stockcast_assets.monitoring.reports import ReportStore
+from stockcast_assets.orchestration.asset_checks.declared import build_checks
+from stockcast_assets.orchestration.asset_checks.quality import build_quality_checks
+from stockcast_assets.orchestration.assets.drift_report import build_drift_report
+from stockcast_assets.orchestration.assets.forecast_accuracy import build_forecast_accuracy
+from stockcast_assets.orchestration.assets.forecasts import build_forecasts
+from stockcast_assets.orchestration.assets.indicators import build_indicators
+from stockcast_assets.orchestration.assets.metadata import with_code_link
+from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
+from stockcast_assets.orchestration.assets.trained_model import build_trained_model
+from stockcast_assets.orchestration.assets.tuning import build_tuning
+from stockcast_assets.orchestration.jobs import build_jobs
+from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.orchestration.planning.world import Universe
+from stockcast_assets.orchestration.schedules import build_schedules
+from stockcast_assets.orchestration.sensors.alerts import build_alerts
+from stockcast_assets.orchestration.sensors.csv_inbox import Inbox, build_csv_inbox
+from stockcast_assets.orchestration.sensors.freshness import build_freshness, build_freshness_checks
+from stockcast_assets.orchestration.sensors.lifecycle import (
+    build_configured_tickers,
+    build_daily_catch_up,
+    build_ticker_lifecycle,
+)
+from stockcast_assets.orchestration.sensors.retraining import build_retraining
+from stockcast_assets.orchestration.sensors.revisions import build_revisions
+from stockcast_assets.settings import Settings
+from stockcast_assets.tracking.registry import ModelRegistry
+from stockcast_assets.warehouse import (
+    BigQueryWarehouse,
+    BigQueryWarehouseIOManager,
+    DuckDBWarehouse,
+    DuckDBWarehouseIOManager,
+    Warehouse,
+)
+
+
+def warehouse_from(settings: Settings) -> Warehouse:
+    """The warehouse the settings name. Opening it touches nothing until it is read or written."""
+    if settings.warehouse == "bigquery":
+        return BigQueryWarehouse(**_bigquery(settings))
+    return DuckDBWarehouse(database=str(settings.database), schema="stockcast")
+
+
+def io_manager_from(settings: Settings) -> dg.ConfigurableIOManager:
+    """The IO manager that writes to the warehouse the settings name."""
+    if settings.warehouse == "bigquery":
+        return BigQueryWarehouseIOManager(**_bigquery(settings))
+    return DuckDBWarehouseIOManager(database=str(settings.database), schema="stockcast")
+
+
+def _bigquery(settings: Settings) -> dict[str, Any]:
+    return {
+        "project": str(settings.gcp_project),
+        "dataset": settings.bq_dataset,
+        "location": settings.bq_location,
+        "gcp_credentials": settings.gcp_credentials,
+        "maximum_bytes_billed": settings.bq_maximum_bytes_billed,
+        "require_partition_filter": settings.bq_require_partition_filter,
+    }
+
+
+def registry_from(settings: Settings) -> ModelRegistry:
+    """The model registry: MLflow at STOCKCAST_MLFLOW_URI, or in the home."""
+    # A server keeps artifacts where it was told to.
+    return ModelRegistry(settings.mlflow_tracking_uri, None if settings.mlflow_uri else settings.artifacts)
+
+
+def sources_from(settings: Settings) -> Sources:
+    """Every source of bars, with STOCKCAST_SOURCE as the default."""
+    return Sources(settings.source, settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
+
+
+def uploads_from(settings: Settings) -> Uploads:
+    """The place where CSV files are uploaded."""
+    return open_uploads(settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
+
+
+def reports_from(settings: Settings) -> ReportStore:
+    """The drift reports: in STOCKCAST_REPORTS, or in the home."""
+    return ReportStore(settings.reports_location, settings.gcp_project, settings.gcp_credentials)
+
+
+def prepare(settings: Settings) -> None:
+    """Check what only the whole can check, and lay the user's calendar table over the packaged one.
+
+    Raises:
+        StockcastError: if a ticker, a calendar code or the user's calendar table is wrong.
+    """
+    calendars.extend_rules(settings.home / "calendars.toml")
+    calendars.validate_calendars(settings.calendars)
+    for ticker in settings.tickers:
+        validate_ticker(ticker)
+
+
+def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
+    """Everything Dagster needs to know, for the given settings.
+
+    Args:
+        settings: the settings.
+        resources: replacements by resource name (`warehouse`, `io_manager`, `sources`, `registry`, `reports`),
+            for tests.
+
+    Raises:
+        StockcastError: if a setting is wrong.
+    """
+    # The lock file pins the Dagster whose betas are used here; a page of warnings at every start helps nobody.
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.filterwarnings("ignore", category=category)
+    read_migrations_once()
+    prepare(settings)
+    start = settings.start_date
+    # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
+    reach = settings.end_date or pd.Timestamp.now("UTC").date() + timedelta(days=365)
+    daily = daily_partitions(start, settings.end_date, calendars.closed_days(settings.calendars, start, reach))
+    monthly = monthly_partitions(start, settings.end_date)
+    jobs = build_jobs()
+    universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly)
+    checks = [
+        *build_checks(),
+        *build_freshness_checks(universe),
+        *build_quality_checks(),
+    ]
+    sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
+    schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
+    return dg.Definitions(
+        assets=[
+            with_code_link(asset)
+            for asset in (
+                build_price_history(start),
+                build_raw_prices(daily, start),
+                build_indicators(daily, start),
+                build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
+                build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),
+                build_drift_report(daily, start, settings.model_max_age_days, settings.dashboard_url),
+                build_forecast_accuracy(daily, start, settings.dashboard_url),
+                build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
+            )
+        ],
+        asset_checks=checks,
+        # The steps of a run take seconds; a process for each would pay every import again.
+        executor=dg.in_process_executor,
+        jobs=jobs.all(),
+        schedules=build_schedules(jobs, universe, schedule_status),
+        sensors=[
+            build_configured_tickers(settings.tickers, sensor_status),
+            build_ticker_lifecycle(jobs, universe, sensor_status),
+            build_daily_catch_up(jobs, universe, sensor_status),
+            build_csv_inbox(
+                jobs, Inbox(uploads_from(settings), start, settings.end_date, settings.calendars), sensor_status
+            ),
+            build_revisions(jobs, sensor_status),
+            build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
+            build_freshness(universe, sensor_status),
+            build_alerts(settings.alerts, [key for check in checks for key in check.check_keys], sensor_status),
+        ],
+        resources={
+            "warehouse": warehouse_from(settings),
+            "io_manager": io_manager_from(settings),
+            "sources": sources_from(settings),
+            "registry": registry_from(settings),
+            "reports": reports_from(settings),
+            **resources,
+        },
+    )

@@ -1,0 +1,59 @@
+"""The Dagster home that goes with the settings."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from stockcast_assets.settings import Settings
+
+
+def _shipped(name: str) -> Path:
+    """`dagster.yaml` or `workspace.yaml`: beside the package in a wheel's install, one folder up in a checkout."""
+    packaged = Path(__file__).parents[1] / name
+    return packaged if packaged.exists() else Path(__file__).parents[2] / name
+
+
+def workspace() -> Path:
+    """The file that names the code location, so that Dagster knows it as `stockcast` however it was started: what
+    schedules and sensors remember is kept by that name."""
+    return _shipped("workspace.yaml")
+
+
+_EVENT_LOG = """
+# The place and format of Dagster's own event log, written in one transaction per range of keys.
+event_log_storage:
+  module: stockcast_assets.dagster_private.event_log
+  class: BatchingEventLogStorage
+"""
+
+
+def default_config() -> str:
+    """`dagster.yaml` of a new home: the project's, with the event log of a home that stays.
+
+    The project's own file is also read by `dagster dev` without a home, whose event log lies somewhere temporary.
+    """
+    return _shipped("dagster.yaml").read_text() + _EVENT_LOG
+
+
+def dagster_home(settings: Settings) -> Path:
+    """The Dagster home, made on first use: DAGSTER_HOME if that is set, else the one in STOCKCAST_HOME.
+
+    An existing `dagster.yaml` is left as it is, so that a user may change it.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(default_config())
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The real instance of these settings: its runs are the ones the Dagster UI shows."""
+    dagster_home(settings)
+    with dg.DagsterInstance.get() as instance:
+        yield instance

@@ -1,0 +1,100 @@
+"""The jobs. Each is one single-run selection of assets that share their partitions."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from stockcast_assets.orchestration.assets.specs import KEY_TAG
+from stockcast_assets.orchestration.assets.tuning import TUNING
+from stockcast_assets.tables import (
+    DRIFT_REPORT,
+    FORECAST_ACCURACY,
+    FORECASTS,
+    INDICATORS,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+)
+
+DAILY_ASSETS = (
+    RAW_PRICES.name,
+    INDICATORS.name,
+    FORECASTS.name,
+    FORECAST_ACCURACY.name,
+    DRIFT_REPORT.name,
+)
+
+
+ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
+    "ingest_history": (PRICE_HISTORY.name,),
+    "ingest_daily": (RAW_PRICES.name,),
+    "daily_forecast": DAILY_ASSETS,
+    "monthly_training": (TRAINED_MODEL.name,),
+    # A job cannot have the name of an asset.
+    "tune": (TUNING,),
+}
+"""What each job materialises."""
+
+
+def job_for(assets: Iterable[str]) -> str:
+    """Name of the job that launches these assets together: the first that has them all."""
+    wanted = set(assets)
+    return next(name for name, of_job in ASSETS_OF_JOB.items() if wanted <= set(of_job))
+
+
+_KEY_OF_JOB = {
+    "ingest_history": "ticker",
+    "ingest_daily": "ticker-day",
+    "daily_forecast": "ticker-day",
+    "monthly_training": "ticker-month",
+    "tune": "ticker",
+}
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs by what they do."""
+
+    ingest_history: UnresolvedAssetJobDefinition
+    ingest_daily: UnresolvedAssetJobDefinition
+    daily_forecast: UnresolvedAssetJobDefinition
+    monthly_training: UnresolvedAssetJobDefinition
+    tune: UnresolvedAssetJobDefinition
+
+    def all(self) -> list[UnresolvedAssetJobDefinition]:
+        return [self.ingest_history, self.ingest_daily, self.daily_forecast, self.monthly_training, self.tune]
+
+
+_DESCRIPTIONS = {
+    "ingest_history": "The deep past of tickers, one key each: when a ticker is new, or its past has changed.",
+    "ingest_daily": (
+        "Daily bars of a range of sessions, nothing downstream: when a ticker is brought up, a file was dropped in the "
+        "inbox, or the source corrected itself."
+    ),
+    "daily_forecast": (
+        "A finished day of all tickers in one run: bars, indicators, forecasts, drift, and the score of older "
+        "forecasts. Every night at 00:30 UTC. It needs the month's models, which monthly_training makes."
+    ),
+    "monthly_training": (
+        "The models of a month of use, trained on what was known before it, and judged before they are used. At 02:00 "
+        "UTC on the first of the month."
+    ),
+    "tune": (
+        "Hyper-parameters of tickers, searched on request; on no schedule. The next training uses what beat the "
+        "defaults."
+    ),
+}
+
+
+def build_jobs() -> Jobs:
+    """Every job, with a tag on its runs that says what their keys are."""
+    return Jobs(
+        **{
+            name: dg.define_asset_job(
+                name, selection=list(assets), description=_DESCRIPTIONS[name], tags={KEY_TAG: _KEY_OF_JOB[name]}
+            )
+            for name, assets in ASSETS_OF_JOB.items()
+        }
+    )

@@ -1,0 +1,50 @@
+"""The partitions of the assets: ticker × day, ticker × month of use, and ticker alone."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION
+
+ticker_partitions = dg.DynamicPartitionsDefinition(name="ticker")
+
+
+def daily_partitions(
+    start: date, end: date | None, closed_days: Iterable[pd.Timestamp] = ()
+) -> dg.MultiPartitionsDefinition:
+    """Ticker × calendar day from `start` to `end` (the last key), without the days on which nothing trades.
+
+    A day's key exists once the day is over.
+    """
+    return dg.MultiPartitionsDefinition(
+        {
+            TICKER_DIMENSION: ticker_partitions,
+            DATE_DIMENSION: dg.DailyPartitionsDefinition(
+                start_date=start.isoformat(),
+                # Dagster's end is exclusive.
+                end_date=None if end is None else (end + timedelta(days=1)).isoformat(),
+                exclusions=[day.to_pydatetime() for day in closed_days] or None,
+            ),
+        }
+    )
+
+
+def monthly_partitions(start: date, end: date | None) -> dg.MultiPartitionsDefinition:
+    """Ticker × month of use, from the month of `start` to the month of `end`.
+
+    A month's key exists from its first day on: its model is trained on what was known before.
+    """
+    first = start.replace(day=1)
+    after_last = None if end is None else (pd.Timestamp(end) + pd.offsets.MonthBegin(1)).date().replace(day=1)
+    return dg.MultiPartitionsDefinition(
+        {
+            TICKER_DIMENSION: ticker_partitions,
+            DATE_DIMENSION: dg.MonthlyPartitionsDefinition(
+                start_date=first.isoformat(),
+                end_date=None if after_last is None else after_last.isoformat(),
+                end_offset=1,
+            ),
+        }
+    )

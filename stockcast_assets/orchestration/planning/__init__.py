@@ -1,0 +1,1 @@
+"""From what is due to the runs that do it: one planner for sensors, schedules and the command line."""

@@ -1,0 +1,76 @@
+"""Asking Dagster for exact sets of keys with as few runs as possible.
+
+A single run covers the product of a range of tickers and a range of dates, and Dagster's ticker ranges follow
+insertion order. So a set of tickers becomes one range per stretch of neighbours: never a bounding rectangle,
+which would select keys nobody asked for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from stockcast_assets.keys import partition_key
+from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.partitions import ticker_partitions
+
+TickerRange = tuple[str, str]
+
+
+def known_tickers(instance: dg.DagsterInstance) -> list[str]:
+    """The ticker partitions, in insertion order."""
+    return list(instance.get_dynamic_partitions(str(ticker_partitions.name)))
+
+
+def add_tickers(instance: dg.DagsterInstance, tickers: Iterable[str]) -> list[str]:
+    """Add the tickers that are not partitions yet; returns those."""
+    present = set(known_tickers(instance))
+    new = [ticker for ticker in tickers if ticker not in present]
+    if new:
+        instance.add_dynamic_partitions(str(ticker_partitions.name), new)
+    return new
+
+
+def ticker_ranges(known: Sequence[str], wanted: Iterable[str]) -> list[TickerRange]:
+    """Stretches of neighbouring partitions (in insertion order) that together are exactly `wanted`."""
+    asked = set(wanted)
+    ranges: list[list[str]] = []
+    previous_asked = False
+    for ticker in known:
+        if ticker in asked:
+            if previous_asked:
+                ranges[-1][1] = ticker
+            else:
+                ranges.append([ticker, ticker])
+        previous_asked = ticker in asked
+    return [(first, last) for first, last in ranges]
+
+
+def range_tags(tickers: TickerRange, first: date | None = None, last: date | None = None) -> Mapping[str, str]:
+    """Run tags for a range of tickers, and of days if given."""
+    start, end = tickers
+    if first is not None and last is not None:
+        start, end = partition_key(start, first), partition_key(end, last)
+    return {ASSET_PARTITION_RANGE_START_TAG: start, ASSET_PARTITION_RANGE_END_TAG: end}
+
+
+def stretches(
+    days: Iterable[pd.Timestamp], adjacent: Callable[[pd.Timestamp, pd.Timestamp], bool]
+) -> Iterator[tuple[date, date]]:
+    """(first, last) of each maximal series of days in which every day is adjacent to the one before."""
+    series: list[pd.Timestamp] = []
+    for day in sorted(days):
+        if series and not adjacent(series[-1], day):
+            yield series[0].date(), series[-1].date()
+            series = []
+        series.append(day)
+    if series:
+        yield series[0].date(), series[-1].date()
+
+
+def session_stretches(ticker: str, days: Iterable[pd.Timestamp]) -> Iterator[tuple[date, date]]:
+    """Stretches of days without a session of the ticker's calendar missing between them."""
+    calendar = calendars.calendar_for(ticker)
+    return stretches(days, lambda earlier, later: len(calendars.sessions(calendar, earlier, later)) <= 2)

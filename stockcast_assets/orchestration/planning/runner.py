@@ -1,0 +1,174 @@
+"""Dagster runs on request: what the command line does, in the real instance, through the same jobs."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.dagster_private.launcher import this_machine
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.keys import month_of
+from stockcast_assets.market import calendars
+from stockcast_assets.orchestration.jobs import DAILY_ASSETS, job_for
+from stockcast_assets.orchestration.planning.ranges import (
+    known_tickers,
+    range_tags,
+    session_stretches,
+    stretches,
+    ticker_ranges,
+)
+from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+
+LAUNCHED_TAG = "stockcast/launched_by"
+"""Tag of a run that no schedule or sensor launched; Dagster tags those itself."""
+
+Days = Mapping[str, Sequence[pd.Timestamp]]
+Observer = Callable[["Step"], Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run to launch: assets that share their partitions, over a range of tickers and (except for
+    `price_history` and `tuning`) of days or months."""
+
+    assets: tuple[str, ...]
+    tickers: tuple[str, ...]
+    first: date | None = None
+    last: date | None = None
+
+    def __str__(self) -> str:
+        names = ", ".join(self.assets)
+        whom = ", ".join(self.tickers) if len(self.tickers) <= 4 else f"{len(self.tickers)} tickers"
+        if self.first is None:
+            return f"{names}: {whom}"
+        return f"{names}: {whom}, {self.first}" + (f" to {self.last}" if self.last != self.first else "")
+
+
+@dataclass
+class Runner:
+    """Launches steps one after the other and waits for each.
+
+    Attributes:
+        defs: the code location.
+        instance: the Dagster instance whose event log and UI will show the runs.
+        first_daily_key: STOCKCAST_START_DATE.
+        observe: called with each step; a context manager around its run, for progress.
+        log_level: Dagster's console log level.
+    """
+
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    first_daily_key: date
+    observe: Observer
+    log_level: str = "CRITICAL"
+    finished: list[tuple[Step, float]] = field(default_factory=list)
+
+    def run(self, step: Step, run_config: Mapping[str, Any] | None = None) -> None:
+        """Materialise exactly the keys of the step. A training gets what was tuned unless `run_config` is given.
+
+        Raises:
+            StockcastError: if the run fails; with the reason the failing asset gave.
+        """
+        if run_config is None and TRAINED_MODEL.name in step.assets:
+            run_config = training_run_config(self.instance, step.tickers)
+        loggers = {"console": {"config": {"log_level": self.log_level}}}
+        job = self.defs.resolve_job_def(job_for(step.assets))
+        known = known_tickers(self.instance)
+        for first, last in ticker_ranges(known, step.tickers):
+            started = time.monotonic()
+            with self.observe(step):
+                result = job.execute_in_process(
+                    instance=self.instance,
+                    asset_selection=[dg.AssetKey(name) for name in step.assets],
+                    tags={
+                        **range_tags((first, last), step.first, step.last),
+                        LAUNCHED_TAG: "command line",
+                        **this_machine(),
+                    },
+                    run_config={**(run_config or {}), "loggers": loggers},
+                    raise_on_error=False,
+                )
+                if not result.success:
+                    raise StockcastError(_reason(result))
+            self.finished.append((step, time.monotonic() - started))
+
+    def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
+        """The days of `wanted` that were never materialised, per ticker."""
+        done = self.instance.get_materialized_partitions(dg.AssetKey(asset))
+        gaps = {
+            ticker: [day for day in days if f"{day.date()}|{ticker}" not in done] for ticker, days in wanted.items()
+        }
+        return {ticker: days for ticker, days in gaps.items() if days}
+
+    def bring_up(self, wanted: Days) -> None:
+        """Materialise whatever is missing for a forecast of each (ticker, session) of `wanted`.
+
+        The deep past of the ticker, its bars from the first daily key on, the models of the months used, then
+        indicators, forecasts, drift and accuracy of the sessions asked for. What is there already is left alone.
+
+        Raises:
+            StockcastError: if a run fails.
+        """
+        self.ingest({ticker: days[-1] for ticker, days in wanted.items()})
+        months = {ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()}
+        for tickers, first, last in _rectangles(self.missing(TRAINED_MODEL.name, months), _month_stretches):
+            self.run(Step((TRAINED_MODEL.name,), tickers, first, last))
+        derived = tuple(asset for asset in DAILY_ASSETS if asset != RAW_PRICES.name)
+        for tickers, first, last in _rectangles(self.missing(FORECASTS.name, wanted), session_stretches):
+            self.run(Step(derived, tickers, first, last))
+
+    def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
+        """Materialise the bars that are missing up to a session of each ticker, the deep past included.
+
+        Raises:
+            StockcastError: if a run fails.
+        """
+        done = self.instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
+        if without_past := tuple(ticker for ticker in until if ticker not in done):
+            self.run(Step((PRICE_HISTORY.name,), without_past))
+        sessions = {
+            ticker: list(calendars.sessions(calendars.calendar_for(ticker), self.first_daily_key, day))
+            for ticker, day in until.items()
+        }
+        for tickers, first, last in _rectangles(self.missing(RAW_PRICES.name, sessions), session_stretches):
+            self.run(Step((RAW_PRICES.name,), tickers, first, last))
+
+
+def _month_stretches(ticker: str, months: Sequence[pd.Timestamp]) -> Iterable[tuple[date, date]]:
+    return stretches(months, lambda earlier, later: later == earlier + pd.offsets.MonthBegin(1))
+
+
+def _rectangles(
+    wanted: Days, stretches_of: Callable[[str, Sequence[pd.Timestamp]], Iterable[tuple[date, date]]]
+) -> Iterable[tuple[tuple[str, ...], date, date]]:
+    """Few rectangles that together are exactly `wanted`: tickers that want the same stretch share a run."""
+    tickers_of: dict[tuple[date, date], list[str]] = defaultdict(list)
+    for ticker, days in wanted.items():
+        for stretch in stretches_of(ticker, days):
+            tickers_of[stretch].append(ticker)
+    for (first, last), tickers in sorted(tickers_of.items()):
+        yield tuple(tickers), first, last
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence a failed run ends with: ours if an asset gave one, else the exception and where to look."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        while error is not None:
+            if error.cls_name == StockcastError.__name__:
+                return error.message.strip().removeprefix(f"{_qualified_name()}: ")
+            last, error = error, error.cause
+        return f"{event.step_key} failed: {last.message.strip()} (run {result.run_id}; `stockcast ui` shows its log)."
+    return f"The run {result.run_id} failed before its first step; `stockcast ui` shows its log."
+
+
+def _qualified_name() -> str:
+    return f"{StockcastError.__module__}.{StockcastError.__name__}"

@@ -1,0 +1,223 @@
+"""What a plan depends on, read from the Dagster instance; and from a plan to run requests."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.assets.prices import LATE_TAG, first_sources
+from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB, DAILY_ASSETS, job_for
+from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning.planner import Attempt, DueRun, Plan, World
+from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags
+from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.warehouse import Warehouse
+
+STAGE_TAG = "stockcast/stage"
+"""Tag of every run that a plan asked for: its stage."""
+
+_MEMORY = pd.Timedelta(days=45)
+_ASSETS = (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name)
+_RUN_PRIORITY = {planner.DAILY: "10", planner.NEWEST: "5", planner.TRAINING: "5"}
+
+
+@dataclass(frozen=True)
+class Universe:
+    """What the settings say about keys: the first daily key, the calendars, whether every ticker's bars come by CSV,
+    and the partitions themselves."""
+
+    first_daily_key: date
+    calendars: tuple[str, ...]
+    uploads_only: bool
+    daily: dg.MultiPartitionsDefinition
+    monthly: dg.MultiPartitionsDefinition
+
+    def days(self, now: pd.Timestamp) -> list[date]:
+        """The daily keys that are due at `now`."""
+        return planner.due_days(_keys(self.daily, now), self.calendars, now)
+
+    def months(self, now: pd.Timestamp) -> list[date]:
+        """The months of use whose training is due at `now`."""
+        begun = (now - planner.TRAINED_AFTER).date()
+        return [month for month in _keys(self.monthly, now) if month <= begun]
+
+
+def _keys(partitions: dg.MultiPartitionsDefinition, now: pd.Timestamp) -> list[date]:
+    keys = partitions.time_window_dimension.partitions_def.get_partition_keys(current_time=now.to_pydatetime())
+    return [date.fromisoformat(key) for key in keys]
+
+
+def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timestamp) -> str:
+    """Changes whenever a plan may: a ticker, a state, a new due day, or a new materialisation. A few queries."""
+    tickers = known_tickers(instance)
+    states = ticker_states(instance, tickers)
+    records = instance.get_asset_records([dg.AssetKey(name) for name in _ASSETS])
+    newest = sorted(
+        (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
+        for record in records
+    )
+    seen = [states, newest, universe.days(now)[-1:], universe.months(now)[-1:]]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+def read_world(
+    instance: dg.DagsterInstance,
+    universe: Universe,
+    now: pd.Timestamp,
+    bars: tuple[Sources, Warehouse] | None = None,
+    keys_at: pd.Timestamp | None = None,
+) -> World:
+    """The world at `now`. Whether a new ticker's bars come by CSV is known only with `bars`, where they are.
+
+    `keys_at` is the moment whose due days and months count; default `now`.
+    """
+    keys_at = keys_at or now
+    order = known_tickers(instance)
+    states = ticker_states(instance, order)
+    done = {name: instance.get_materialized_partitions(dg.AssetKey(name)) for name in _ASSETS}
+    uploaded = [ticker for ticker in order if universe.uploads_only or states[ticker].uploaded]
+    if bars is not None and not universe.uploads_only:
+        uploaded += _new_uploaded([ticker for ticker in order if states[ticker].is_new], *bars)
+    days_of: dict[str, list[date]] = {ticker: [] for ticker in uploaded}
+    for key in done[RAW_PRICES.name] if uploaded else ():
+        day, _, ticker = key.partition("|")
+        if ticker in days_of:
+            days_of[ticker].append(date.fromisoformat(day))
+    return World(
+        now=now,
+        order=order,
+        states=states,
+        first_daily_key=universe.first_daily_key,
+        days=universe.days(keys_at),
+        months=universe.months(keys_at),
+        done=done,
+        attempts=attempts(instance, order, now),
+        uploaded={ticker: sorted(days) for ticker, days in days_of.items()},
+    )
+
+
+def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) -> list[str]:
+    """The new tickers whose first stored bar came by CSV, or that have no bar yet but a file."""
+    if not new:
+        return []
+    stored = first_sources(warehouse, new)
+    without = [ticker for ticker in new if ticker not in stored]
+    waiting = set(sources.get("csv").tickers()) if without else set()
+    return [ticker for ticker in new if stored.get(ticker) == "csv" or (ticker in without and ticker in waiting)]
+
+
+def attempts(instance: dg.DagsterInstance, order: Sequence[str], now: pd.Timestamp) -> list[Attempt]:
+    """The planned runs of the last weeks, and whatever else is under way, in order of creation."""
+    since = (now - _MEMORY).to_pydatetime()
+    stages = list(planner.ASSETS_OF)
+    records = {
+        record.storage_id: record
+        for filters in (
+            dg.RunsFilter(tags={STAGE_TAG: stages}, created_after=since),
+            dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, created_after=since),
+        )
+        for record in instance.get_run_records(filters)
+    }
+    found = [_attempt(record, order, now) for _, record in sorted(records.items())]
+    return [attempt for attempt in found if attempt is not None]
+
+
+def _attempt(record: RunRecord, order: Sequence[str], now: pd.Timestamp) -> Attempt | None:
+    """None for a run without a range of tickers that still exist."""
+    run = record.dagster_run
+    start, end = (run.tags.get(tag) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+    if start is None or end is None:
+        start = end = run.tags.get("dagster/partition")
+    if not start or not end:
+        return None
+    (first, first_ticker), (last, last_ticker) = _split(start), _split(end)
+    if first_ticker not in order or last_ticker not in order:
+        return None
+    created = pd.Timestamp(record.create_timestamp)
+    created = created.tz_localize("UTC") if created.tzinfo is None else created
+    dead = not run.is_finished and now - created > planner.DEAD_AFTER
+    ended = pd.Timestamp(record.end_time, unit="s", tz="UTC") if record.end_time else None
+    late = run.tags.get(LATE_TAG, "")
+    return Attempt(
+        run_id=run.run_id,
+        assets=_assets(run),
+        tickers=tuple(order[order.index(first_ticker) : order.index(last_ticker) + 1]),
+        first=first,
+        last=last,
+        created=created,
+        ended=(ended or created) if run.is_finished or dead else None,
+        ok=run.is_success,
+        late=frozenset(late.split(",")) if late else frozenset(),
+        automatic=STAGE_TAG in run.tags,
+    )
+
+
+def _split(key: str) -> tuple[date | None, str]:
+    day, bar, ticker = key.partition("|")
+    return (date.fromisoformat(day), ticker) if bar else (None, key)
+
+
+def _assets(run: dg.DagsterRun) -> frozenset[str]:
+    if run.asset_selection:
+        return frozenset(key.to_user_string() for key in run.asset_selection)
+    stage = run.tags.get(STAGE_TAG)
+    if stage is not None:
+        return frozenset(planner.ASSETS_OF[stage])
+    return frozenset(ASSETS_OF_JOB.get(run.job_name, ()))
+
+
+def request(instance: dg.DagsterInstance, run: DueRun) -> dg.RunRequest:
+    """The run request of a due run; a training gets what was tuned."""
+    tags = {**range_tags((run.tickers[0], run.tickers[-1]), run.first, run.last), STAGE_TAG: run.stage}
+    if run.stage in _RUN_PRIORITY:
+        tags["dagster/priority"] = _RUN_PRIORITY[run.stage]
+    return dg.RunRequest(
+        run_key=run.run_key,
+        job_name=job_for(run.assets),
+        tags=tags,
+        asset_selection=[dg.AssetKey(name) for name in run.assets],
+        run_config=training_run_config(instance, run.tickers) if TRAINED_MODEL.name in run.assets else {},
+    )
+
+
+def requests(instance: dg.DagsterInstance, plan: Plan) -> list[dg.RunRequest]:
+    return [request(instance, run) for run in plan.runs]
+
+
+def record_brought_up(instance: dg.DagsterInstance, world: World, plan: Plan) -> None:
+    """Let the days of the tickers that have all be forecast from now on."""
+    for ticker, day in plan.brought_up.items():
+        set_daily_from(instance, ticker, world.states[ticker].since, day, ticker in world.uploaded)
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A sensor's cursor when nothing was due: what the world looked like, and until when that stays so."""
+
+    fingerprint: str
+    until: pd.Timestamp | None
+    words: str
+
+    @classmethod
+    def load(cls, cursor: str | None) -> "Quiet | None":
+        if not cursor:
+            return None
+        stored = json.loads(cursor)
+        until = stored["until"]
+        return cls(stored["fingerprint"], pd.Timestamp(until) if until else None, stored["words"])
+
+    def dump(self) -> str:
+        until = self.until.isoformat() if self.until is not None else None
+        return json.dumps({"fingerprint": self.fingerprint, "until": until, "words": self.words})
+
+    def holds(self, fingerprint: str, now: pd.Timestamp) -> bool:
+        return self.fingerprint == fingerprint and (self.until is None or now < self.until)

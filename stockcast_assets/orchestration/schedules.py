@@ -1,0 +1,67 @@
+"""The schedules: every finished day is forecast, every month gets its models."""
+
+from collections.abc import Callable
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.orchestration.jobs import Jobs
+from stockcast_assets.orchestration.planning import planner, world
+from stockcast_assets.orchestration.planning.ranges import known_tickers
+
+NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
+
+
+def build_schedules(
+    jobs: Jobs, universe: world.Universe, status: dg.DefaultScheduleStatus
+) -> list[dg.ScheduleDefinition]:
+    """`daily_forecast` at 00:30 UTC, when the day's last market has closed, and `monthly_training` at 02:00 UTC on the
+    first of the month, when the last day of the month before was ingested.
+
+    Both launch what `due` plans at that moment; what they miss, the sensor `daily_catch_up` launches.
+    """
+
+    @dg.schedule(
+        name="daily_forecast",
+        job=jobs.daily_forecast,
+        cron_schedule="30 0 * * *",
+        default_status=status,
+        description=(
+            "The day that just ended (UTC), of all active tickers, in one run; a ticker whose market was closed gets "
+            "an empty key that says so. What it misses, the sensor daily_catch_up launches."
+        ),
+    )
+    def daily_forecast(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return _due(context, universe, planner.plan_daily, "Every finished day of every active ticker is there.")
+
+    @dg.schedule(
+        name="monthly_training",
+        job=jobs.monthly_training,
+        cron_schedule="0 2 1 * *",
+        default_status=status,
+        description=(
+            "The models of all active tickers for the month that begins, in one run, trained on what was known before "
+            "it. What it misses, the sensor daily_catch_up launches."
+        ),
+    )
+    def monthly_training(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return _due(
+            context, universe, planner.plan_training, "Every active ticker has the models of every month that began."
+        )
+
+    return [daily_forecast, monthly_training]
+
+
+def _due(
+    context: dg.ScheduleEvaluationContext,
+    universe: world.Universe,
+    plan_of: Callable[[planner.World], planner.Plan],
+    nothing_due: str,
+) -> list[dg.RunRequest] | dg.SkipReason:
+    now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
+    if not known_tickers(context.instance):
+        return dg.SkipReason(NO_TICKER)
+    plan = plan_of(world.read_world(context.instance, universe, now))
+    if plan.runs:
+        return world.requests(context.instance, plan)
+    return dg.SkipReason(plan.in_words() or nothing_due)

@@ -1,0 +1,1 @@
+"""The sensors: what begins runs, and what tells people."""

@@ -1,0 +1,190 @@
+"""Telling a person: failed runs and red checks, one sentence each, to where STOCKCAST_ALERTS says.
+
+Whatever should wake somebody is a run or an asset check: stale tickers, gaps, drift, lost coverage, damaged models.
+So the sensor looks at these two only. A subject is told once, and again every `AGAIN` while it lasts; what was told is
+in the sensor's cursor, which Dagster keeps over restarts.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+import pandas as pd
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from stockcast_assets.clock import utc_now
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.assets.prices import LATE_TAG
+
+AGAIN = pd.Timedelta(hours=24)
+"""How long a subject that was told is left alone."""
+
+MOST_AT_ONCE = 20
+"""Sentences in one message; of the others it says how many."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong: the subject by which it is told once, and the sentence."""
+
+    subject: str
+    words: str
+
+
+@dataclass
+class Told:
+    """The sensor's memory: when each subject was told last, and up to which moment failed runs were looked at."""
+
+    since: pd.Timestamp
+    subjects: dict[str, pd.Timestamp] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, cursor: str | None, now: pd.Timestamp) -> "Told":
+        """A sensor that never ran tells nothing of the past."""
+        if not cursor:
+            return cls(now)
+        stored = json.loads(cursor)
+        subjects = {subject: pd.Timestamp(moment) for subject, moment in stored["subjects"].items()}
+        return cls(pd.Timestamp(stored["since"]), subjects)
+
+    def dump(self) -> str:
+        subjects = {subject: moment.isoformat() for subject, moment in self.subjects.items()}
+        return json.dumps({"since": self.since.isoformat(), "subjects": subjects}, sort_keys=True)
+
+    def news(self, problems: Iterable[Problem], now: pd.Timestamp) -> list[Problem]:
+        """The problems to tell now: those not told yet, and those told long ago; each subject once."""
+        found = {problem.subject: problem for problem in problems}
+        return [
+            problem
+            for subject, problem in found.items()
+            if subject not in self.subjects or now - self.subjects[subject] >= AGAIN
+        ]
+
+    def forget(self, red_checks: Iterable[str], now: pd.Timestamp) -> None:
+        """Forget checks that are green again, at once, and runs after a while, so that a new failure is told."""
+        red = set(red_checks)
+        self.subjects = {
+            subject: moment
+            for subject, moment in self.subjects.items()
+            if subject in red or (not subject.startswith("check ") and now - moment < AGAIN)
+        }
+
+
+def send(problems: Sequence[Problem], urls: Sequence[str]) -> None:
+    """Send the sentences to every URL, as one message; to the log if there is no URL.
+
+    Raises:
+        StockcastError: if a URL is none of Apprise's, or the message did not get there. Credentials are masked.
+    """
+    shown = [problem.words for problem in problems[:MOST_AT_ONCE]]
+    if len(problems) > MOST_AT_ONCE:
+        shown.append(f"And {len(problems) - MOST_AT_ONCE} more: see the Dagster UI.")
+    if not urls:
+        for words in shown:
+            _log.warning("alert: %s", words)
+        return
+    # What the library logs of a failed request may hold the address with its secrets.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
+    import apprise
+
+    refused = []
+    for position, url in enumerate(urls, 1):
+        target = apprise.Apprise.instantiate(url)
+        if target is None:
+            raise StockcastError(
+                f"STOCKCAST_ALERTS: entry {position} ({url.partition(':')[0]}://…) is no Apprise URL; write it like "
+                "slack://…, mailto://… or json://host/path."
+            )
+        if not target.notify(title=f"stockcast: {len(problems)} to look at", body="\n".join(shown)):
+            refused.append(target.url(privacy=True))
+    if refused:
+        raise StockcastError(f"STOCKCAST_ALERTS: the message did not reach {', '.join(refused)}; it is tried again.")
+
+
+def failed_runs(instance: dg.DagsterInstance, since: pd.Timestamp) -> list[Problem]:
+    """The runs that failed since a moment. A late ticker is a subject of its own, whichever run it stopped."""
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since.to_pydatetime())
+    problems = []
+    for record in instance.get_run_records(filters, limit=200, ascending=True):
+        run = record.dagster_run
+        start, end = (run.tags.get(tag, "") for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+        keys = start if start == end else f"{start} to {end}"
+        if run.tags.get(LATE_TAG):
+            day = start.partition("|")[0] if "|" in start else "its past"
+            problems += [
+                Problem(f"late {ticker}", f"{ticker} is late at the source for {day} (run {run.run_id[:8]}).")
+                for ticker in run.tags[LATE_TAG].split(",")
+            ]
+            continue
+        problems.append(
+            Problem(
+                f"run {run.job_name} {keys}",
+                f"The run {run.run_id[:8]} of {run.job_name} ({keys or 'no keys'}) failed: {_reason(instance, run)}",
+            )
+        )
+    return problems
+
+
+def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    for entry in failures:
+        error = entry.dagster_event.step_failure_data.error if entry.dagster_event else None
+        while error is not None and error.cause is not None and error.cls_name != StockcastError.__name__:
+            error = error.cause
+        if error is not None:
+            return error.message.strip().splitlines()[0].rpartition("StockcastError: ")[2]
+    # No step failed: the process was gone, or never came; Dagster's monitor says so at the run's end.
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+        if entry.dagster_event and entry.dagster_event.message:
+            return entry.dagster_event.message.strip().splitlines()[0]
+    return "its log says more."
+
+
+def red_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> list[Problem]:
+    """The checks whose newest evaluation failed."""
+    problems = []
+    for key, summary in instance.event_log_storage.get_asset_check_summary_records(list(checks)).items():
+        record = summary.last_completed_check_execution_record
+        event = record.event.dagster_event if record is not None and record.event is not None else None
+        if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            name = f"{key.asset_key.to_user_string()}, {key.name}"
+            problems.append(Problem(f"check {name}", f"Check {name}: {evaluation.description or 'failed'}"))
+    return problems
+
+
+def build_alerts(
+    urls: Sequence[str], checks: Sequence[dg.AssetCheckKey], status: dg.DefaultSensorStatus
+) -> dg.SensorDefinition:
+    """The sensor. A message that did not get through is sent again by the next tick."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=60,
+        default_status=status,
+        description="Tells failed runs and red checks, each subject once a day, to STOCKCAST_ALERTS or the log.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now = utc_now()
+        told = Told.load(context.cursor, now)
+        red = red_checks(context.instance, checks)
+        told.forget([problem.subject for problem in red], now)
+        news = told.news([*red, *failed_runs(context.instance, told.since)], now)
+        if news:
+            try:
+                send(news, urls)
+            except StockcastError as error:
+                context.log.error(str(error))
+                return dg.SensorResult(skip_reason=str(error), cursor=told.dump())
+            told.subjects |= {problem.subject: now for problem in news}
+        told.since = now
+        words = " ".join(problem.words for problem in news[:MOST_AT_ONCE]) or "Nothing new to tell."
+        return dg.SensorResult(skip_reason=words, cursor=told.dump())
+
+    return alerts

@@ -1,0 +1,130 @@
+"""The `csv_inbox` sensor: every complete version of an uploaded file becomes bars, once."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.clock import utc_now
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources.csvfile import ParsedUpload, parse_bytes
+from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads, UploadUnavailable
+from stockcast_assets.orchestration.jobs import Jobs
+from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+
+# A file still being copied changes between two looks; an object in a bucket appears whole.
+SETTLED = pd.Timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """Where uploads come from and which days they may fill.
+
+    Attributes:
+        uploads: the folder or bucket.
+        first_daily_key: bars before it belong to `price_history`.
+        last_daily_key: bars after it have no key; None if the keys are open-ended.
+        calendars: the enabled exchange calendars.
+    """
+
+    uploads: Uploads
+    first_daily_key: date
+    last_daily_key: date | None
+    calendars: tuple[str, ...]
+
+    def parse(self, upload: Upload) -> ParsedUpload:
+        """The file's bars.
+
+        Raises:
+            StockcastError: if the file is bad or its ticker's calendar is not enabled.
+        """
+        parsed = parse_bytes(self.uploads.read(upload), upload.name, utc_now())
+        calendar = calendars.calendar_for(parsed.ticker)
+        if calendar not in self.calendars:
+            raise StockcastError(
+                f"{upload.label}: {parsed.ticker} trades on the calendar {calendar}, which is not in "
+                f"STOCKCAST_CALENDARS={','.join(self.calendars)}; add it and upload the file again."
+            )
+        return parsed
+
+    def requests(self, jobs: Jobs, upload: Upload, parsed: ParsedUpload) -> Iterator[dg.RunRequest]:
+        """Runs that materialise exactly the sessions in the file, market-closed days between them included."""
+        ticker, days = parsed.ticker, pd.DatetimeIndex(parsed.bars["date"])
+        start = pd.Timestamp(self.first_daily_key)
+        name = f"{upload.name} {upload.version}"
+        if (days < start).any():
+            yield _request(
+                jobs.ingest_history.name, PRICE_HISTORY.name, f"{name} history", dict(range_tags((ticker, ticker)))
+            )
+        daily = days[days >= start]
+        if self.last_daily_key is not None:
+            daily = daily[daily <= pd.Timestamp(self.last_daily_key)]
+        for first, last in session_stretches(ticker, daily):
+            tags = dict(range_tags((ticker, ticker), first, last))
+            yield _request(jobs.ingest_daily.name, RAW_PRICES.name, f"{name} {first}", tags)
+
+
+def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.RunRequest:
+    config = {"ops": {asset: {"config": {"source": "csv"}}}}
+    return dg.RunRequest(run_key=run_key, job_name=job, tags=tags, run_config=config)
+
+
+def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+    """The sensor. Its cursor holds the version of each file it has dealt with."""
+
+    @dg.sensor(
+        name="csv_inbox",
+        jobs=[jobs.ingest_history, jobs.ingest_daily],
+        minimum_interval_seconds=30,
+        default_status=status,
+        description=(
+            "Adds the ticker of an uploaded CSV file if it is new, and materialises exactly the sessions in the file. "
+            "A bad file is moved to rejected/ with the reason beside it."
+        ),
+    )
+    def csv_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        done: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+        present = {upload.name: upload for upload in inbox.uploads.files()}
+        handled = {name: version for name, version in done.items() if name in present}
+        requests: list[dg.RunRequest] = []
+        tickers: list[str] = []
+        for upload in present.values():
+            if handled.get(upload.name) == upload.version or utc_now() - upload.modified < SETTLED:
+                continue
+            try:
+                parsed = inbox.parse(upload)
+            except UploadUnavailable:
+                continue
+            except StockcastError as error:
+                try:
+                    place = inbox.uploads.reject(upload, str(error))
+                except UploadChanged:
+                    continue
+                except UploadUnavailable as stuck:
+                    # It is told once, and holds no other file up.
+                    context.log.error(f"{error} {stuck}")
+                    handled[upload.name] = upload.version
+                    continue
+                context.log.warning(f"{error} The file is now {place}.")
+                continue
+            for note in parsed.notes:
+                context.log.info(f"{upload.label}: {note}")
+            requests += inbox.requests(jobs, upload, parsed)
+            tickers.append(parsed.ticker)
+            handled[upload.name] = upload.version
+        known = set(known_tickers(context.instance))
+        new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in known]
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "No new complete file.",
+            dynamic_partitions_requests=[ticker_partitions.build_add_request(new)] if new else [],
+            cursor=json.dumps(handled, sort_keys=True),
+        )
+
+    return csv_inbox

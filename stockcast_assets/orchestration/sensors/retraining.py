@@ -1,0 +1,294 @@
+"""When a model is trained again within its month: a pure decision with its reason, and the sensor that acts on it.
+
+Thresholds and what they cost. Outcomes of ten overlapping horizons are nowhere near independent, so the tests ask for
+much and the cool-down bounds what a false alarm can cost: one training per ticker and `COOL_DOWN` sessions.
+
+- Drift of inputs or of residuals: half of the last `WINDOW` reports, of one of the two kinds. A report counts if any
+  feature of the kind is above a threshold that 99 % of quiet windows stay below; about one day in twenty of AAPL, GOOG,
+  IBM and MSFT was, for each kind (`bench/drift.py`, docs/drift.md). Neighbouring windows share 59 of 60 sessions, so
+  one excursion lasts. Drift of predictions does not count: a model that widens its intervals in a storm does what it
+  learnt, and training teaches it nothing about that; if they are too wide, the residuals tell.
+- Skill: the squared error of the median exceeds the random walk's by a fifth over the last `SCORED` sessions. Simulated
+  on 2,000 random walks: a median that strays from the last close by a tenth of the standard deviation, knowing nothing
+  (autocorrelation 0.9), does that in 0.1 % of all windows; one that strays by a fifth of it, in 8 %.
+- Coverage of the 80 % interval outside 70-90 % over `SCORED` sessions, at horizon 1 alone, since its outcomes do not
+  overlap: a calibrated interval does that in 3.4 % of all windows (binomial, 60 draws).
+- Age: a model older than STOCKCAST_MODEL_MAX_AGE_DAYS may not serve (see `lifecycle`).
+- Corporate action: a split or correction rewrote bars that the model was trained on, as the revisions on record say.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+import dagster as dg
+import pandas as pd
+
+from stockcast_assets.clock import utc_now
+from stockcast_assets.keys import month_of
+from stockcast_assets.market import calendars
+from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
+from stockcast_assets.orchestration.assets.trained_model import stored_models
+from stockcast_assets.orchestration.jobs import Jobs
+from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags
+from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.planning.world import Universe, attempts
+from stockcast_assets.orchestration.sensors.revisions import revisions
+from stockcast_assets.orchestration.tickers import ticker_states
+from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, TRAINED_MODEL
+from stockcast_assets.warehouse import Warehouse
+
+WINDOW = 20
+"""Drift reports that are looked at."""
+
+DRIFTED_SHARE = 0.5
+"""Share of them that must have drifted."""
+
+COUNTED_KINDS = (INPUTS, RESIDUALS)
+"""The kinds of drift that count."""
+
+SCORED = 60
+"""Target sessions over which skill and coverage are judged."""
+
+LEAST_SKILL = 1.20
+"""Mean squared error over that of the random walk from which a forecast has lost its skill."""
+
+COVERAGE = (0.70, 0.90)
+"""What the 80 % interval may cover, at horizon 1."""
+
+COOL_DOWN = 10
+"""Sessions between two trainings of a ticker, whatever their reason."""
+
+RETRAIN_TAG = "stockcast/retrain"
+"""Tag of a run that trains again: why, in words."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known of one ticker's model at the end of a session.
+
+    Attributes:
+        known_until: the newest session.
+        trained_to: last session known to the newest model; None if there is none.
+        sessions_since: sessions of the ticker's calendar after it.
+        drifted: by kind, for each of the last `WINDOW` reports, oldest first, whether any feature of it drifted.
+        errors: error, naive_error and inside_80 by horizon of the last `SCORED` target sessions.
+        revised: kinds of revisions of bars up to `trained_to`, found since the model was trained.
+        lstm: whether the model in use is a network: a naive method learns nothing from training.
+        max_age_days: STOCKCAST_MODEL_MAX_AGE_DAYS.
+    """
+
+    known_until: date
+    trained_to: date | None
+    sessions_since: int
+    drifted: Mapping[str, Sequence[bool]] = field(default_factory=dict)
+    errors: pd.DataFrame | None = None
+    revised: tuple[str, ...] = ()
+    lstm: bool = True
+    max_age_days: int = 92
+
+
+def coverage(errors: pd.DataFrame) -> float:
+    """Share of outcomes inside the 80 % interval at horizon 1."""
+    return float(errors.loc[errors["horizon"] == 1, "inside_80"].mean())
+
+
+def skill_ratio(errors: pd.DataFrame) -> float:
+    """Mean squared error of the median forecast over the random walk's, all horizons; each counts alike.
+
+    Errors grow with the horizon, so each horizon is divided by its own naive error first.
+    """
+    squared = errors.assign(own=errors["error"] ** 2, naive=errors["naive_error"] ** 2)
+    by_horizon = squared.groupby("horizon")[["own", "naive"]].mean()
+    by_horizon = by_horizon[by_horizon["naive"] > 0]
+    return float((by_horizon["own"] / by_horizon["naive"]).mean()) if len(by_horizon) else 1.0
+
+
+def reason_to_retrain(signals: Signals) -> str | None:
+    """Why the model should be trained again now, in words; None if it should not."""
+    if signals.trained_to is None or signals.sessions_since < COOL_DOWN:
+        return None
+    if signals.revised:
+        kinds = " and ".join(sorted(set(signals.revised)))
+        return f"the source has revised bars that the model was trained on ({kinds})"
+    age = (signals.known_until - signals.trained_to).days
+    if age > signals.max_age_days:
+        return f"the newest model knows nothing after {signals.trained_to}, {age} days ago"
+    if not signals.lstm:
+        return None
+    return lasting_drift(signals.drifted) or lost_coverage(signals.errors) or lost_skill(signals.errors)
+
+
+def lasting_drift(drifted: Mapping[str, Sequence[bool]]) -> str | None:
+    """In words, that drift of a kind that counts lasts; None if none does, or there are too few reports to say."""
+    for kind in COUNTED_KINDS:
+        found = drifted.get(kind, ())
+        if len(found) >= WINDOW and sum(found) >= DRIFTED_SHARE * len(found):
+            return f"{sum(found)} of the last {len(found)} drift reports found drift of {kind}"
+    return None
+
+
+def lost_coverage(errors: pd.DataFrame | None) -> str | None:
+    """In words, that the 80 % interval covers too little or too much; None if not, or too few sessions are scored."""
+    if errors is None or errors["date"].nunique() < SCORED:
+        return None
+    covered = coverage(errors)
+    if COVERAGE[0] <= covered <= COVERAGE[1]:
+        return None
+    return f"the 80 % interval covered {covered:.0%} of the last {SCORED} sessions"
+
+
+def lost_skill(errors: pd.DataFrame | None) -> str | None:
+    """In words, that the forecast is worse than the random walk; None if not, or too few sessions are scored."""
+    if errors is None or errors["date"].nunique() < SCORED:
+        return None
+    ratio = skill_ratio(errors)
+    if ratio <= LEAST_SKILL:
+        return None
+    return f"over the last {SCORED} sessions the squared error was {ratio:.2f} times that of the random walk"
+
+
+def recent_drift(warehouse: Warehouse, tickers: Mapping[str, date]) -> dict[str, dict[str, tuple[bool, ...]]]:
+    """`Signals.drifted` of each ticker at the end of its session given."""
+    start, end = _window(tickers)
+    rows = warehouse.read(DRIFT_REPORT, tickers=list(tickers), start=start, end=end)
+    # Earlier releases compared inputs only.
+    keyed = rows.assign(kind=rows["kind"].fillna(INPUTS))
+    days = keyed.groupby(["ticker", "kind", "date"])["drifted"].any().reset_index()
+    return {
+        ticker: {
+            str(kind): tuple(bool(value) for value in own["drifted"].tail(WINDOW))
+            for kind, own in days[days["ticker"] == ticker].groupby("kind")
+        }
+        for ticker in tickers
+    }
+
+
+def recent_errors(warehouse: Warehouse, tickers: Mapping[str, date]) -> dict[str, pd.DataFrame]:
+    """`Signals.errors` of each ticker at the end of its session given."""
+    start, end = _window(tickers)
+    rows = warehouse.read(FORECAST_ACCURACY, tickers=list(tickers), start=start, end=end)
+    found = {}
+    for ticker in tickers:
+        own = rows[rows["ticker"] == ticker]
+        found[ticker] = own[own["date"].isin(sorted(own["date"].unique())[-SCORED:])]
+    return found
+
+
+def _window(tickers: Mapping[str, date]) -> tuple[date, date]:
+    """First and last of the days that hold the last `SCORED` sessions, whatever the holidays."""
+    last = max(tickers.values())
+    return (pd.Timestamp(last) - pd.Timedelta(days=3 * SCORED)).date(), last
+
+
+def read_signals(
+    warehouse: Warehouse, instance: dg.DagsterInstance, tickers: Mapping[str, date], max_age_days: int
+) -> dict[str, Signals]:
+    """The signals of each ticker at the end of its session given, with one read per table."""
+    if not tickers:
+        return {}
+    models = stored_models(warehouse, list(tickers), max(tickers.values()))
+    drifted, errors = recent_drift(warehouse, tickers), recent_errors(warehouse, tickers)
+    revised = revisions(instance)
+    found = {}
+    for ticker, until in tickers.items():
+        own = models[models["ticker"] == ticker].sort_values(["date", "trained_to"])
+        newest = None if own.empty else own.iloc[-1]
+        trained_to = None if newest is None else newest["trained_to"].date()
+        calendar = calendars.calendar_for(ticker)
+        since = 0 if trained_to is None else max(len(calendars.sessions(calendar, trained_to, until)) - 1, 0)
+        found[ticker] = Signals(
+            until,
+            trained_to,
+            since,
+            drifted[ticker],
+            errors[ticker],
+            _revised_since(revised, ticker, trained_to),
+            newest is not None and newest["method"] == "lstm",
+            max_age_days,
+        )
+    return found
+
+
+def _revised_since(revised: pd.DataFrame, ticker: str, trained_to: date | None) -> tuple[str, ...]:
+    """Kinds of revisions found after the last session the model knew, of bars it was trained on.
+
+    A dividend belongs to total returns whenever it is known, and a bar that is missing now taught nothing wrong.
+    """
+    if trained_to is None or revised.empty:
+        return ()
+    after = revised["found_at"] > pd.Timestamp(trained_to, tz="UTC") + pd.Timedelta(days=1)
+    own = revised[(revised["ticker"] == ticker) & after & revised["kind"].isin(["split", "correction"])]
+    return tuple(own.loc[pd.to_datetime(own["date"]) <= pd.Timestamp(trained_to), "kind"])
+
+
+def build_retraining(
+    jobs: Jobs, universe: Universe, max_age_days: int, status: dg.DefaultSensorStatus
+) -> dg.SensorDefinition:
+    """The sensor. Its cursor is the newest due day and who was looked at: a day gives one decision per ticker."""
+
+    @dg.sensor(
+        name="retraining",
+        jobs=[jobs.monthly_training],
+        minimum_interval_seconds=3600,
+        default_status=status,
+        description="Once a day: trains a ticker's model again if drift, skill, coverage, age or revised bars say so.",
+    )
+    def retraining(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SensorResult:
+        now = utc_now()
+        days = universe.days(now)
+        if not days:
+            return dg.SensorResult(skip_reason="No day is over yet.")
+        looked_at = _looked_at(context.cursor, days[-1])
+        order = known_tickers(context.instance)
+        states = ticker_states(context.instance, order)
+        scored = context.instance.get_materialized_partitions(dg.AssetKey(FORECAST_ACCURACY.name))
+        watched: dict[str, date] = {}
+        for ticker, state in states.items():
+            session = calendars.previous_session(calendars.calendar_for(ticker), days[-1]).date()
+            # A day that is late or still running is looked at by a later tick.
+            if ticker not in looked_at and state.state == "active" and f"{session}|{ticker}" in scored:
+                watched[ticker] = session
+        cursor = json.dumps({"day": days[-1].isoformat(), "looked_at": sorted({*looked_at, *watched})})
+        if not watched:
+            return dg.SensorResult(skip_reason="Every finished ticker was looked at.", cursor=cursor)
+        under_way = attempts(context.instance, order, now)
+        requests, skipped = [], []
+        for ticker, signals in read_signals(warehouse, context.instance, watched, max_age_days).items():
+            why = reason_to_retrain(signals)
+            if why is None:
+                continue
+            training = any(
+                attempt.ended is None and ticker in attempt.tickers and TRAINED_MODEL.name in attempt.assets
+                for attempt in under_way
+            )
+            if training or not _may_be_used(signals.known_until):
+                skipped.append(f"{ticker}: {why}; a training is under way or the month's last day is reached.")
+                continue
+            requests.append(_request(context.instance, jobs, ticker, signals.known_until, why))
+        words = " ".join(skipped) or "No model needs to be trained again."
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else words, cursor=cursor)
+
+    return retraining
+
+
+def _looked_at(cursor: str | None, day: date) -> frozenset[str]:
+    """The tickers that have their decision of the day."""
+    stored = json.loads(cursor) if cursor else {}
+    return frozenset(stored["looked_at"]) if stored.get("day") == day.isoformat() else frozenset()
+
+
+def _may_be_used(known_until: date) -> bool:
+    """Whether a day of the month is left that a model known until then could serve; else the month's own comes next."""
+    return known_until < (pd.Timestamp(known_until) + pd.offsets.MonthEnd(0)).date()
+
+
+def _request(instance: dg.DagsterInstance, jobs: Jobs, ticker: str, known_until: date, why: str) -> dg.RunRequest:
+    month = month_of(known_until)
+    return dg.RunRequest(
+        run_key=f"retrain {ticker} {known_until}",
+        job_name=jobs.monthly_training.name,
+        tags={**range_tags((ticker, ticker), month, month), RETRAIN_TAG: why},
+        run_config=training_run_config(instance, [ticker], known_until=known_until.isoformat(), trigger=why),
+    )

@@ -1,0 +1,309 @@
+"""Trained models in MLflow: one run per model with its proof, one registered model per ticker.
+
+Weights are stored as the npz of `artifact`, never as a pickle or an MLflow flavour, and read back only if
+their SHA-256 is the one asked for.
+"""
+
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
+from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
+from stockcast_assets.tracking.client import Tracking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXPERIMENT = "stockcast"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+ARTIFACT = "model/model.npz"
+
+_TICKER, _MONTH, _DIGEST = "stockcast.ticker", "stockcast.month", "stockcast.weights_sha256"
+_TRAINED_TO = "stockcast.trained_to"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """Where a published model is: registered model and version, the run that made it, its file's digest."""
+
+    model_name: str
+    model_version: str
+    run_id: str
+    sha256: str
+
+
+def model_name(ticker: str) -> str:
+    """Registered model of a ticker: `stockcast-MSFT`; signs that MLflow or a URL may refuse are `_hex_`."""
+    return "stockcast-" + re.sub(r"[^A-Z0-9.-]", lambda sign: f"_{ord(sign.group()):x}_", ticker)
+
+
+class ModelRegistry(Tracking):
+    """Publishes to and loads from an MLflow tracking server or database."""
+
+    @property
+    def _experiment_id(self) -> str:
+        return self.experiment_id(EXPERIMENT)
+
+    def publish(
+        self, ticker: str, month: date, trained: TrainedModel, tags: Mapping[str, str] | None = None
+    ) -> ModelVersion:
+        """Record a model and register it; doing it again for the same month and bytes changes nothing.
+
+        The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
+        horizon and a plot (unless nothing was judged) and the reason in words. It is named `MSFT 2013-03 champion` and
+        tagged with ticker, month, method and whether it was crowned, so that one search finds a month's champion. The
+        alias `champion` moves to the version if it is promoted and no later champion exists; `challenger` is the
+        latest model if that was not promoted.
+
+        Args:
+            ticker: the model's ticker.
+            month: first day of the month of use.
+            trained: the model.
+            tags: further tags of the run, such as fingerprints of the data.
+
+        Raises:
+            StockcastError: if MLflow cannot be reached or refuses.
+        """
+        from mlflow.exceptions import MlflowException
+
+        name = model_name(ticker)
+        identity = {_TICKER: ticker, _MONTH: f"{month:%Y-%m}", _DIGEST: trained.sha256}
+        try:
+            version = self._find_version(name, identity)
+            if version is None:
+                run_id = self._find_run(identity) or self._record(identity, trained, tags or {})
+                version = self._register(name, run_id, identity, trained)
+            self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
+            return version
+        except MlflowException as error:
+            raise self._trouble(f"publish the model of {ticker}", error) from error
+
+    def load(self, model_name: str, version_or_run_id: str, sha256: str) -> Forecaster:
+        """The forecaster of a published model.
+
+        Raises:
+            ModelFileError: if the file is missing, or its digest is not `sha256`.
+            StockcastError: if MLflow does not answer.
+        """
+        return self.load_model(model_name, version_or_run_id, sha256).forecaster
+
+    def load_model(self, model_name: str, version_or_run_id: str, sha256: str) -> TrainedModel:
+        """As `load`, with the evaluation, the decision and the loss curve."""
+        return TrainedModel.from_bytes(self.fetch(model_name, version_or_run_id), sha256)
+
+    def fetch(self, model_name: str, version_or_run_id: str) -> bytes:
+        """The stored file of a published model, unchecked: give it to `TrainedModel.from_bytes`.
+
+        Args:
+            model_name: the registered model.
+            version_or_run_id: a version number, or the id of the run.
+
+        Raises:
+            ModelFileError: if there is no such model or file.
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run_id = version_or_run_id
+            if version_or_run_id.isdecimal() and len(version_or_run_id) < 10:
+                run_id = self.client.get_model_version(model_name, version_or_run_id).run_id or ""
+            self.client.get_run(run_id)
+        except MlflowException as error:
+            kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, kind) from error
+        # MLflow answers and knows the run: what fails from here on is the file.
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return Path(self.client.download_artifacts(run_id, ARTIFACT, folder)).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError) from error
+
+    def version(self, ticker: str, number: str) -> ModelVersion:
+        """What is registered of a ticker's model under a version number.
+
+        Raises:
+            ModelFileError: if there is no such version.
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _version(self.client.get_model_version(model_name(ticker), number))
+        except MlflowException as error:
+            kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
+            raise self._trouble(f"find version {number} of {model_name(ticker)}", error, kind) from error
+
+    def run_link(self, run_id: str) -> str:
+        """The page of a model's run."""
+        return self.link(self._experiment_id, run_id)
+
+    def champion(self, ticker: str) -> ModelVersion | None:
+        """The version with the alias `champion`, or None."""
+        return self._named(ticker, CHAMPION)
+
+    def challenger(self, ticker: str) -> ModelVersion | None:
+        """The version with the alias `challenger`, or None."""
+        return self._named(ticker, CHALLENGER)
+
+    def _named(self, ticker: str, alias: str) -> ModelVersion | None:
+        found = self._by_alias(model_name(ticker), alias)
+        return None if found is None else _version(found)
+
+    def _trouble(self, action: str, error: Exception, kind: type[StockcastError] = StockcastError) -> StockcastError:
+        cause = " ".join(str(error).split())[:300]
+        return kind(
+            f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI, "
+            "or materialise trained_model for that month again."
+        )
+
+    def _find_version(self, name: str, identity: Mapping[str, str]) -> ModelVersion | None:
+        found = [
+            version
+            for version in self.client.search_model_versions(f"name = '{name}'")
+            if identity.items() <= version.tags.items()
+        ]
+        return _version(min(found, key=lambda version: int(version.version))) if found else None
+
+    def _find_run(self, identity: Mapping[str, str]) -> str | None:
+        """A run that was recorded in full but not registered, because something died in between."""
+        wanted = [f"tags.`{key}` = '{value}'" for key, value in identity.items()]
+        runs = self.client.search_runs(
+            [self._experiment_id], " and ".join([*wanted, "attributes.status = 'FINISHED'"]), max_results=1
+        )
+        return runs[0].info.run_id if runs else None
+
+    def _record(self, identity: Mapping[str, str], trained: TrainedModel, tags: Mapping[str, str]) -> str:
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        run = self.client.create_run(
+            self._experiment_id,
+            run_name=_run_name(identity, trained),
+            tags={
+                **tags,
+                **identity,
+                **_life(trained),
+                "stockcast.method": trained.decision.published,
+                "stockcast.champion": str(trained.decision.promoted).lower(),
+                "stockcast.code_version": trained.code_version,
+                "mlflow.note.content": trained.decision.reason,
+            },
+        )
+        run_id = run.info.run_id
+        try:
+            known = {"trained_from": trained.trained_from, "trained_to": trained.trained_to}
+            params = {**trained.config.to_dict(), **known, "n_samples": trained.n_samples}
+            curves = [
+                Metric(f"{name}_loss", row[name], now, int(row["epoch"]))
+                for row in trained.history
+                for name in ("train", "validation")
+            ]
+            self.client.log_batch(
+                run_id,
+                metrics=[
+                    *(Metric(name, value, now, 0) for name, value in trained.summary().items() if math.isfinite(value)),
+                    *curves,
+                ],
+                params=[Param(name, str(value)) for name, value in params.items()],
+                tags=[RunTag("stockcast.reason", trained.decision.reason)],
+            )
+            if trained.evaluation.contenders:
+                self.client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
+                self.client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / Path(ARTIFACT).name
+                file.write_bytes(trained.to_bytes())
+                self.client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def _register(self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+        try:
+            self.client.create_registered_model(name, {_TICKER: identity[_TICKER]})
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                raise
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
+        created = self.client.create_model_version(
+            name, source, run_id, tags={**identity, **_life(trained)}, description=trained.decision.reason
+        )
+        return _version(created)
+
+    def _by_alias(self, name: str, alias: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version_by_alias(name, alias)
+        except MlflowException:
+            return None
+
+    def _set_aliases(self, name: str, version: str, rank: tuple[str, str], promoted: bool) -> None:
+        champion, challenger = (
+            None if found is None else _rank(found.tags)
+            for found in (self._by_alias(name, CHAMPION), self._by_alias(name, CHALLENGER))
+        )
+        if promoted and (champion is None or champion <= rank):
+            self.client.set_registered_model_alias(name, CHAMPION, version)
+            if challenger is not None and challenger <= rank:
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+        elif not promoted and all(other is None or other <= rank for other in (champion, challenger)):
+            self.client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def _life(trained: TrainedModel) -> dict[str, str]:
+    return {_TRAINED_TO: trained.trained_to.isoformat()}
+
+
+def _rank(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Later models rank higher: by month of use, and within it by what they know."""
+    return tags.get(_MONTH, ""), tags.get(_TRAINED_TO, "")
+
+
+def _run_name(identity: Mapping[str, str], trained: TrainedModel) -> str:
+    """`MSFT 2013-03 champion` (or `challenger`), so that `run_name = 'MSFT 2013-03 champion'` finds it; for a model
+    that was trained again within its month `MSFT 2013-03 champion (known to 2013-03-15)`."""
+    role = CHAMPION if trained.decision.promoted else CHALLENGER
+    name = f"{identity[_TICKER]} {identity[_MONTH]} {role}"
+    within_month = f"{trained.trained_to:%Y-%m}" == identity[_MONTH]
+    return f"{name} (known to {trained.trained_to})" if within_month else name
+
+
+def _version(found: Any) -> ModelVersion:
+    return ModelVersion(found.name, str(found.version), found.run_id, found.tags[_DIGEST])
+
+
+def proof_figure(trained: TrainedModel, title: str) -> "Figure":
+    """Loss curve of the final fit, and pinball loss against the baselines per horizon."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure.suptitle(f"{title}: {trained.decision.method}")
+    loss, skill = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in trained.history]
+    for name in ("train", "validation"):
+        loss.plot(epochs, [row[name] for row in trained.history], marker="o", label=name)
+    loss.set(xlabel="epoch (0: the baseline's interval)", ylabel="mean pinball loss, in sigmas", title="Final fit")
+    loss.legend()
+    table = trained.evaluation.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
+    for name in table.columns.drop(LSTM):
+        skill.plot(table.index, table[LSTM] / table[name], label=name)
+    skill.axhline(1, color="black", linewidth=0.8)
+    skill.set(xlabel="sessions ahead", ylabel="pinball, LSTM / baseline", title="Walk-forward: below 1 is better")
+    skill.legend(ncols=2)
+    return figure

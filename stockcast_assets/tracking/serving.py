@@ -1,0 +1,226 @@
+"""Which model serves a day: the rows of `trained_model` and the registry in, forecasters out.
+
+The rows decide, not the registry's aliases: they are a function of the bars and of earlier rows, and they hold the
+digest that a model's file must have.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import ModelFileError
+from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.evaluation.scores import Evaluation, sessions_needed
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster
+from stockcast_assets.forecasting.training.train import without_network
+from stockcast_assets.keys import month_of
+from stockcast_assets.tracking.registry import ModelRegistry
+
+Row = Mapping[Any, Any]
+
+UNREGISTERED = "none"
+"""The model version of a naive forecast that was fitted on the spot."""
+
+MODEL_COLUMNS = (
+    "ticker", "date", "model_name", "model_version", "run_id", "weights_sha256", "trained_from", "trained_to",
+    "promoted", "serving_version", "reason",
+)  # fmt: skip
+"""What this module reads of `trained_model`."""
+
+
+def rows_by_ticker(models: pd.DataFrame) -> dict[str, list[Row]]:
+    """The rows of `trained_model` per ticker."""
+    return {str(ticker): list(part.to_dict("records")) for ticker, part in models.groupby("ticker")}
+
+
+def row_in_use(rows: Sequence[Row], ticker: str, day: pd.Timestamp) -> Row:
+    """The one of a ticker's rows of `trained_model` that an as-of day uses: the newest one that ends before the day.
+
+    Strictly before: a model trained on what the end of a day taught changes no forecast made at the end of that day.
+    Without a row of the day's own month it is one of an earlier month.
+
+    Raises:
+        StockcastError: if there is none.
+    """
+    usable = [row for row in rows if row["date"] <= day and row["trained_to"] < day]
+    if not usable:
+        raise StockcastError(
+            f"There is no model of {ticker} for {day:%Y-%m}: materialise trained_model for that month first "
+            f"(`stockcast forecast {ticker} {day.date()}` does)."
+        )
+    return max(usable, key=_by_knowledge)
+
+
+def champions(rows: Sequence[Row], before: pd.Timestamp) -> list[Row]:
+    """The promoted ones of a ticker's rows whose training ended before `before`, the newest first."""
+    crowned = [row for row in rows if row["promoted"] and row["trained_to"] < before]
+    return sorted(crowned, key=_by_knowledge, reverse=True)
+
+
+def _by_knowledge(row: Row) -> tuple[pd.Timestamp, pd.Timestamp]:
+    return row["trained_to"], row["date"]
+
+
+def too_old(row: Row, day: pd.Timestamp, max_age_days: int) -> bool:
+    """Whether a champion of an earlier month may no longer serve as of `day`."""
+    return (day - row["trained_to"]).days > max_age_days
+
+
+def reigning(
+    rows: Sequence[Row],
+    known_to: pd.Timestamp,
+    last_day: pd.Timestamp,
+    registry: ModelRegistry,
+    max_age_days: int,
+) -> tuple[Row, Evaluation] | None:
+    """The champion that a model trained up to `known_to` has to face, with its walk-forward scores.
+
+    It is young enough to serve until `last_day`, the end of the month of use, and its file is intact.
+    """
+    for row in champions(rows, known_to):
+        if too_old(row, last_day, max_age_days):
+            return None
+        try:
+            return row, registry.load_model(row["model_name"], row["run_id"], row["weights_sha256"]).evaluation
+        except ModelFileError:
+            continue
+    return None
+
+
+def naive_on_the_spot(bars: pd.DataFrame, month: pd.Timestamp) -> Forecaster:
+    """The naive HAR fitted on the bars known when `month` began; the random walk if there are few.
+
+    Raises:
+        StockcastError: if not even a random walk can be fitted.
+    """
+    config = ModelConfig()
+    history = prepare(bars[bars["date"] < month])
+    if len(history) < sessions_needed(config):
+        return without_network(history, config).forecaster
+    known = np.arange(history.first_row, len(history) - HORIZON)
+    naive = fit_naive(history, known)
+    return Forecaster(history.ticker, f"{NAIVE_PREFIX}har", history.dates[-1].date(), naive, network=None)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The model that serves some days of a ticker.
+
+    Attributes:
+        forecaster: the model.
+        version: its version in the registry, or UNREGISTERED.
+        fallback: why it is not the one that the month's row names, in a sentence; None if it is.
+    """
+
+    forecaster: Forecaster
+    version: str
+    fallback: str | None
+
+
+@dataclass
+class Servant:
+    """Finds the model of each day of one ticker, in this order:
+
+    1. the version that the month's row names: the month's own model, or the champion that serves on,
+    2. the newest earlier champion that is not older than the age limit,
+    3. the naive HAR, fitted on the bars known when the month began.
+
+    Attributes:
+        ticker: whose days.
+        rows: the ticker's rows of `trained_model`, of the months asked for and all earlier ones (`rows_by_ticker`).
+        bars: the ticker's bars from its first stored one.
+        registry: where the models are.
+        max_age_days: the age limit of champions of earlier months.
+    """
+
+    ticker: str
+    rows: Sequence[Row]
+    bars: pd.DataFrame
+    registry: ModelRegistry
+    max_age_days: int
+
+    def __post_init__(self) -> None:
+        self._loaded: dict[str, Forecaster | ModelFileError] = {}
+        self._naive: dict[pd.Timestamp, Forecaster] = {}
+
+    def by_model(self, days: Sequence[pd.Timestamp]) -> list[tuple[Serving, list[pd.Timestamp]]]:
+        """The days grouped by the model that serves them.
+
+        Raises:
+            StockcastError: if the ticker has no model at all, or the registry does not answer.
+        """
+        groups: dict[tuple[str, date, str | None], tuple[Serving, list[pd.Timestamp]]] = {}
+        for day in days:
+            serving = self._serving(day)
+            key = serving.version, serving.forecaster.trained_to, serving.fallback
+            groups.setdefault(key, (serving, []))[1].append(day)
+        return list(groups.values())
+
+    def _serving(self, day: pd.Timestamp) -> Serving:
+        month = pd.Timestamp(month_of(day))
+        row = row_in_use(self.rows, self.ticker, day)
+        candidates, troubles = champions(self.rows, day), []
+        if row["date"] != month:
+            troubles.append("trained_model has no row for the month")
+        elif (named := self._named_by(row)) is not None:
+            candidates.insert(0, named)
+        else:
+            troubles.append(f"version {row['serving_version']}, which its row names, is in no row of trained_model")
+        for candidate in candidates:
+            if candidate["date"] < month and too_old(candidate, day, self.max_age_days):
+                troubles.append(
+                    f"version {candidate['model_version']}, trained to {candidate['trained_to'].date()}, is older than "
+                    f"{self.max_age_days} days"
+                )
+                break
+            found = self._load(candidate)
+            if isinstance(found, Forecaster):
+                return Serving(found, candidate["model_version"], self._sentence(month, troubles, candidate))
+            if str(found) not in troubles:
+                troubles.append(str(found))
+        if month not in self._naive:
+            self._naive[month] = naive_on_the_spot(self.bars, month)
+        return Serving(self._naive[month], UNREGISTERED, self._sentence(month, troubles, None))
+
+    def _named_by(self, row: Row) -> Row | None:
+        """The row of the model that a row says serves; None if it is gone."""
+        version = row["serving_version"]
+        if pd.isna(version) or version == row["model_version"]:
+            return row
+        earlier = champions(self.rows, row["trained_to"])
+        return next((of for of in earlier if of["model_version"] == version), None)
+
+    def _load(self, row: Row) -> Forecaster | ModelFileError:
+        version = row["model_version"]
+        if version not in self._loaded:
+            try:
+                self._loaded[version] = self.registry.load(row["model_name"], row["run_id"], row["weights_sha256"])
+            except ModelFileError as error:
+                self._loaded[version] = error
+        return self._loaded[version]
+
+    def _sentence(self, month: pd.Timestamp, troubles: Sequence[str], by: Row | None) -> str | None:
+        if not troubles:
+            return None
+        served_by = (
+            "the naive forecast fitted on the spot"
+            if by is None
+            else f"the champion, version {by['model_version']} trained to {by['trained_to'].date()}"
+        )
+        why = "; ".join(trouble.rstrip(".") for trouble in troubles)
+        return f"{self.ticker} {month:%Y-%m} is served by {served_by}, because {why}."
+
+
+def rounds(
+    served: Mapping[str, list[tuple[Serving, list[pd.Timestamp]]]],
+) -> Iterator[dict[str, tuple[Serving, list[pd.Timestamp]]]]:
+    """Split so that each ticker has one model at a time, with as few rounds as that allows."""
+    for place in range(max(map(len, served.values()), default=0)):
+        yield {ticker: groups[place] for ticker, groups in served.items() if place < len(groups)}
