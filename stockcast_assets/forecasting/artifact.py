@@ -3,29 +3,41 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.config import ModelConfig
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation.gate import Decision
-from stockcast_assets.forecasting.evaluation.scores import Evaluation
+from stockcast_assets.forecasting.evaluation.scores import METRICS, Evaluation
+from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Scaler, Weights
-from stockcast_assets.forecasting.models.volatility import HarVolatility, PlainVolatility, QuarterlyHar, Volatility
+from stockcast_assets.forecasting.models.volatility import (
+    QUARTER_DAYS,
+    HarVolatility,
+    PlainName,
+    PlainVolatility,
+    QuarterlyHar,
+    Volatility,
+)
+from stockcast_assets.forecasting.npz import numbers, read_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
 
 FORMAT = 2
 _READ = (1, 2)
 """Formats that can be read: the first had no pattern of the quarter."""
+
+_SHAPE = (HORIZON, len(QUANTILES))
+_HAR_REGRESSORS = len(HAR_WINDOWS) + 3
+_MAX_LOG_SCALE = 300.0
 
 _META, _COEFFICIENTS, _PATTERN = "meta", "har.coefficients", "har.pattern"
 
@@ -107,8 +119,8 @@ class TrainedModel:
         """Read what `to_bytes` wrote.
 
         Raises:
-            ModelFileError: if the digest differs, or the file is of another format. Nothing is read before
-                the digest is checked, and nothing in the file is ever executed.
+            ModelFileError: if the digest differs, or the file is of another format, too large or odd in any way.
+                Nothing is read before the digest is checked, and nothing in the file is ever executed.
         """
         actual = hashlib.sha256(data).hexdigest()
         if actual != sha256:
@@ -117,20 +129,25 @@ class TrainedModel:
                 "swapped; materialise trained_model for that month again."
             )
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = read_npz(data)
             meta = json.loads(arrays.pop(_META).tobytes())
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            if meta["format"] in _READ:
+                return _assemble(arrays, meta)
+        # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
+        except Exception as error:
             raise ModelFileError(
-                f"The model file {sha256[:12]}… is not one of stockcast's ({error}): "
+                f"The model file {sha256[:12]}… is not one of stockcast's ({_told(error)}): "
                 "materialise trained_model for that month again."
             ) from error
-        if meta["format"] not in _READ:
-            raise ModelFileError(
-                f"The model file {sha256[:12]}… has format {meta['format']}, this stockcast reads up to {FORMAT}: "
-                "materialise trained_model for that month again."
-            )
-        return _assemble(arrays, meta)
+        raise ModelFileError(
+            f"The model file {sha256[:12]}… has format {str(meta['format'])[:20]}, this stockcast reads up to "
+            f"{FORMAT}: materialise trained_model for that month again."
+        )
+
+
+def _told(error: Exception) -> str:
+    words = " ".join(str(error).split()).rstrip(".")[:120]
+    return words if isinstance(error, ValueError | StockcastError) else f"{type(error).__name__}: {words}"
 
 
 def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
@@ -160,19 +177,28 @@ def _of_layer(number: int, name: str) -> str:
 def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> CalibratedLstm | None:
     if "shape" not in arrays:
         return None
-    layers = tuple(
-        Layer(*(arrays[_of_layer(number, field.name)] for field in fields(Layer)))
-        for number in range(1, config.layers + 1)
-    )
+    inputs, units = len(FEATURE_NAMES), config.units
+    layers = []
+    for number in range(1, config.layers + 1):
+        shapes = {"kernel": (inputs, 4 * units), "recurrent": (units, 4 * units), "bias": (4 * units,)}
+        layers.append(
+            Layer(**{name: numbers(arrays, _of_layer(number, name), *shape) for name, shape in shapes.items()})
+        )
+        inputs = units
+    head, head_bias = numbers(arrays, "weights.head", units, HORIZON), numbers(arrays, "weights.head_bias", HORIZON)
+    # A hidden state lies within (-1, 1), so this bounds the logarithm of every scale.
+    if (np.abs(head).sum(axis=0) + np.abs(head_bias)).max() > _MAX_LOG_SCALE:
+        raise ValueError("weights.head scales beyond any number")
+    features = len(FEATURE_NAMES)
     lstm = Lstm(
-        weights=Weights(layers, arrays["weights.head"], arrays["weights.head_bias"]),
-        scaler=Scaler(arrays["scaler.mean"], arrays["scaler.std"]),
+        weights=Weights(tuple(layers), head, head_bias),
+        scaler=Scaler(numbers(arrays, "scaler.mean", features), numbers(arrays, "scaler.std", features, above=0)),
         volatility=_volatility(BASE if _PATTERN in arrays else HarVolatility.name, arrays),
-        shape=arrays["shape"],
+        shape=numbers(arrays, "shape", *_SHAPE),
         window=config.window,
         weight=config.lstm_weight,
     )
-    return CalibratedLstm(lstm, Calibration(arrays["calibration.log_factors"], config.aci_step))
+    return CalibratedLstm(lstm, Calibration(numbers(arrays, "calibration.log_factors", MEDIAN), config.aci_step))
 
 
 def _naive_arrays(naive: Mapping[str, Naive]) -> dict[str, np.ndarray]:
@@ -190,11 +216,14 @@ def _volatility_arrays(volatility: Volatility) -> dict[str, np.ndarray]:
 
 
 def _volatility(name: Any, arrays: Mapping[str, np.ndarray]) -> Volatility:
+    if name in get_args(PlainName):
+        return PlainVolatility(name)
+    har = HarVolatility(numbers(arrays, _COEFFICIENTS, HORIZON, _HAR_REGRESSORS))
     if name == HarVolatility.name:
-        return HarVolatility(arrays[_COEFFICIENTS])
+        return har
     if name == QuarterlyHar.name:
-        return QuarterlyHar(HarVolatility(arrays[_COEFFICIENTS]), arrays[_PATTERN])
-    return PlainVolatility(name)
+        return QuarterlyHar(har, numbers(arrays, _PATTERN, QUARTER_DAYS, above=0))
+    raise ValueError(f"it names the volatility {ascii(name)[:40]}")
 
 
 def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> TrainedModel:
@@ -206,27 +235,46 @@ def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> Trained
         method=decision.method,
         trained_to=trained_to,
         naive={
-            name: Naive(_volatility(volatility, arrays), arrays[f"naive.{name}"])
+            name: Naive(_volatility(volatility, arrays), numbers(arrays, f"naive.{name}", *_SHAPE))
             for name, volatility in meta["naive_scales"].items()
         },
         network=_network(arrays, config),
     )
-    contenders = meta["contenders"]
-    evaluation = Evaluation(
-        dates=pd.DatetimeIndex(arrays["evaluation.days"].astype("datetime64[D]").astype("datetime64[ns]")),
-        cases=arrays["evaluation.cases"].astype(np.float64),
-        squared=dict(zip(contenders, arrays["evaluation.squared"].astype(np.float64), strict=True)),
-        pinball=dict(zip(contenders, arrays["evaluation.pinball"].astype(np.float64), strict=True)),
-        scores=arrays["evaluation.scores"],
-    )
+    publishable = {f"{NAIVE_PREFIX}{name}" for name in forecaster.naive} | ({LSTM} if forecaster.network else set())
+    if decision.method not in publishable:
+        raise ValueError(f"it publishes {ascii(decision.method)[:40]}, which it does not hold")
     return TrainedModel(
         forecaster=forecaster,
         config=config,
-        evaluation=evaluation,
+        evaluation=_evaluation(arrays, meta["contenders"]),
         decision=decision,
-        history=meta["history"],
+        history=_history(meta["history"]),
         trained_from=date.fromisoformat(meta["trained_from"]),
         trained_to=trained_to,
-        n_samples=meta["n_samples"],
-        code_version=meta["code_version"],
+        n_samples=int(meta["n_samples"]),
+        code_version=str(meta["code_version"]),
+    )
+
+
+def _history(rows: Any) -> list[dict[str, float]]:
+    if any(set(row) != {"epoch", "train", "validation"} for row in rows):
+        raise ValueError("its loss curve has other columns")
+    return list(rows)
+
+
+def _evaluation(arrays: Mapping[str, np.ndarray], contenders: list[str]) -> Evaluation:
+    days, scores = arrays["evaluation.days"], arrays["evaluation.scores"]
+    if days.ndim != 1 or days.dtype != np.int64 or scores.dtype.kind != "f":
+        raise ValueError("its evaluation has other columns")
+    if scores.shape != (len(contenders) * (1 + HORIZON), len(METRICS)):
+        raise ValueError("its evaluation has another number of scores")
+    per_day = (len(contenders), len(days)) if contenders else (0,)
+    squared = numbers(arrays, "evaluation.squared", *per_day).astype(np.float64)
+    pinball = numbers(arrays, "evaluation.pinball", *per_day).astype(np.float64)
+    return Evaluation(
+        dates=pd.DatetimeIndex(days.astype("datetime64[D]").astype("datetime64[ns]")),
+        cases=numbers(arrays, "evaluation.cases", len(days)).astype(np.float64),
+        squared=dict(zip(contenders, squared, strict=True)),
+        pinball=dict(zip(contenders, pinball, strict=True)),
+        scores=scores,
     )

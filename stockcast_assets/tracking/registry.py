@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
+from stockcast_assets.forecasting.npz import MAX_BYTES
 from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
 from stockcast_assets.tracking.client import Tracking
 
@@ -123,7 +124,10 @@ class ModelRegistry(Tracking):
         # MLflow answers and knows the run: what fails from here on is the file.
         try:
             with tempfile.TemporaryDirectory() as folder:
-                return Path(self.client.download_artifacts(run_id, ARTIFACT, folder)).read_bytes()
+                path = Path(self.client.download_artifacts(run_id, ARTIFACT, folder))
+                # One byte more than a model may have, so that a larger file is refused by its digest.
+                with path.open("rb") as file:
+                    return file.read(MAX_BYTES + 1)
         except (MlflowException, OSError) as error:
             raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError) from error
 

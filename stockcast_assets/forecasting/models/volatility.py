@@ -21,7 +21,7 @@ _MIN_ROWS = 250
 
 _EWMA_COLUMN = -2
 
-_QUARTER_DAYS = 92
+QUARTER_DAYS = 92
 _MEAN_QUARTER_DAYS = 365.25 / 4
 _BANDWIDTH_DAYS = 5.0
 """Companies report within a few days of the same time each quarter, not on the same day."""
@@ -32,6 +32,9 @@ _PRIOR_SESSIONS = 10.0
 _LARGEST = 6.0
 """Median moves that a larger one counts as (four standard deviations if they are normal), so that one crash is no
 pattern."""
+
+
+PlainName = Literal["constant", "ewma", "std_60", "std_250"]
 
 
 class Volatility(Protocol):
@@ -47,7 +50,7 @@ class Volatility(Protocol):
 class PlainVolatility:
     """A volatility without coefficients: one of `History`'s times √h, or "constant", which is 1 everywhere."""
 
-    name: Literal["constant", "ewma", "std_60", "std_250"]
+    name: PlainName
 
     def sigma(self, history: History, rows: Rows) -> Floats:
         """[n, HORIZON]"""
@@ -127,9 +130,9 @@ def fit_quarterly_har(history: History, rows: Rows) -> QuarterlyHar:
     moves = np.abs(history.targets[rows, 0] / har.sigma(history, rows)[:, 0])
     median = np.median(moves)
     if len(rows) < _MIN_ROWS or median == 0:
-        return QuarterlyHar(har, np.ones(_QUARTER_DAYS))
+        return QuarterlyHar(har, np.ones(QUARTER_DAYS))
     squares = np.minimum(moves / median, _LARGEST) ** 2
-    apart = np.abs(np.arange(_QUARTER_DAYS)[:, None] - day_of_quarter(_days(history)[rows + 1]))
+    apart = np.abs(np.arange(QUARTER_DAYS)[:, None] - day_of_quarter(_days(history)[rows + 1]))
     apart = np.minimum(apart, _MEAN_QUARTER_DAYS - apart)
     kernel = np.exp(-0.5 * (apart / _BANDWIDTH_DAYS) ** 2)
     usual = squares.mean()
