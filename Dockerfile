@@ -11,7 +11,7 @@ WORKDIR /app
 ENV UV_COMPILE_BYTECODE=1
 COPY requirements.lock pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
 RUN pip install --no-cache-dir uv==0.13.9 \
-    && uv pip sync --system --no-cache requirements.lock
+    && uv pip sync --system --no-cache --require-hashes requirements.lock
 COPY deploy/looker ./deploy/looker
 COPY stockcast_assets ./stockcast_assets
 RUN uv pip install --system --no-cache --no-deps . \

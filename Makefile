@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint format bench bench-forecast lock clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -18,7 +18,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 		|| { echo "error: stockcast needs Python 3.11 or 3.12; name one with PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
@@ -46,11 +46,17 @@ test: setup lint  ## Every test, after lint and type checks
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup  ## ruff, mypy and the import contract
+lint: setup  ## ruff, mypy, the import contract, bandit and a search of the history for secrets
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml stockcast_assets
+	$(BIN)/python .ci/secrets_in_history.py
+
+audit: setup  ## Ask the Python advisory database about every locked package (needs its network)
+	# Strict: a package that no service answers for is an error by name, not a silent pass.
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement requirements.lock
 
 format: setup  ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix
