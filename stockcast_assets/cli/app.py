@@ -77,12 +77,19 @@ def backfill(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long backfill.")] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Where the bars come from: yahoo, csv or sample; default each ticker's own.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove stored bars that the source does not send; they stay otherwise.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Materialise assets again for tickers and a range of days, exactly."""
     from stockcast_assets.cli import backfill as command
 
-    command.run(tickers, first, last, assets, command.Manner(missing_only, dry_run, yes), as_json, _options["debug"])
+    manner = command.Manner(missing_only, dry_run, yes, source, replace)
+    command.run(tickers, first, last, assets, manner, as_json, _options["debug"])
 
 
 @app.command()

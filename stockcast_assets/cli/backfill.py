@@ -16,13 +16,18 @@ from stockcast_assets.cli.session import Session, err, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of
+from stockcast_assets.market.sources import Source
+from stockcast_assets.orchestration.assets.prices import first_sources
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.orchestration.planning.runner import Step
+from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = (PRICE_HISTORY.name, RAW_PRICES.name, *(a for a in DAILY_ASSETS if a != RAW_PRICES.name), TRAINED_MODEL.name)
 
+
+_FETCHED = frozenset({PRICE_HISTORY.name, RAW_PRICES.name})
 
 MANY_KEYS = 100_000
 """Keys of an asset from which on Dagster's pages become slow."""
@@ -38,11 +43,20 @@ DEFAULT_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Manner:
-    """How a backfill goes about it: only what is missing, only the estimate, without asking."""
+    """How a backfill goes about it: only what is missing, only the estimate, without asking; where bars come from, and
+    whether stored bars that do not come are removed."""
 
     missing_only: bool = False
     dry_run: bool = False
     yes: bool = False
+    source: str | None = None
+    replace: bool = False
+
+    @property
+    def ingest(self) -> dict[str, object]:
+        """The config of the assets that fetch bars."""
+        config: dict[str, object] = {"source": self.source} if self.source else {}
+        return config | ({"replace": True} if self.replace else {})
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,18 @@ def run(
     """
     with open_session(debug) as session:
         names = _names(assets)
-        wanted = tuple(checked_tickers(session.settings, session.sources.get(), tickers.split(",")))
+        _check_replace(manner, assets, names)
+        source = session.sources.get(manner.source)
+        wanted = tuple(checked_tickers(session.settings, source, tickers.split(",")))
         if not wanted:
             raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
-        first, last = _bounds(session, list(wanted), first_text, last_text)
+        first, last = _bounds(session, source, list(wanted), first_text, last_text)
         if not manner.dry_run:
             add_tickers(session.instance, wanted)
-        steps = _plan(session, wanted, names, first, last)
+        steps = [
+            replace(step, ingest=manner.ingest) if step.assets[0] in _FETCHED else step
+            for step in _plan(session, wanted, names, first, last)
+        ]
         if manner.missing_only:
             steps = [part for step in steps for part in _missing(session, step)]
         estimate = _estimate(session, steps)
@@ -110,6 +129,8 @@ def run(
             _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
         for step in steps[len(past) :]:
             _run_apart(session, step, failed)
+        if manner.source not in (None, "csv"):
+            _bring_up_from_source(session, [ticker for ticker in wanted if ticker not in failed])
         rows = [[str(step), round(seconds, 1)] for step, seconds in session.runner.finished]
         if as_json:
             runs = [{"run": name, "seconds": seconds} for name, seconds in rows]
@@ -119,6 +140,24 @@ def run(
         if failed:
             reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
             raise StockcastError(f"{len(failed)} of {len(wanted)} tickers failed: {reasons}")
+
+
+def _check_replace(manner: Manner, assets: str | None, names: Sequence[str]) -> None:
+    """Raise StockcastError unless `--replace` says of which assets rows may be removed."""
+    if manner.replace and (assets is None or not set(names) <= _FETCHED):
+        raise StockcastError(
+            "--replace removes stored bars that the source does not send, so name where: --assets price_history, "
+            "--assets raw_prices or --assets price_history,raw_prices."
+        )
+
+
+def _bring_up_from_source(session: Session, tickers: Sequence[str]) -> None:
+    """Let tickers that came by CSV, but have bars of another source now, be brought up from there."""
+    states = ticker_states(session.instance, tickers)
+    by_csv = [ticker for ticker in tickers if states[ticker].state == "active" and states[ticker].uploaded]
+    for ticker, source in first_sources(session.warehouse, by_csv).items():
+        if source != "csv":
+            set_state(session.instance, ticker, "active")
 
 
 def _run_apart(session: Session, step: Step, failed: dict[str, str]) -> None:
@@ -236,10 +275,12 @@ def _names(assets: str | None) -> tuple[str, ...]:
     return names
 
 
-def _bounds(session: Session, tickers: list[str], first_text: str | None, last_text: str | None) -> tuple[date, date]:
+def _bounds(
+    session: Session, source: Source, tickers: list[str], first_text: str | None, last_text: str | None
+) -> tuple[date, date]:
     settings = session.settings
     first = parse_day(first_text) if first_text else settings.start_date
-    newest = [latest_session(settings, session.sources.get(), ticker).date() for ticker in tickers]
+    newest = [latest_session(settings, source, ticker).date() for ticker in tickers]
     last = parse_day(last_text) if last_text else max(newest)
     if first > last and last_text is None:
         raise StockcastError(f"--from {first} is after the newest session there is, {last}: name an earlier day.")

@@ -23,7 +23,7 @@ DIVIDEND_TOLERANCE = 1e-4
 SMALLEST_SPLIT = 0.01
 """Relative change common to all prices from which bars count as being in other shares."""
 
-_SCALE_TOLERANCE = 2e-3
+SCALE_TOLERANCE = 2e-3
 """Room in which the factors of a bar's prices, and of several bars, are the same."""
 
 _PRICES = ["open", "high", "low", "close"]
@@ -98,13 +98,22 @@ def _announced_split(stored: pd.DataFrame, fetched: pd.DataFrame) -> list[Revisi
     ]
 
 
-def _rescaled_prefix(both: pd.DataFrame) -> int:
-    """How many bars, from the first, have all their prices multiplied by one and the same factor."""
+def price_factors(both: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of sessions stored and fetched (`open`, `open_new`, …): log(stored / fetched), and whether all four prices agree.
+
+    Returns:
+        [n] the median over a bar's prices, and [n] whether each of them has that factor.
+    """
     new = both[[f"{name}_new" for name in _PRICES]].to_numpy(np.float64)
     factors = np.log(both[_PRICES].to_numpy(np.float64) / new)
     middle = np.median(factors, axis=1)
-    alike = (np.abs(factors - middle[:, None]) < _SCALE_TOLERANCE).all(axis=1)
-    rescaled = alike & (np.abs(middle) > SMALLEST_SPLIT) & (np.abs(middle - middle[0]) < _SCALE_TOLERANCE)
+    return middle, (np.abs(factors - middle[:, None]) < SCALE_TOLERANCE).all(axis=1)
+
+
+def _rescaled_prefix(both: pd.DataFrame) -> int:
+    """How many bars, from the first, have all their prices multiplied by one and the same factor."""
+    middle, alike = price_factors(both)
+    rescaled = alike & (np.abs(middle) > SMALLEST_SPLIT) & (np.abs(middle - middle[0]) < SCALE_TOLERANCE)
     return len(both) if rescaled.all() else int(np.argmin(rescaled))
 
 

@@ -4,7 +4,7 @@ Every fetch asks for a few stored sessions again. What the source now says other
 of `raw_prices` (see `REVISIONS`), from which the sensor `revisions` launches what must be materialised again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -13,8 +13,10 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import partition_key, validate_ticker
+from stockcast_assets.market.past import Merged, merge_past
 from stockcast_assets.market.revisions import Revision, detect
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
@@ -62,7 +64,8 @@ _WORDS = "nothing was written; try again later or supply the bars as CSV"
 _HISTORY = """
 One key is one ticker, so ten years of bars cost one provider call and one event. Indicators, models and drift read
 these bars and those of `raw_prices` as one series. **To fetch a past again** (after a split, or a correction),
-materialise the ticker's key; the sensor `revisions` does so by itself.
+materialise the ticker's key; the sensor `revisions` does so by itself. A stored bar stays unless the source (or the
+uploaded file) has that day: the key's metadata says how many stayed. Only the config `replace: true` removes rows.
 """
 
 _DAILY = """
@@ -73,9 +76,13 @@ Every fetch compares ten stored sessions with what the source says now: a differ
 
 
 class IngestConfig(dg.Config):
-    """Where this run fetches from; the CSV inbox asks for `csv`, everything else for each ticker's own source."""
+    """Where this run fetches from; the CSV inbox asks for `csv`, everything else for each ticker's own source.
+
+    With `replace`, stored bars that the source does not send are removed; else they stay, or the run is refused.
+    """
 
     source: str | None = None
+    replace: bool = False
 
 
 @dataclass
@@ -101,21 +108,23 @@ def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame
 
 
 def first_sources(warehouse: Warehouse, tickers: Sequence[str]) -> dict[str, str]:
-    """The source that each ticker's first stored bar came from; tickers without a bar are left out.
+    """The source that each ticker is asked of; tickers without a bar are left out.
 
-    A ticker that began as a CSV upload is known to the csv source only. A few days supplied by CSV do not move a
-    ticker there.
+    It is csv for a ticker that has bars by CSV only: no other source may know it. Else it is that of the first stored
+    bar that did not come by CSV, so bars supplied by CSV move no ticker, however many and however old they are.
     """
     found: dict[str, str] = {}
     for table in (PRICE_HISTORY, RAW_PRICES):
-        without = [ticker for ticker in tickers if ticker not in found]
+        without = [ticker for ticker in tickers if found.get(ticker, "csv") == "csv"]
         bars = warehouse.read(table, tickers=without, columns=["ticker", "date", "source"])
-        found |= {str(ticker): str(source) for ticker, source in bars.groupby("ticker")["source"].first().items()}
+        bars = bars.assign(by_csv=bars["source"] == "csv").sort_values(["by_csv", "date"], kind="stable")
+        first = bars.groupby("ticker")["source"].first().items()
+        found |= {str(ticker): str(source) for ticker, source in first}
     return found
 
 
 def source_of(warehouse: Warehouse, ticker: str) -> str | None:
-    """The source that a ticker's first stored bar came from, None if it has none; see `first_sources`."""
+    """The source that a ticker is asked of, None if it has no stored bar; see `first_sources`."""
     return first_sources(warehouse, [ticker]).get(ticker)
 
 
@@ -137,16 +146,23 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
         looked_at = [] if REPAIR_TAG in context.run.tags else tickers
         daily = warehouse.read(RAW_PRICES, tickers=looked_at, start=first_daily_key, end=reach)
         own = {ticker: rows.head(OVERLAP) for ticker, rows in daily.groupby("ticker")}
+        there = dict(iter(warehouse.read(PRICE_HISTORY, tickers=tickers).groupby("ticker")))
         source_for = _sources_for(config, sources, warehouse, tickers)
 
         def fetch(ticker: str) -> Fetched:
             source, stored = source_for[ticker], own.get(ticker, daily.iloc[:0])
+            before = there.get(ticker, daily.iloc[:0]).reset_index(drop=True)
+            # Where the start date was moved back, the key still holds bars after its end.
+            until = max([pd.Timestamp(end), *before["date"].tail(1)])
             # One request more than the past: the first daily bars show whether both are in the same shares.
-            bars = source.bars(ticker, None, stored["date"].iloc[-1].date() if len(stored) else end)
+            bars = source.bars(ticker, None, max([until, *stored["date"].tail(1)]).date())
             refuse_implausible(bars, None, f"The source {source.name}", _remedy(source))
-            past = bars[bars["date"] <= pd.Timestamp(end)].reset_index(drop=True)
-            empty = {ticker: f"no bars before {first_daily_key}"} if past.empty else {}
-            return Fetched(ticker, past, empty, [r for r in detect(stored, bars) if r.kind == "split"])
+            past = bars[bars["date"] <= until].reset_index(drop=True)
+            merged = Merged(past, 0) if config.replace else merge_past(before, past, utc_now())
+            gone = before[~before["date"].isin(merged.bars["date"])]
+            _tell_of_stored(context, ticker, source.name, merged, gone)
+            empty = {ticker: f"no bars before {first_daily_key}"} if merged.bars.empty else {}
+            return Fetched(ticker, merged.bars, empty, [r for r in detect(stored, bars) if r.kind == "split"])
 
         results = _fetch_all(context, fetch, tickers)
         for result in results:
@@ -156,7 +172,8 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
         show(context, {str(ticker): _ends(bars) for ticker, bars in fetched.groupby("ticker")})
         empty = {key: reason for result in results for key, reason in result.empty.items()}
-        return KeyedFrame(keep_first_seen(fetched, warehouse.read(PRICE_HISTORY, tickers=tickers, end=end)), empty)
+        stored = pd.concat([daily.iloc[:0], *there.values()], ignore_index=True)
+        return KeyedFrame(keep_first_seen(fetched, stored), empty)
 
     return price_history
 
@@ -177,9 +194,12 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         with_csv = [ticker for ticker in days if ((stored["ticker"] == ticker) & (stored["source"] == "csv")).any()]
         source_for = _sources_for(config, sources, warehouse, list(days), with_csv)
         others = {ticker: _compared(stored, ticker, asked) for ticker, asked in days.items()}
+        known = {} if config.replace else dict(iter(stored.groupby("ticker")["date"]))
         results = _fetch_all(
             context,
-            lambda ticker: _fetch_days(source_for[ticker], ticker, days[ticker], others[ticker]),
+            lambda ticker: refuse_loss(
+                _fetch_days(source_for[ticker], ticker, days[ticker], others[ticker]), known.get(ticker, ())
+            ),
             list(days),
             observe=lambda result: _observe(
                 context, warehouse, result, first_daily_key, partition_key(result.ticker, days[result.ticker][-1])
@@ -224,6 +244,26 @@ def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stor
     return Fetched(ticker, own, reasons, revisions)
 
 
+def refuse_loss(fetched: Fetched, stored: Iterable[pd.Timestamp]) -> Fetched:
+    """Return what was fetched unless a day that would be empty now has a stored bar.
+
+    A check after the run would be red when the bar is gone; so the run is, before anything is written.
+
+    Raises:
+        StockcastError: naming the days, and the word that removes them.
+    """
+    lost = sorted({day for _, day in fetched.empty} & set(stored))
+    if lost:
+        reason = fetched.empty[fetched.ticker, lost[0]]
+        raise StockcastError(
+            f"{fetched.ticker} has a stored bar of {shown_days(lost)}, which this run would remove ({reason}): nothing "
+            "was written. If the day was a session, say so under [open] in calendars.toml; else remove it by "
+            f"`stockcast backfill --tickers {fetched.ticker} --assets raw_prices --from {lost[0].date()} "
+            f"--to {lost[-1].date()} --replace`."
+        )
+    return fetched
+
+
 def _fetch_all(
     context: dg.AssetExecutionContext,
     fetch: Callable[[str], Fetched],
@@ -256,6 +296,21 @@ def _fetch_all(
             description=sentence, metadata={LATE_TICKERS: dg.MetadataValue.json(late)}, allow_retries=False
         ) from StockcastError(sentence)
     return results
+
+
+def _tell_of_stored(
+    context: dg.AssetExecutionContext, ticker: str, source: str, merged: Merged, gone: pd.DataFrame
+) -> None:
+    """Put on the key which stored bars the source did not send, whether they stay or were told to go."""
+    if merged.kept:
+        rescaled = "" if merged.factor == 1.0 else f", brought into today's shares by {merged.factor:.6g}"
+        words = f"{merged.kept} bars of {len(merged.bars)} are as stored before: {source} did not send them{rescaled}"
+        context.log.warning(f"{ticker}: {words}.")
+        show(context, {ticker: {"kept bars": merged.kept, "kept": words}})
+    if len(gone):
+        words = f"{len(gone)} stored bars removed, as asked for (first: {gone['date'].iloc[0]:%Y-%m-%d})"
+        context.log.warning(f"{ticker}: {words}.")
+        show(context, {ticker: {"removed bars": len(gone), "removed": words}})
 
 
 def _ends(bars: pd.DataFrame) -> dict[str, Any]:

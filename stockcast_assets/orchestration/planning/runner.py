@@ -41,6 +41,8 @@ class Step:
     tickers: tuple[str, ...]
     first: date | None = None
     last: date | None = None
+    ingest: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Config of the assets that fetch bars: `source`, `replace`."""
 
     def __str__(self) -> str:
         names = ", ".join(self.assets)
@@ -77,6 +79,8 @@ class Runner:
         """
         if run_config is None and TRAINED_MODEL.name in step.assets:
             run_config = training_run_config(self.instance, step.tickers)
+        if step.ingest:
+            run_config = {"ops": {name: {"config": dict(step.ingest)} for name in step.assets}}
         loggers = {"console": {"config": {"log_level": self.log_level}}}
         job = self.defs.resolve_job_def(job_for(step.assets))
         known = known_tickers(self.instance)
