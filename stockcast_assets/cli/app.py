@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from stockcast_assets.cli.terminal import guard_logs_and_tracebacks, tell_error
 from stockcast_assets.errors import StockcastError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
@@ -302,7 +303,7 @@ def _told(run: Callable[[], None]) -> int:
     except StockcastError as error:
         if "--debug" in sys.argv:
             raise
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        tell_error(str(error))
         return 1
     return 0
 
@@ -310,4 +311,5 @@ def _told(run: Callable[[], None]) -> int:
 def main() -> None:
     """Entry point: one sentence and exit status 1 for a StockcastError, a traceback only with `--debug`."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    guard_logs_and_tracebacks()
     sys.exit(_told(app))

@@ -11,10 +11,12 @@ import dagster as dg
 import pandas as pd
 import typer
 
-from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
-from stockcast_assets.cli.session import Session, err, open_session
+from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import in_order, listed, one_of, parse_day
 from stockcast_assets.keys import month_of
 from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.prices import first_sources
@@ -109,7 +111,7 @@ def run(
         if manner.missing_only:
             steps = [part for step in steps for part in _missing(session, step)]
         estimate = _estimate(session, steps)
-        err.print(f"{', '.join(wanted)}, {first} to {last}: {estimate}", highlight=False)
+        err.print(f"{', '.join(wanted)}, {first} to {last}: {estimate}")
         _warn_of_many_keys(session, wanted)
         if manner.dry_run:
             if as_json:
@@ -257,22 +259,17 @@ def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:
     everyone = len({*known_tickers(session.instance), *tickers})
     days = len(session.daily_keys(session.settings.start_date, date.max))
     if everyone * days > MANY_KEYS:
-        err.print(
-            f"[yellow]warning:[/] {everyone} tickers × {days:,} days since {session.settings.start_date} are "
+        warn(
+            f"{everyone} tickers × {days:,} days since {session.settings.start_date} are "
             f"{everyone * days:,} keys per asset; Dagster's pages become slow from {MANY_KEYS:,} on. A later "
-            "STOCKCAST_START_DATE has fewer: the rows stay, and the older bars become price_history.",
-            highlight=False,
+            "STOCKCAST_START_DATE has fewer: the rows stay, and the older bars become price_history."
         )
 
 
 def _names(assets: str | None) -> tuple[str, ...]:
     if assets is None:
         return ASSETS
-    names = tuple(dict.fromkeys(name.strip() for name in assets.split(",") if name.strip()))
-    for name in names:
-        if name not in ASSETS:
-            raise StockcastError(f"{name!r} is no asset: choose from {', '.join(ASSETS)}.")
-    return names
+    return tuple(one_of(name, ASSETS, "asset") for name in listed(assets))
 
 
 def _bounds(
@@ -284,8 +281,7 @@ def _bounds(
     last = parse_day(last_text) if last_text else max(newest)
     if first > last and last_text is None:
         raise StockcastError(f"--from {first} is after the newest session there is, {last}: name an earlier day.")
-    if first > last:
-        raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+    in_order(first, last)
     if first < settings.start_date:
         raise StockcastError(
             f"--from {first} is before the first daily key: set STOCKCAST_START_DATE (now {settings.start_date}) to an "

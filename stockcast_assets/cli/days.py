@@ -1,13 +1,12 @@
 """From what a person typed to a session of a ticker, or one sentence why not."""
 
 from collections.abc import Iterable
-from datetime import date
 
 import pandas as pd
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.keys import validate_ticker
+from stockcast_assets.inputs import parse_day, validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources import Source
 from stockcast_assets.market.sources.base import finished_sessions
@@ -15,21 +14,6 @@ from stockcast_assets.settings import Settings
 
 # Long enough for any holiday, so that an empty answer means an unknown ticker.
 PROBE = pd.Timedelta(days=14)
-
-
-def parse_day(text: str) -> date:
-    """A date written YYYY-MM-DD.
-
-    Raises:
-        StockcastError: if it is not one.
-    """
-    try:
-        # fromisoformat alone would also take 20130215 and 2013-W07-5.
-        if len(text) != 10:
-            raise ValueError(text)
-        return date.fromisoformat(text)
-    except ValueError:
-        raise StockcastError(f"{text!r} is not a date: write it as YYYY-MM-DD, for example 2013-02-15.") from None
 
 
 def check_ticker(settings: Settings, ticker: str) -> str:

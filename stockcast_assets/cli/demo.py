@@ -4,11 +4,13 @@ import os
 import time
 
 import pandas as pd
+from rich.text import Text
 
 from stockcast_assets.cli.days import latest_session
 from stockcast_assets.cli.forecast import describe
-from stockcast_assets.cli.session import Session, err, open_session, out
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
+from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import add_tickers
@@ -69,7 +71,13 @@ def run(count: int, as_json: bool, debug: bool) -> None:
             else f"Everything was there already ({seconds:.1f} s)."
         )
         err.print(
-            "Next: [bold]make ui[/] (Dagster, http://127.0.0.1:3000) · [bold]make dashboard[/] (http://127.0.0.1:8501)"
+            styled(
+                "Next: ",
+                ("make ui", "bold"),
+                " (Dagster, http://127.0.0.1:3000) · ",
+                ("make dashboard", "bold"),
+                " (http://127.0.0.1:8501)",
+            )
         )
 
 
@@ -97,8 +105,8 @@ def _summary(session: Session, ticker: str) -> Row:
     }
 
 
-def _interval(quantiles: dict[str, float]) -> str:
-    return "{p50:,.2f}\n({p10:,.2f} – {p90:,.2f})".format(**quantiles)
+def _interval(quantiles: dict[str, float]) -> Text:
+    return stacked("{p50:,.2f}".format(**quantiles), "({p10:,.2f} – {p90:,.2f})".format(**quantiles))
 
 
 def _skill(skill: float | None) -> str:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from stockcast_assets.cli.days import checked_tickers, latest_session, parse_day
-from stockcast_assets.cli.session import Session, err, open_session, out
+from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.inputs import in_order, parse_day
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.build import registry_from
@@ -54,8 +57,8 @@ def run(
         tickers = _tickers(session, tickers_text)
         first = parse_day(first_text) if first_text else None
         last = parse_day(last_text) if last_text else None
-        if first is not None and last is not None and first > last:
-            raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+        if first is not None and last is not None:
+            in_order(first, last)
         until = {ticker: _until(session, ticker, last) for ticker in tickers}
         end = last or max(until.values()).date()
         bars = _bars(session, until)
@@ -79,7 +82,8 @@ def run(
             print_json(document(walk))
         else:
             _print(walk)
-        err.print(f"Report: {path}\nMLflow: {link}", highlight=False, soft_wrap=True)
+        err.print(f"Report: {path}", soft_wrap=True)
+        err.print(f"MLflow: {link}", soft_wrap=True)
 
 
 def _tickers(session: Session, text: str) -> list[str]:
@@ -113,8 +117,8 @@ def _bars(session: Session, until: dict[str, pd.Timestamp]) -> dict[str, pd.Data
 
 def _bar() -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err,
-        transient=True,
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=err, transient=True,
     )  # fmt: skip
 
 
@@ -170,9 +174,9 @@ def _print(walk: "WalkForward") -> None:
     )
 
 
-def _ratio(ratio: float, low: float, high: float) -> str:
+def _ratio(ratio: float, low: float, high: float) -> Text:
     style = "green" if high < 1 else "red" if low > 1 else "default"
-    return f"[{style}]{ratio:.3f}\n\\[{low:.3f}, {high:.3f}][/]"
+    return stacked(styled((f"{ratio:.3f}", style)), styled((f"[{low:.3f}, {high:.3f}]", style)))
 
 
 def _figure(value: float) -> str:

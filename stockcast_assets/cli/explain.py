@@ -10,13 +10,14 @@ import dagster as dg
 import pandas as pd
 import typer
 
-from stockcast_assets.cli.days import parse_day
-from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.cli.terminal import out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Forecaster
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.inputs import parse_day
 from stockcast_assets.keys import month_of, partition_key, validate_ticker
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.forecasts import with_target_dates
@@ -250,7 +251,7 @@ def _described(bars: pd.DataFrame) -> Row:
 
 def _print(document: Row) -> None:
     made, model = document["forecast"], document["model"]
-    rows = [
+    rows: list[list[object]] = [
         ["forecast", f"{made['rows']} rows, method {made['method']}, model version {made['model_version']}"],
         ["stored", f"{made['stored_at'] or 'not known'}, Dagster run {made['dagster_run_id'] or 'not known'}"],
         ["from", _bars_words(made["bars"])],
@@ -265,8 +266,8 @@ def _print(document: Row) -> None:
                 "model",
                 f"{model['name']} version {model['version']}, month of use {model['month_of_use'] or 'not known'}",
             ],
-            ["MLflow run", f"{model['mlflow_run_id']}, {model['trained_at']}\n{model['mlflow_link']}"],
-            ["weights", f"SHA-256 {weights['sha256']}\n{verdict}"],
+            ["MLflow run", stacked(f"{model['mlflow_run_id']}, {model['trained_at']}", model["mlflow_link"])],
+            ["weights", stacked(f"SHA-256 {weights['sha256']}", verdict)],
             ["trained on", f"{model['trained_from']} to {model['trained_to']}: {_bars_words(model['training_bars'])}"],
             ["code", f"model by stockcast {model['code_version']}, this is {document['code_version']}"],
             ["gate", model["reason"]],
@@ -279,7 +280,7 @@ def _print(document: Row) -> None:
     if replay is None:
         return
     if replay["identical"]:
-        out.print("Replay: [green]identical[/], every bit of every row.", highlight=False)
+        out.print(styled("Replay: ", ("identical", "green"), ", every bit of every row."))
         return
     differences = replay["differences"]
     print_table(
@@ -287,7 +288,7 @@ def _print(document: Row) -> None:
         ["horizon", "column", "stored", "replayed"],
         [[each["horizon"], each["column"], repr(each["stored"]), repr(each["replayed"])] for each in differences],
     )
-    out.print(f"It may be because {'; '.join(replay['possible_causes'])}.", highlight=False, soft_wrap=True)
+    out.print(f"It may be because {'; '.join(replay['possible_causes'])}.", soft_wrap=True)
 
 
 def _bars_words(bars: Row) -> str:

@@ -5,8 +5,9 @@ from datetime import date
 import pandas as pd
 
 from stockcast_assets.cli.days import check_ticker, session_of
-from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.cli.terminal import out, styled
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use
@@ -36,7 +37,7 @@ def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
                 for row in document["forecasts"]
             ],
         )
-        out.print(f"Method: [bold]{document['method']}[/]. {document['reason']}", highlight=False)
+        out.print(styled("Method: ", (document["method"], "bold"), f". {document['reason']}"))
         out.print("A forecast is a range of what may happen, not advice.", style="dim")
 
 

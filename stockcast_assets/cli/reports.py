@@ -1,7 +1,7 @@
 """`stockcast reports`: the stored drift reports and how long they are kept."""
 
-from stockcast_assets.cli.session import out
 from stockcast_assets.cli.tables import print_json
+from stockcast_assets.cli.terminal import out
 from stockcast_assets.orchestration.build import reports_from
 from stockcast_assets.settings import load_settings
 
@@ -27,8 +27,7 @@ def prune(keep_days: int | None, dry_run: bool, as_json: bool) -> None:
     out.print(
         f"{len(pruned.removed)} files {what}, {pruned.kept} kept in {store.location}: "
         f"{days} days up to each ticker's newest report.",
-        highlight=False,
         soft_wrap=True,
     )
     for name in pruned.removed if dry_run else ():
-        out.print(f"  {name}", highlight=False, markup=False)
+        out.print(f"  {name}")

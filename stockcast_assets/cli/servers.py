@@ -3,7 +3,8 @@
 import os
 import sys
 
-from stockcast_assets.cli.session import err, open_session
+from stockcast_assets.cli.session import open_session
+from stockcast_assets.cli.terminal import err
 from stockcast_assets.dashboard.run import refuse_taken
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.home import dagster_home, workspace
@@ -57,10 +58,9 @@ def mlflow(host: str, port: int) -> None:
         err.print(
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "
             "it will appear here.",
-            highlight=False,
             soft_wrap=True,
         )
-    err.print(f"MLflow: http://{host}:{port} (it takes some seconds to start)", highlight=False, soft_wrap=True)
+    err.print(f"MLflow: http://{host}:{port} (it takes some seconds to start)", soft_wrap=True)
     command = [
         sys.executable,
         "-m",

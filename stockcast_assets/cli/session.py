@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from functools import cached_property
 from typing import cast
 
 import dagster as dg
-from rich.console import Console
 
+from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import open_instance
@@ -23,11 +22,6 @@ from stockcast_assets.orchestration.planning.runner import Runner, Step
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
-
-# Tables and JSON go to stdout, everything about how it is going to stderr.
-# A pipe has no width of its own, and a table cut to 80 columns helps nobody who reads it later.
-out = Console(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
 
 
 @dataclass
@@ -72,7 +66,7 @@ def _progress(step: Step) -> Iterator[None]:
     started = time.monotonic()
     with err.status(f"{step} …"):
         yield
-    err.print(f"[green]✓[/] {step} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+    err.print(styled(("✓", "green"), f" {step} ", (f"{time.monotonic() - started:.1f} s", "dim")))
 
 
 def quiet() -> None:
@@ -95,7 +89,7 @@ def open_session(debug: bool) -> Iterator[Session]:
         warnings.simplefilter("always", UserWarning)
         settings = load_settings()
     for warning in caught:
-        err.print(f"[yellow]warning:[/] {warning.message}", highlight=False)
+        warn(str(warning.message))
     with open_instance(settings) as instance:
         session = Session(settings, instance, debug)
         session.definitions  # noqa: B018  a wrong ticker or calendar stops here

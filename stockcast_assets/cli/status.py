@@ -1,7 +1,8 @@
 """`stockcast status`: what is stored."""
 
-from stockcast_assets.cli.session import Session, open_session, out
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
+from stockcast_assets.cli.terminal import out
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
@@ -27,7 +28,7 @@ def run(as_json: bool, debug: bool) -> None:
             [list(row.values()) for row in tickers],
         )
         print_table(f"Tables in {place}", ["table", "rows"], [[row["table"], row["rows"]] for row in tables])
-        out.print(f"Source: {settings.source}; daily keys from {settings.start_date}.", style="dim", highlight=False)
+        out.print(f"Source: {settings.source}; daily keys from {settings.start_date}.", style="dim")
 
 
 def _ticker(session: Session, ticker: str) -> Row:

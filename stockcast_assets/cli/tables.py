@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
-from stockcast_assets.cli.session import out
+from stockcast_assets.cli.terminal import out
+from stockcast_assets.inputs import printable
 
 Row = dict[str, Any]
 
@@ -30,11 +32,14 @@ def plain(value: object) -> object:
 
 def print_json(document: object) -> None:
     """The document on stdout, and nothing else there."""
-    print(json.dumps(document, indent=2, default=plain, allow_nan=False))  # noqa: T201
+    # JSON escapes what is not ASCII, and control characters but for DEL.
+    print(json.dumps(document, indent=2, default=plain, allow_nan=False).replace("\x7f", "\\u007f"))  # noqa: T201
 
 
-def cell(value: object) -> str:
-    """A value as a person reads it."""
+def cell(value: object) -> str | Text:
+    """A value as a person reads it; a `Text` of our own making as it is."""
+    if isinstance(value, Text):
+        return value
     value = plain(value)
     if value is None:
         return "–"
@@ -42,13 +47,13 @@ def cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return str(value)
+    return printable(str(value))
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A titled table; numbers to the right."""
     # Not the table's own title, which is broken at the table's width: a path is there to be copied.
-    out.print(title, style="table.title", soft_wrap=True, highlight=False, markup=False)
+    out.print(title, style="table.title", soft_wrap=True)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         numeric = any(isinstance(plain(row[index]), int | float) for row in rows)

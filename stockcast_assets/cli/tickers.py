@@ -1,9 +1,11 @@
 """`stockcast tickers`: which tickers are forecast, and in which state each is."""
 
 from stockcast_assets.cli.days import checked_tickers
-from stockcast_assets.cli.session import Session, err, open_session
+from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import validate_reason
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
@@ -20,9 +22,9 @@ def add(tickers: list[str], as_json: bool, debug: bool) -> None:
             return
         already = [ticker for ticker in tickers if ticker not in new]
         if new:
-            err.print(f"Added {', '.join(new)}. `stockcast forecast {new[0]}` brings it up at once.", highlight=False)
+            err.print(f"Added {', '.join(new)}. `stockcast forecast {new[0]}` brings it up at once.")
         if already:
-            err.print(f"Already there: {', '.join(already)}.", highlight=False)
+            err.print(f"Already there: {', '.join(already)}.")
 
 
 def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
@@ -43,7 +45,7 @@ def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
         if as_json:
             print_json({"removed": tickers, "tickers": known_tickers(session.instance)})
             return
-        err.print(f"Removed {', '.join(tickers)}. Their stored rows stay in the warehouse.", highlight=False)
+        err.print(f"Removed {', '.join(tickers)}. Their stored rows stay in the warehouse.")
 
 
 def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: bool) -> None:
@@ -54,6 +56,7 @@ def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: 
     """
     with open_session(debug) as session:
         _check_present(session, tickers)
+        reason = validate_reason(reason)
         for ticker in tickers:
             set_state(session.instance, ticker, state, reason)
         if as_json:
@@ -61,9 +64,9 @@ def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: 
             return
         names = ", ".join(tickers)
         if state == "active":
-            err.print(f"{names}: forecast again from the newest session on.", highlight=False)
+            err.print(f"{names}: forecast again from the newest session on.")
         else:
-            err.print(f"{names}: {state}, no more runs. The stored rows stay.", highlight=False)
+            err.print(f"{names}: {state}, no more runs. The stored rows stay.")
 
 
 def show(as_json: bool, debug: bool) -> None:

@@ -5,6 +5,7 @@ import dagster as dg
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
+from stockcast_assets.cli.terminal import stacked
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.assets.tuning import FED, TUNING
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
@@ -33,7 +34,7 @@ def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool
                     row["trials"],
                     f"{row['ratio']:.4f}",
                     f"{row['low']:.4f} to {row['high']:.4f}",
-                    "\n".join(f"{name} {_short(value)}" for name, value in row["best"].items()),
+                    stacked(*(f"{name} {_short(value)}" for name, value in row["best"].items())),
                     "these" if row["fed"] else "the defaults",
                 ]
                 for row in rows

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import typer
 
-from stockcast_assets.cli.session import err, open_session, out
+from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err, out, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
@@ -39,12 +40,12 @@ def check(as_json: bool, debug: bool) -> None:
     else:
         print_table(f"Tables in {place}", ["table", "state"], [[each.table, _state(each)] for each in compared])
         for table, different in differing:
-            out.print(f"{table}.{different.column}: {_words(different.stored, different.declared)}", highlight=False)
+            out.print(f"{table}.{different.column}: {_words(different.stored, different.declared)}")
             if different.migration:
                 # A statement is there to be copied, so it is neither wrapped nor coloured.
-                out.print(f"  {different.migration};", soft_wrap=True, highlight=False, markup=False)
+                out.print(f"  {different.migration};", soft_wrap=True)
         if any(different.migration for _, different in differing):
-            out.print(f"To run SQL: {console}", soft_wrap=True, highlight=False, markup=False)
+            out.print(f"To run SQL: {console}", soft_wrap=True)
     if differing:
         raise typer.Exit(1)
 
@@ -85,7 +86,7 @@ def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug:
         ["table", "rows", "sha256"],
         [[each.table, each.rows, each.sha256[:12]] for each in copies],
     )
-    out.print(f"To use it, set STOCKCAST_WAREHOUSE={target}.", style="dim", highlight=False)
+    out.print(f"To use it, set STOCKCAST_WAREHOUSE={target}.", style="dim")
 
 
 def sweep(as_json: bool, debug: bool) -> None:
@@ -95,9 +96,9 @@ def sweep(as_json: bool, debug: bool) -> None:
     if as_json:
         print_json({"warehouse": place, "dropped": dropped})
         return
-    out.print(f"{len(dropped)} staging tables dropped in {place}.", highlight=False)
+    out.print(f"{len(dropped)} staging tables dropped in {place}.")
     for name in dropped:
-        out.print(f"  {name}", highlight=False)
+        out.print(f"  {name}")
 
 
 def views(as_json: bool, debug: bool) -> None:
@@ -107,9 +108,9 @@ def views(as_json: bool, debug: bool) -> None:
     if as_json:
         print_json({"views": names})
         return
-    out.print(f"{len(names)} views for Looker Studio (docs/looker.md says how to connect):", highlight=False)
+    out.print(f"{len(names)} views for Looker Studio (docs/looker.md says how to connect):")
     for name in names:
-        out.print(f"  {name}", highlight=False)
+        out.print(f"  {name}")
 
 
 def _warehouse(settings: Settings, kind: str) -> Warehouse:
@@ -120,4 +121,4 @@ def _warehouse(settings: Settings, kind: str) -> Warehouse:
 
 def _tell(copied: Copy) -> None:
     what = "copied and verified" if copied.written else "the same already"
-    err.print(f"[green]✓[/] {copied.table} [dim]{copied.rows} rows, {what}[/]", highlight=False)
+    err.print(styled(("✓", "green"), f" {copied.table} ", (f"{copied.rows} rows, {what}", "dim")))

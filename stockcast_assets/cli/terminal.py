@@ -1,0 +1,84 @@
+"""What reaches the terminal: our own layout and colours, and of everything else only characters.
+
+Reasons, keys, file names and errors are written by others. Rich would read `[…]` in them as markup and the terminal
+would obey their control characters; here both are shown as they were written.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text
+
+from stockcast_assets.inputs import printable
+
+
+class Terminal(Console):
+    """Rich's console, to which a string is one line of characters and never markup."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As Rich's, on the printable text."""
+        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich's; a safeguard for what was made a `Text` elsewhere."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """As Rich's, which would read a string as markup."""
+        return super().status(styled(status) if isinstance(status, str) else status, **options)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """One line of pieces: text, or (text, style)."""
+    return Text.assemble(
+        *(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
+    )
+
+
+def stacked(*lines: str | Text) -> Text:
+    """Lines of one cell of a table."""
+    return Text("\n").join(line if isinstance(line, Text) else styled(line) for line in lines)
+
+
+# Tables and JSON go to stdout, everything about how it is going to stderr.
+# A pipe has no width of its own, and a table cut to 80 columns helps nobody who reads it later.
+out = Terminal(width=None if sys.stdout.isatty() else 160)
+err = Terminal(stderr=True)
+
+
+def warn(sentence: str) -> None:
+    """A warning, on stderr."""
+    err.print(styled(("warning: ", "yellow"), sentence), soft_wrap=True)
+
+
+def tell_error(sentence: str) -> None:
+    """The error that ends a command: one line on stderr."""
+    print(f"error: {printable(sentence)}", file=sys.stderr)  # noqa: T201
+
+
+class _PrintableRecord(logging.LogRecord):
+    """A log record whose message the terminal does not obey."""
+
+    def getMessage(self) -> str:
+        return printable(super().getMessage(), lines=True)
+
+
+def guard_logs_and_tracebacks() -> None:
+    """Let what is logged in this process, and the traceback it may end with, be printable, too."""
+    logging.setLogRecordFactory(_PrintableRecord)
+    sys.excepthook = _print_traceback
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(printable("".join(traceback.format_exception(kind, error, trace)), lines=True), file=sys.stderr)  # noqa: T201
