@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from stockcast_assets.dagster_private.fixed import fixed, fixed_value
 from stockcast_assets.dagster_private.migrations import read_migrations_once
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
@@ -94,6 +95,34 @@ def reports_from(settings: Settings) -> ReportStore:
     return ReportStore(settings.reports_location, settings.gcp_project, settings.gcp_credentials)
 
 
+def resources_from(settings: Settings) -> dict[str, Any]:
+    """Every resource by name. The Resources page shows their configuration; no run's configuration changes it."""
+    warehouse = warehouse_from(settings)
+    return {
+        "warehouse": fixed_value(
+            warehouse, "The tables: assets read them here.", {"kind": warehouse.kind, "place": warehouse.place}
+        ),
+        "io_manager": io_manager_from(settings),
+        "sources": fixed_value(
+            sources_from(settings),
+            "Where bars come from.",
+            {"default": settings.source, "uploads": settings.uploads_location},
+        ),
+        "registry": fixed_value(
+            registry_from(settings), "The models, in MLflow.", {"tracking_uri": settings.mlflow_tracking_uri}
+        ),
+        "reports": fixed_value(
+            reports_from(settings), "The stored drift reports.", {"location": settings.reports_location}
+        ),
+    }
+
+
+def _fixed(value: Any) -> dg.ResourceDefinition:
+    if isinstance(value, dg.ConfigurableResource):
+        value = value.get_resource_definition()
+    return fixed(value) if isinstance(value, dg.ResourceDefinition) else fixed_value(value)
+
+
 def prepare(settings: Settings) -> None:
     """Check what only the whole can check, and lay the user's calendar table over the packaged one.
 
@@ -167,12 +196,5 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_freshness(universe, sensor_status),
             build_alerts(settings.alerts, [key for check in checks for key in check.check_keys], sensor_status),
         ],
-        resources={
-            "warehouse": warehouse_from(settings),
-            "io_manager": io_manager_from(settings),
-            "sources": sources_from(settings),
-            "registry": registry_from(settings),
-            "reports": reports_from(settings),
-            **resources,
-        },
+        resources=resources_from(settings) | {name: _fixed(value) for name, value in resources.items()},
     )

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
@@ -40,6 +40,32 @@ _STORED = {
 }
 # DuckDB hands out Arrow tables to its threads batch by batch, and stores rows in groups of so many.
 _ROW_GROUP = 122_880
+# No code but DuckDB's own, and no file but the database and what it spills: whatever a query says.
+_CONFINED: Mapping[str, Any] = {
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "allow_unsigned_extensions": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "enable_external_access": False,
+    "python_enable_replacements": False,
+}
+ALLOWED_SETTINGS = frozenset(
+    {
+        "checkpoint_threshold",
+        "max_memory",
+        "max_temp_directory_size",
+        "memory_limit",
+        "preserve_insertion_order",
+        "temp_directory",
+        "threads",
+        "wal_autocheckpoint",
+        "worker_threads",
+    }
+)
+"""DuckDB settings that say how much it may use, and nothing about what it may load or reach."""
+# Settings are those of all of a process's connections to a file: one at a time is opened and locks them.
+_OPENING: dict[str, threading.Lock] = defaultdict(threading.Lock)
 # Two writers of one process share DuckDB's file lock, so they queue here instead of failing on each other.
 _WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -59,7 +85,8 @@ class DuckDBWarehouse(Warehouse):
     """Slices in a DuckDB file.
 
     `lock_timeout` bounds in seconds how long to wait while another process or thread has the file open; then
-    StockcastError names the holder.
+    StockcastError names the holder. `connection_config` is DuckDB settings out of `allowed_settings`.
+    Connections load no extension, reach no other file and no network, and lock their settings.
     """
 
     kind = "duckdb"
@@ -72,6 +99,7 @@ class DuckDBWarehouse(Warehouse):
         *,
         lock_timeout: float = 60.0,
         connection_config: Mapping[str, Any] | None = None,
+        allowed_settings: Collection[str] = ALLOWED_SETTINGS,
     ) -> None:
         if database.startswith(":memory:") or not database:
             raise StockcastError(
@@ -81,6 +109,7 @@ class DuckDBWarehouse(Warehouse):
         self.schema = schema
         self.lock_timeout = lock_timeout
         self.connection_config = dict(connection_config or {})
+        _check_settings(self.connection_config, allowed_settings)
 
     def full_name(self, ref: TableRef) -> str:
         return str(ref)
@@ -179,7 +208,7 @@ class DuckDBWarehouse(Warehouse):
             reraise=True,
         )
         try:
-            connection = retrying(duckdb.connect, self.database, read_only=read_only, config=self.connection_config)
+            return retrying(self._open, read_only)
         except duckdb.Error as error:
             if _is_busy(error):
                 raise WarehouseBusyError(self._locked(_holder(error))) from None
@@ -187,13 +216,35 @@ class DuckDBWarehouse(Warehouse):
                 f"DuckDB cannot open {self.database}: {_first_line(error)} "
                 "Check STOCKCAST_HOME or the IO manager's 'database'."
             ) from None
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection
+
+    def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
+        with _OPENING[self.database]:
+            connection = duckdb.connect(
+                self.database, read_only=read_only, config={**_CONFINED, **self.connection_config}
+            )
+            try:
+                (locked,) = connection.execute("SELECT current_setting('lock_configuration')").fetchone()  # type: ignore[misc]
+                if not locked:
+                    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+                    connection.execute("SET lock_configuration = true")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
 
     def _locked(self, holder: str) -> str:
         return (
             f"DuckDB file {self.database} is held by {holder} and was not released within "
             f"{self.lock_timeout:g} s: close that program or try again when it is done."
+        )
+
+
+def _check_settings(settings: Mapping[str, Any], allowed: Collection[str]) -> None:
+    refused = sorted(set(settings) - set(allowed))
+    if refused:
+        raise StockcastError(
+            f"The DuckDB setting {refused[0]!r} is none that 'connection_config' may change: use "
+            f"{', '.join(sorted(allowed))}, or widen 'allowed_settings' in code."
         )
 
 
@@ -294,8 +345,12 @@ class DuckDBWarehouseIOManager(WarehouseIOManager):
 
     A table's schema is the asset's metadata `schema`, else `schema` here, else the asset key's prefix, else
     "public".
+
+    `connection_config` is DuckDB settings out of `allowed_settings`. A project that needs others names them in a
+    subclass: `allowed_settings = DuckDBWarehouseIOManager.allowed_settings | {"…"}`.
     """
 
+    allowed_settings: ClassVar[frozenset[str]] = ALLOWED_SETTINGS
     database: str = Field(description="Path of the DuckDB file; made on first use.")
     schema_: str | None = Field(default=None, alias="schema", description="Schema of the tables.")
     lock_timeout: float = Field(default=60.0, description="Seconds to wait while the file is in use elsewhere.")
@@ -307,7 +362,14 @@ class DuckDBWarehouseIOManager(WarehouseIOManager):
             self.schema_ or "public",
             lock_timeout=self.lock_timeout,
             connection_config=self.connection_config,
+            allowed_settings=self.allowed_settings,
         )
+
+    @field_validator("connection_config")
+    @classmethod
+    def _allowed(cls, value: dict[str, Any]) -> dict[str, Any]:
+        _check_settings(value, cls.allowed_settings)
+        return value
 
     def default_schema(self) -> str | None:
         return self.schema_

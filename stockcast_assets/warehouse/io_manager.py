@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from dagster import ConfigurableIOManager, InputContext, OutputContext
 
+from stockcast_assets.dagster_private.fixed import FixedConfiguration
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.warehouse import frames
@@ -23,13 +24,16 @@ from stockcast_assets.warehouse.table_metadata import COLUMN_SCHEMA, declared_ta
 _LISTED_KEYS = 5
 
 
-class WarehouseIOManager(ConfigurableIOManager):
+class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
     """Stores DataFrames as slices of tables and loads slices as DataFrames.
 
     An asset returns a DataFrame with rows for every partition key of the run, or a `KeyedFrame` that says
     why some keys are empty; definition metadata `allow_empty: True` lifts that. Its contract is what its
     metadata declares (see `tables_metadata.asset_metadata`), else the columns the table has, else the
     frame's own. A frame that breaks the contract fails the run and leaves the table as it was.
+
+    Where it writes is told in code: a run's configuration cannot change it, so a run that is green has its data where
+    it belongs.
     """
 
     @abstractmethod

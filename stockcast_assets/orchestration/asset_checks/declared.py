@@ -124,7 +124,13 @@ CHECKS = (
 
 def _build(check: Check) -> dg.AssetChecksDefinition:
     # Without partitions of its own: it knows the run's keys anyway, and Dagster would plan it once per key.
-    @dg.asset_check(asset=check.table.name, name=check.name, description=check.description, blocking=check.blocking)
+    @dg.asset_check(
+        asset=check.table.name,
+        name=check.name,
+        description=check.description,
+        blocking=check.blocking,
+        config_schema={},
+    )
     def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.AssetCheckResult:
         rows = _stored_rows(context, warehouse, check.table)
         found = check.faults(rows)

@@ -84,6 +84,7 @@ def _build(asset: str, checks: list[QualityCheck]) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         name=f"{asset}_quality",
         specs=[dg.AssetCheckSpec(check.name, asset=asset, description=check.description) for check in checks],
+        config_schema={},
     )
     def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
         ends = _ends(context)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import pandas as pd
@@ -18,11 +18,13 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.market.past import Merged, merge_past
 from stockcast_assets.market.revisions import Revision, detect
+from stockcast_assets.market.sources import SOURCES
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.validate import refuse_implausible
 from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, read_bars
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
     keyed,
@@ -75,13 +77,13 @@ Every fetch compares ten stored sessions with what the source says now: a differ
 """
 
 
-class IngestConfig(dg.Config):
+class IngestConfig(RunInput):
     """Where this run fetches from; the CSV inbox asks for `csv`, everything else for each ticker's own source.
 
     With `replace`, stored bars that the source does not send are removed; else they stay, or the run is refused.
     """
 
-    source: str | None = None
+    source: Literal[SOURCES] | None = None  # type: ignore[valid-type]
     replace: bool = False
 
 
@@ -131,8 +133,9 @@ def source_of(warehouse: Warehouse, ticker: str) -> str | None:
 def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
     """Every bar before the first daily key, one key per ticker."""
 
-    @dg.asset(**of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY))
+    @dg.asset(**of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY, config=IngestConfig))
     @timed
+    @configured_by(IngestConfig)
     def price_history(
         context: dg.AssetExecutionContext,
         config: IngestConfig,
@@ -181,8 +184,9 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
 def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
     """One bar per ticker and session."""
 
-    @dg.asset(**of_table(RAW_PRICES, "market", daily, "pandas", about=_DAILY))
+    @dg.asset(**of_table(RAW_PRICES, "market", daily, "pandas", about=_DAILY, config=IngestConfig))
     @timed
+    @configured_by(IngestConfig)
     def raw_prices(
         context: dg.AssetExecutionContext,
         config: IngestConfig,

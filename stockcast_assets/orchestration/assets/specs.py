@@ -9,6 +9,7 @@ import pandas as pd
 
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, partition_key, validate_ticker
 from stockcast_assets.orchestration.assets.metadata import show
+from stockcast_assets.orchestration.assets.run_config import NOTHING, RunInput
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import KeyedFrame, asset_metadata
 
@@ -95,6 +96,7 @@ def of_table(
     *extra_kinds: str,
     about: str = "",
     links: Mapping[str, str] | None = None,
+    config: type[RunInput] | None = None,
 ) -> Mapping[str, Any]:
     """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say.
 
@@ -105,6 +107,7 @@ def of_table(
         extra_kinds: what it is made with, for the graph.
         about: what somebody who looks at it must know beyond the table's description (markdown).
         links: pages about the whole asset, by name.
+        config: what a run may say to it; nothing if None.
     """
     by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
     return {
@@ -119,5 +122,6 @@ def of_table(
         },
         "tags": {KEY_TAG: key_of(partitions_def)},
         "pool": table.name,
+        "config_schema": NOTHING if config is None else config.schema_of_runs(),
         **kinds(*extra_kinds),
     }

@@ -7,15 +7,16 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.training.train import Candidate, fit_many
-from stockcast_assets.keys import partition_key
+from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
+from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry
@@ -35,34 +36,56 @@ interval serves the month, under its own name. The row's `reason` says which, wi
 """
 
 
-class TrainingConfig(dg.Config):
-    """Hyper-parameters of the LSTM, and what it may know. The defaults are those of `ModelConfig`.
+class Hyperparameters(RunInput):
+    """Hyper-parameters of the LSTM that a run may set. The defaults are those of `ModelConfig`."""
+
+    units: int = Field(ModelConfig.units, ge=1, le=1024)
+    layers: int = Field(ModelConfig.layers, ge=1, le=4)
+    dropout: float = Field(ModelConfig.dropout, ge=0, lt=1)
+    window: int = Field(ModelConfig.window, ge=1, le=120)
+    learning_rate: float = Field(ModelConfig.learning_rate, gt=0, lt=1)
+    batch_size: int = Field(ModelConfig.batch_size, ge=1, le=65_536)
+    epochs: int = Field(ModelConfig.epochs, ge=1, le=10_000)
+    patience: int = Field(ModelConfig.patience, ge=1, le=10_000)
+    seed: int = Field(ModelConfig.seed, ge=0, lt=2**32)
+
+
+class TrainingConfig(Hyperparameters):
+    """Hyper-parameters of the LSTM, and what it may know.
 
     `known_until` (YYYY-MM-DD, a day of the month of use) trains a further model of the month, which serves the days
     after that day; `trigger` says why, in words. Without it the month's first model is trained, on what was known when
-    the month began.
+    the month began. `tuned` are hyper-parameters of single tickers, which win over those of all.
     """
 
-    units: int = ModelConfig.units
-    layers: int = ModelConfig.layers
-    dropout: float = ModelConfig.dropout
-    window: int = ModelConfig.window
-    learning_rate: float = ModelConfig.learning_rate
-    batch_size: int = ModelConfig.batch_size
-    epochs: int = ModelConfig.epochs
-    patience: int = ModelConfig.patience
-    seed: int = ModelConfig.seed
-    known_until: str | None = None
-    trigger: str | None = None
-    tuned: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    known_until: str | None = Field(None, max_length=10)
+    trigger: str | None = Field(None, max_length=500)
+    tuned: dict[str, dict[str, Any]] = Field(default_factory=dict, max_length=10_000)
+
+    @field_validator("trigger")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("write one line of printable text")
+        return value
+
+    @model_validator(mode="after")
+    def _tuned_in_range(self) -> "TrainingConfig":
+        for ticker, parameters in self.tuned.items():
+            validate_ticker(ticker)
+            try:
+                Hyperparameters(**parameters)
+            except ValidationError as error:
+                raise StockcastError(f"tuned.{ticker} is not usable: {said(error)}.") from None
+        return self
 
     def hyperparameters(self, ticker: str) -> ModelConfig:
         """Those of one ticker.
 
         Raises:
-            StockcastError: if `tuned` names what is no hyper-parameter, or a value is out of range.
+            StockcastError: if a value is out of range.
         """
-        shared = self.model_dump(exclude={"known_until", "trigger", "tuned"})
+        shared = self.model_dump(include=set(Hyperparameters.model_fields))
         return ModelConfig.from_dict(shared | self.tuned.get(ticker, {}))
 
     def last_known_day(self, month: pd.Timestamp) -> pd.Timestamp:
@@ -206,13 +229,14 @@ def build_trained_model(
     )
 
     @dg.asset(
-        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT),
+        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT, config=TrainingConfig),
         deps=[
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
         ],
     )
     @timed
+    @configured_by(TrainingConfig)
     def trained_model(
         context: dg.AssetExecutionContext,
         config: TrainingConfig,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
@@ -13,6 +14,7 @@ from stockcast_assets.keys import month_of, validate_ticker
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.metadata import picture, show, timed
+from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
 from stockcast_assets.orchestration.assets.specs import KEY_TAG, SINGLE_RUN, kinds, of_ticker
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
@@ -22,6 +24,7 @@ from stockcast_assets.warehouse import Warehouse
 
 TUNING = "tuning"
 DEFAULT_TRIALS = 20
+MOST_TRIALS = 1_000
 
 FED = "parameters for the next training"
 """Metadata: JSON, hyper-parameters over the defaults; empty unless the best set beat them on validation."""
@@ -36,10 +39,10 @@ metadata is its result.
 """
 
 
-class TuningConfig(dg.Config):
+class TuningConfig(RunInput):
     """How many trials to add to each ticker's study."""
 
-    trials: int = DEFAULT_TRIALS
+    trials: int = Field(DEFAULT_TRIALS, ge=1, le=MOST_TRIALS)
 
 
 def _bars_before_the_month(
@@ -86,9 +89,11 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         backfill_policy=SINGLE_RUN,
         deps=[PRICE_HISTORY.name, dg.AssetDep(RAW_PRICES.name, partition_mapping=of_ticker())],
         pool=TUNING,
+        config_schema=TuningConfig.schema_of_runs(),
         **kinds("optuna", "mlflow"),
     )
     @timed
+    @configured_by(TuningConfig)
     def tuning(
         context: dg.AssetExecutionContext,
         config: TuningConfig,

@@ -138,6 +138,7 @@ def _build(table: Table, universe: Universe) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(FRESH, asset=table.name, description=_ABOUT_FRESH),
             dg.AssetCheckSpec(COMPLETE, asset=table.name, description=_ABOUT_COMPLETE),
         ],
+        config_schema={},
     )
     def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
         for finding in findings(warehouse, context.instance, universe, utc_now(), [table]):

@@ -213,10 +213,11 @@ class BigQueryWarehouseIOManager(WarehouseIOManager):
     "public". Datasets and tables are made on first use.
     """
 
+    hidden_fields = frozenset({"gcp_credentials"})
     project: str = Field(description="Google Cloud project.")
     dataset: str | None = Field(default=None, description="Dataset of the tables.")
     location: str | None = Field(default=None, description="Location of jobs and new datasets.")
-    gcp_credentials: str | None = Field(default=None, description="Base64-encoded service account key.")
+    gcp_credentials: str | None = Field(default=None, repr=False, description="Base64-encoded service account key.")
     deadline: float = Field(default=300.0, description="Seconds that one read or write may take.")
     maximum_bytes_billed: int | None = Field(default=None, description="Bytes that one query may bill.")
     require_partition_filter: bool = Field(
