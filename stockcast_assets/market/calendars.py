@@ -131,6 +131,14 @@ def session_close(calendar: str, day: Day) -> pd.Timestamp:
     return _calendar(calendar).session_close(pd.Timestamp(day))
 
 
+def time_zone(calendar: str) -> str:
+    """Name of the time zone whose days are a calendar's sessions: `America/New_York` for XNYS, UTC for 24/7.
+
+    Currencies trade around the clock, and a day of theirs begins at London's midnight, as Yahoo Finance has it.
+    """
+    return "Europe/London" if calendar == "24/5" else str(_calendar(calendar).tz)
+
+
 def validate_calendars(codes: Sequence[str]) -> None:
     """Raise StockcastError if a code is unknown to exchange_calendars."""
     known = set(exchange_calendars.get_calendar_names(include_aliases=True))

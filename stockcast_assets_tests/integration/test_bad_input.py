@@ -123,8 +123,9 @@ BAD_FILES = {
     "not UTF-8": "Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,é,5\n".encode("latin-1"),
     "negative price": b"Date,Open,High,Low,Close,Volume\n2012-01-05,-1,2,1,1,5\n",
     "high below low": b"Date,Open,High,Low,Close,Volume\n2012-01-05,5,4,6,5,5\n",
-    "two tickers": b"Symbol,Date,Open,High,Low,Close,Volume\nNEW,2012-01-05,1,2,1,1,5\nB,2012-01-05,1,2,1,1,5\n",
-    "duplicate dates": b"Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,1,5\n2012-01-05,1,2,1,1,5\n",
+    "no ticker": b"Symbol,Date,Open,High,Low,Close,Volume\nNEW,2012-01-05,1,2,1,1,5\n../B,2012-01-06,1,2,1,1,5",
+    "duplicate dates": b"Date,Open,High,Low,Close,Volume\n2012-01-05,1,2,1,1,5\n2012-01-05,1,2,1,2,5\n",
+    "implausible": b"Date,Open,High,Low,Close,Volume\n2012-01-04,99,99,99,99,5\n2012-01-05,1,2,1,1,5\n",
     "formula": b"Date,Open,High,Low,Close,Volume\n2012-01-05,=1+1,2,1,1,5\n",
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
-from stockcast_assets.market.sources.csvfile import ParsedUpload, parse_bytes
+from stockcast_assets.market.sources.files import ParsedUpload, parse_bytes
 from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
@@ -42,32 +42,34 @@ class Inbox:
         """The file's bars.
 
         Raises:
-            StockcastError: if the file is bad or its ticker's calendar is not enabled.
+            StockcastError: if the file is bad or the calendar of one of its tickers is not enabled.
         """
         parsed = parse_bytes(self.uploads.read(upload), upload.name, utc_now())
-        calendar = calendars.calendar_for(parsed.ticker)
-        if calendar not in self.calendars:
-            raise StockcastError(
-                f"{upload.label}: {parsed.ticker} trades on the calendar {calendar}, which is not in "
-                f"STOCKCAST_CALENDARS={','.join(self.calendars)}; add it and upload the file again."
-            )
+        for ticker in parsed.tickers:
+            calendar = calendars.calendar_for(ticker)
+            if calendar not in self.calendars:
+                raise StockcastError(
+                    f"{upload.label}: {ticker} trades on the calendar {calendar}, which is not in "
+                    f"STOCKCAST_CALENDARS={','.join(self.calendars)}; add it and upload the file again."
+                )
         return parsed
 
     def requests(self, jobs: Jobs, upload: Upload, parsed: ParsedUpload) -> Iterator[dg.RunRequest]:
         """Runs that materialise exactly the sessions in the file, market-closed days between them included."""
-        ticker, days = parsed.ticker, pd.DatetimeIndex(parsed.bars["date"])
-        start = pd.Timestamp(self.first_daily_key)
-        name = f"{upload.name} {upload.version}"
+        for ticker, bars in parsed.bars.groupby("ticker", sort=False):
+            yield from self._requests(jobs, f"{upload.name} {upload.version}", str(ticker), bars)
+
+    def _requests(self, jobs: Jobs, name: str, ticker: str, bars: pd.DataFrame) -> Iterator[dg.RunRequest]:
+        days, start = pd.DatetimeIndex(bars["date"]), pd.Timestamp(self.first_daily_key)
         if (days < start).any():
-            yield _request(
-                jobs.ingest_history.name, PRICE_HISTORY.name, f"{name} history", dict(range_tags((ticker, ticker)))
-            )
+            tags = dict(range_tags((ticker, ticker)))
+            yield _request(jobs.ingest_history.name, PRICE_HISTORY.name, f"{name} {ticker} history", tags)
         daily = days[days >= start]
         if self.last_daily_key is not None:
             daily = daily[daily <= pd.Timestamp(self.last_daily_key)]
         for first, last in session_stretches(ticker, daily):
             tags = dict(range_tags((ticker, ticker), first, last))
-            yield _request(jobs.ingest_daily.name, RAW_PRICES.name, f"{name} {first}", tags)
+            yield _request(jobs.ingest_daily.name, RAW_PRICES.name, f"{name} {ticker} {first}", tags)
 
 
 def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.RunRequest:
@@ -84,8 +86,8 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
         minimum_interval_seconds=30,
         default_status=status,
         description=(
-            "Adds the ticker of an uploaded CSV file if it is new, and materialises exactly the sessions in the file. "
-            "A bad file is moved to rejected/ with the reason beside it."
+            "Adds the tickers of an uploaded CSV file if they are new, and materialises exactly the sessions in the "
+            "file. A bad file is moved to rejected/ with the reason beside it."
         ),
     )
     def csv_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -116,7 +118,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
             for note in parsed.notes:
                 context.log.info(f"{upload.label}: {note}")
             requests += inbox.requests(jobs, upload, parsed)
-            tickers.append(parsed.ticker)
+            tickers += parsed.tickers
             handled[upload.name] = upload.version
         known = set(known_tickers(context.instance))
         new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in known]

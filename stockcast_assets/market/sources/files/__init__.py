@@ -1,0 +1,10 @@
+"""Reading files of daily bars: any vendor's, any spelling, and one sentence where a file cannot be read.
+
+`read.parse_bytes` is the way in. What a file says is worked out in steps, each a module: `text` (bytes to cells),
+`layout` and `names` (which columns), `symbols` (which tickers), `numbers`, `dates`, `days` (daily bars of open days),
+`shares` (prices in the shares of the last day, dividends).
+"""
+
+from stockcast_assets.market.sources.files.read import ParsedUpload, has_ticker_column, parse_bytes, tickers_of
+
+__all__ = ["ParsedUpload", "has_ticker_column", "parse_bytes", "tickers_of"]
