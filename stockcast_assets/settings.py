@@ -4,20 +4,34 @@ import difflib
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, Secret, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from stockcast_assets import masking
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import listed
 
 PREFIX = "STOCKCAST_"
 _DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
 _DEFAULT_END = {"sample": date(2013, 3, 1)}
 
+_NEXT_URL = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_SECRET = {"alerts", "gcp_credentials", "mlflow_uri"}
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
 Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Address(Secret[str]):
+    """A URL that may hold a user and a password. Shown, it has none; `get_secret_value()` is the whole."""
+
+    def _display(self) -> str:
+        return masking.without_credentials(self.get_secret_value())
 
 
 class Settings(BaseSettings):
@@ -30,6 +44,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     home: Path = Field(Path(".stockcast"), description="Folder for everything stockcast stores on this machine")
@@ -45,13 +60,13 @@ class Settings(BaseSettings):
         description="Last daily partition key; open-ended if unset",
     )
     automation: bool = Field(True, description="Whether schedules and sensors run unless they are stopped in the UI")
-    alerts: Names = Field(
-        (), repr=False, description="Comma-separated Apprise URLs that failed runs and red checks reach"
+    alerts: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Comma-separated Apprise URLs that failed runs and red checks reach"
     )
     calendars: Names = Field(("XNYS", "24/7"), description="Exchange calendars in use (codes of exchange_calendars)")
     gcp_project: str | None = Field(None, description="Google Cloud project of the BigQuery warehouse")
-    gcp_credentials: str | None = Field(
-        None, repr=False, description="Base64-encoded service-account key; Application Default Credentials if unset"
+    gcp_credentials: SecretStr | None = Field(
+        None, description="Base64-encoded service-account key; Application Default Credentials if unset"
     )
     bq_dataset: str = Field("stockcast", description="BigQuery dataset")
     bq_location: str | None = Field(None, description="BigQuery location of a new dataset")
@@ -66,7 +81,7 @@ class Settings(BaseSettings):
     reports_keep_days: int = Field(
         400, ge=1, description="Days of drift reports that `stockcast reports prune` keeps of each ticker"
     )
-    mlflow_uri: str | None = Field(None, description="MLflow tracking server; a SQLite file in the home if unset")
+    mlflow_uri: Address | None = Field(None, description="MLflow tracking server; a SQLite file in the home if unset")
     dashboard_url: str = Field(
         "http://127.0.0.1:8501", description="Address of the dashboard, for links in the Dagster UI"
     )
@@ -77,11 +92,30 @@ class Settings(BaseSettings):
         92, ge=1, description="Days after the end of its training during which a champion may serve later months"
     )
 
-    @field_validator("tickers", "calendars", "alerts", mode="before")
+    @field_validator("tickers", "calendars", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+        return listed(value) if isinstance(value, str) else value
+
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        """At a comma before a scheme only: a password may have one."""
+        if not isinstance(value, str):
+            return value
+        urls = tuple(dict.fromkeys(url for part in _NEXT_URL.split(value) if (url := part.strip(" \t\n,"))))
+        for position, url in enumerate(urls, 1):
+            if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url):
+                raise ValueError(
+                    f"entry {position} has no scheme: write it like slack://…, mailto://… or json://host/path"
+                )
+        return urls
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _tracking_address(cls, value: Address | None) -> Address | None:
+        if value is not None and "@" in value.get_secret_value() and "://" not in value.get_secret_value():
+            raise ValueError("write it as https://user:password@host or postgresql://user:password@host/database")
         return value
 
     @field_validator("home", mode="after")
@@ -92,6 +126,8 @@ class Settings(BaseSettings):
     @field_validator("dashboard_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
+        # Links with it are stored with every key and shown to everybody: a password has no place in them.
+        value = masking.without_credentials(value)
         if not re.match(r"https?://[^/\s]", value):
             raise ValueError("write it as https://host or http://host:port")
         return value.rstrip("/")
@@ -109,7 +145,16 @@ class Settings(BaseSettings):
             raise ValueError("STOCKCAST_GCP_PROJECT is not set, and STOCKCAST_WAREHOUSE=bigquery needs it")
         if self.end_date is not None and self.end_date < self.start_date:
             raise ValueError(f"STOCKCAST_END_DATE={self.end_date} is before STOCKCAST_START_DATE={self.start_date}")
+        masking.remember(self._secrets())
         return self
+
+    def _secrets(self) -> Iterator[str]:
+        for url in self.alerts:
+            yield from masking.secrets_of_notification(url.get_secret_value())
+        if self.gcp_credentials is not None:
+            yield from masking.secrets_of_key(self.gcp_credentials.get_secret_value())
+        if self.mlflow_uri is not None:
+            yield from masking.secrets_of_address(self.mlflow_uri.get_secret_value())
 
     @property
     def database(self) -> Path:
@@ -133,7 +178,8 @@ class Settings(BaseSettings):
 
     @property
     def mlflow_tracking_uri(self) -> str:
-        return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        """With its password, if it has one: for MLflow alone."""
+        return self.mlflow_uri.get_secret_value() if self.mlflow_uri else f"sqlite:///{self.home / 'mlflow.db'}"
 
 
 def load_settings() -> Settings:
@@ -150,6 +196,7 @@ def load_settings() -> Settings:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else "."
             warnings.warn(f"{name} is not a stockcast setting{hint}", stacklevel=2)
+    masking.remember(_other_secrets())
     try:
         return Settings()
     except ValidationError as error:
@@ -158,6 +205,13 @@ def load_settings() -> Settings:
         if not first["loc"]:
             raise StockcastError(f"{message}.") from error
         variable = f"{PREFIX}{first['loc'][0]}".upper()
-        raise StockcastError(
-            f"{variable}={first['input']!r} is not usable: {message[0].lower()}{message[1:]}."
-        ) from error
+        shown = "" if first["loc"][0] in _SECRET else f"={first['input']!r}"
+        raise StockcastError(f"{variable}{shown} is not usable: {message[0].lower()}{message[1:]}.") from error
+
+
+def _other_secrets() -> Iterator[str]:
+    """Passwords of the environment that libraries use without being told by us."""
+    for name in _PROXIES:
+        for variable in (name, name.lower()):
+            yield from masking.secrets_of_address(os.environ.get(variable, ""))
+    yield from (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN"))

@@ -1,12 +1,15 @@
 """Settings: defaults that go with the source, and one sentence for every wrong value."""
 
+import traceback
 from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.settings import load_settings
+from stockcast_assets.settings import Settings, load_settings
 
 
 def test_defaults_follow_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +80,50 @@ def test_a_misspelt_variable_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
 
 
-def test_credentials_never_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STOCKCAST_GCP_CREDENTIALS", "c2VjcmV0")
-    assert "c2VjcmV0" not in repr(load_settings())
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STOCKCAST_GCP_CREDENTIALS", "c2VjcmV0LWNhbmFyeQ=="),
+        ("STOCKCAST_MLFLOW_URI", "https://anna:canary%2Cword@mlflow.example.com"),
+        ("STOCKCAST_MLFLOW_URI", "postgresql://anna:canary/wo@rd@db.example.com/mlflow"),
+        ("STOCKCAST_ALERTS", "slack://canaryAAA/canaryBBB/canaryCCC, mailto://anna:canary@example.com"),
+        ("STOCKCAST_DASHBOARD_URL", "https://anna:canary@stocks.example.com"),
+    ],
+)
+def test_a_secret_never_shows(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    settings = load_settings()
+    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()} {settings.mlflow_uri}"
+    assert "canary" not in shown
+    assert "c2VjcmV0" not in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STOCKCAST_ALERTS", "canary-token"),
+        ("STOCKCAST_ALERTS", "slack://a/b/c,canary:canary@host"),
+        ("STOCKCAST_MLFLOW_URI", "anna:canary@mlflow.example.com"),
+    ],
+)
+def test_not_even_where_it_is_wrong(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    if "slack" in value:
+        assert len(load_settings().alerts) == 1
+        return
+    with pytest.raises(StockcastError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"{variable} is not usable")
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+@given(st.lists(st.text("ab,;@/?#%1 é", max_size=8), min_size=1, max_size=4))
+def test_a_comma_in_a_password_cuts_no_alert(passwords: list[str]) -> None:
+    urls = [f"json://user{position}:{password.strip()}@host" for position, password in enumerate(passwords)]
+    assert [url.get_secret_value() for url in Settings(alerts=",".join(urls)).alerts] == urls  # type: ignore[arg-type]
+    assert [url.get_secret_value() for url in Settings(alerts=" , ".join(urls)).alerts] == urls  # type: ignore[arg-type]
+
+
+def test_the_dashboards_links_have_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_DASHBOARD_URL", "https://anna:word@stocks.example.com/app/")
+    assert load_settings().dashboard_url == "https://stocks.example.com/app"

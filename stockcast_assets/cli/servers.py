@@ -7,6 +7,7 @@ from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.dashboard.run import refuse_taken
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.masking import without_credentials
 from stockcast_assets.orchestration.home import dagster_home, workspace
 from stockcast_assets.settings import load_settings
 
@@ -49,8 +50,7 @@ def mlflow(host: str, port: int) -> None:
     settings = load_settings()
     if settings.mlflow_tracking_uri.startswith("http"):
         raise StockcastError(
-            f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_tracking_uri} in a "
-            "browser."
+            f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_uri} in a browser."
         )
     refuse_taken(host, port, "mlflow")
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -72,11 +72,15 @@ def mlflow(host: str, port: int) -> None:
         str(port),
         "--workers",
         "1",
-        "--backend-store-uri",
-        settings.mlflow_tracking_uri,
         "--artifacts-destination",
         str(settings.artifacts),
     ]
     # Its scheduler of jobs, which nothing here asks for, is a second process that imports MLflow.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    os.execve(sys.executable, command, {**os.environ, **quiet})
+    store = {}
+    if settings.mlflow_tracking_uri == without_credentials(settings.mlflow_tracking_uri):
+        command += ["--backend-store-uri", settings.mlflow_tracking_uri]
+    else:
+        # Everybody on the machine may read a command line.
+        store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_tracking_uri}
+    os.execve(sys.executable, command, {**os.environ, **quiet, **store})

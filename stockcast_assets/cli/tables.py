@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stockcast_assets.cli.terminal import out
 from stockcast_assets.inputs import printable
+from stockcast_assets.masking import redact
 
 Row = dict[str, Any]
 
@@ -33,7 +34,8 @@ def plain(value: object) -> object:
 def print_json(document: object) -> None:
     """The document on stdout, and nothing else there."""
     # JSON escapes what is not ASCII, and control characters but for DEL.
-    print(json.dumps(document, indent=2, default=plain, allow_nan=False).replace("\x7f", "\\u007f"))  # noqa: T201
+    text = redact(json.dumps(document, indent=2, default=plain, allow_nan=False))
+    print(text.replace("\x7f", "\\u007f"))  # noqa: T201
 
 
 def cell(value: object) -> str | Text:
@@ -47,7 +49,7 @@ def cell(value: object) -> str | Text:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return printable(str(value))
+    return printable(redact(str(value)))
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

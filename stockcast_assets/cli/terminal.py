@@ -1,4 +1,4 @@
-"""What reaches the terminal: our own layout and colours, and of everything else only characters.
+"""What reaches the terminal: our own layout and colours, and of everything else only characters, without secrets.
 
 Reasons, keys, file names and errors are written by others. Rich would read `[…]` in them as markup and the terminal
 would obey their control characters; here both are shown as they were written.
@@ -17,6 +17,7 @@ from rich.status import Status
 from rich.text import Text
 
 from stockcast_assets.inputs import printable
+from stockcast_assets.masking import redact
 
 
 class Terminal(Console):
@@ -27,7 +28,7 @@ class Terminal(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """As Rich's, on the printable text."""
-        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
+        return super().render_str(printable(redact(text)), **{**options, "markup": False, "emoji": False})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As Rich's; a safeguard for what was made a `Text` elsewhere."""
@@ -41,9 +42,8 @@ class Terminal(Console):
 
 def styled(*parts: str | tuple[str, str]) -> Text:
     """One line of pieces: text, or (text, style)."""
-    return Text.assemble(
-        *(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts)
-    )
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((printable(redact(text)), style) for text, style in pairs))
 
 
 def stacked(*lines: str | Text) -> Text:
@@ -64,14 +64,14 @@ def warn(sentence: str) -> None:
 
 def tell_error(sentence: str) -> None:
     """The error that ends a command: one line on stderr."""
-    print(f"error: {printable(sentence)}", file=sys.stderr)  # noqa: T201
+    print(f"error: {printable(redact(sentence))}", file=sys.stderr)  # noqa: T201
 
 
 class _PrintableRecord(logging.LogRecord):
     """A log record whose message the terminal does not obey."""
 
     def getMessage(self) -> str:
-        return printable(super().getMessage(), lines=True)
+        return printable(redact(super().getMessage()), lines=True)
 
 
 def guard_logs_and_tracebacks() -> None:
@@ -81,4 +81,5 @@ def guard_logs_and_tracebacks() -> None:
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    print(printable("".join(traceback.format_exception(kind, error, trace)), lines=True), file=sys.stderr)  # noqa: T201
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(printable(redact(text), lines=True), file=sys.stderr)  # noqa: T201

@@ -13,6 +13,7 @@ from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.uploads import Uploads, open_uploads
+from stockcast_assets.masking import without_credentials
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.asset_checks.declared import build_checks
 from stockcast_assets.orchestration.asset_checks.quality import build_quality_checks
@@ -68,10 +69,14 @@ def _bigquery(settings: Settings) -> dict[str, Any]:
         "project": str(settings.gcp_project),
         "dataset": settings.bq_dataset,
         "location": settings.bq_location,
-        "gcp_credentials": settings.gcp_credentials,
+        "gcp_credentials": _key(settings),
         "maximum_bytes_billed": settings.bq_maximum_bytes_billed,
         "require_partition_filter": settings.bq_require_partition_filter,
     }
+
+
+def _key(settings: Settings) -> str | None:
+    return settings.gcp_credentials.get_secret_value() if settings.gcp_credentials else None
 
 
 def registry_from(settings: Settings) -> ModelRegistry:
@@ -82,17 +87,17 @@ def registry_from(settings: Settings) -> ModelRegistry:
 
 def sources_from(settings: Settings) -> Sources:
     """Every source of bars, with STOCKCAST_SOURCE as the default."""
-    return Sources(settings.source, settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
+    return Sources(settings.source, settings.uploads_location, settings.gcp_project, _key(settings))
 
 
 def uploads_from(settings: Settings) -> Uploads:
     """The place where CSV files are uploaded."""
-    return open_uploads(settings.uploads_location, settings.gcp_project, settings.gcp_credentials)
+    return open_uploads(settings.uploads_location, settings.gcp_project, _key(settings))
 
 
 def reports_from(settings: Settings) -> ReportStore:
     """The drift reports: in STOCKCAST_REPORTS, or in the home."""
-    return ReportStore(settings.reports_location, settings.gcp_project, settings.gcp_credentials)
+    return ReportStore(settings.reports_location, settings.gcp_project, _key(settings))
 
 
 def resources_from(settings: Settings) -> dict[str, Any]:
@@ -109,7 +114,9 @@ def resources_from(settings: Settings) -> dict[str, Any]:
             {"default": settings.source, "uploads": settings.uploads_location},
         ),
         "registry": fixed_value(
-            registry_from(settings), "The models, in MLflow.", {"tracking_uri": settings.mlflow_tracking_uri}
+            registry_from(settings),
+            "The models, in MLflow.",
+            {"tracking_uri": without_credentials(settings.mlflow_tracking_uri)},
         ),
         "reports": fixed_value(
             reports_from(settings), "The stored drift reports.", {"location": settings.reports_location}
@@ -194,7 +201,11 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_revisions(jobs, sensor_status),
             build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
             build_freshness(universe, sensor_status),
-            build_alerts(settings.alerts, [key for check in checks for key in check.check_keys], sensor_status),
+            build_alerts(
+                [url.get_secret_value() for url in settings.alerts],
+                [key for check in checks for key in check.check_keys],
+                sensor_status,
+            ),
         ],
         resources=resources_from(settings) | {name: _fixed(value) for name, value in resources.items()},
     )

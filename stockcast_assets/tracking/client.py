@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.masking import credentials, scrub, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,15 +25,16 @@ _QUIET = {
 
 
 class Tracking:
-    """An MLflow tracking server or database.
+    """An MLflow tracking server or database. Its `tracking_uri` is the address without user and password.
 
     Args:
-        tracking_uri: `sqlite:///….db`, `http://…` or any other MLflow tracking URI.
+        tracking_uri: `sqlite:///….db`, `http://…` or any other MLflow tracking URI, also with user and password.
         artifact_root: where files of runs go; None leaves it to the server.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: str | Path | None = None) -> None:
-        self.tracking_uri = tracking_uri
+        self._address = tracking_uri
+        self.tracking_uri = without_credentials(tracking_uri)
         self.artifact_root = artifact_root
         self._experiments: dict[str, str] = {}
 
@@ -45,7 +47,13 @@ class Tracking:
             logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
-        return MlflowClient(self.tracking_uri, self.tracking_uri)
+        address = self._address
+        found = credentials(address)
+        if found is not None and address.startswith("http"):
+            # MLflow repeats the address in its errors; from its own variables it takes them without a word.
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = found
+            address = self.tracking_uri
+        return MlflowClient(address, address)
 
     def experiment_id(self, name: str) -> str:
         """The experiment called `name`, made on first use.
@@ -94,6 +102,7 @@ class Tracking:
         return f"{self.server}/#/models/{quote(model_name, safe='')}/versions/{version}"
 
     def trouble(self, action: str, error: Exception) -> StockcastError:
+        scrub(error)
         cause = " ".join(str(error).split())[:300]
         return StockcastError(
             f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI and try again."

@@ -17,6 +17,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.npz import MAX_BYTES
 from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
+from stockcast_assets.masking import scrub
 from stockcast_assets.tracking.client import Tracking
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class ModelRegistry(Tracking):
         return None if found is None else _version(found)
 
     def _trouble(self, action: str, error: Exception, kind: type[StockcastError] = StockcastError) -> StockcastError:
+        scrub(error)
         cause = " ".join(str(error).split())[:300]
         return kind(
             f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI, "

@@ -7,6 +7,7 @@ in the sensor's cursor, which Dagster keeps over restarts.
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.masking import redact, remember, secrets_of_notification
 from stockcast_assets.orchestration.assets.prices import LATE_TAG
 
 AGAIN = pd.Timedelta(hours=24)
@@ -80,7 +82,7 @@ def send(problems: Sequence[Problem], urls: Sequence[str]) -> None:
     Raises:
         StockcastError: if a URL is none of Apprise's, or the message did not get there. Credentials are masked.
     """
-    shown = [problem.words for problem in problems[:MOST_AT_ONCE]]
+    shown = [redact(problem.words) for problem in problems[:MOST_AT_ONCE]]
     if len(problems) > MOST_AT_ONCE:
         shown.append(f"And {len(problems) - MOST_AT_ONCE} more: see the Dagster UI.")
     if not urls:
@@ -91,18 +93,31 @@ def send(problems: Sequence[Problem], urls: Sequence[str]) -> None:
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
     import apprise
 
+    remember(secret for url in urls for secret in secrets_of_notification(url))
     refused = []
     for position, url in enumerate(urls, 1):
         target = apprise.Apprise.instantiate(url)
         if target is None:
             raise StockcastError(
-                f"STOCKCAST_ALERTS: entry {position} ({url.partition(':')[0]}://…) is no Apprise URL; write it like "
+                f"STOCKCAST_ALERTS: entry {position}{_scheme(url)} is no Apprise URL; write it like "
                 "slack://…, mailto://… or json://host/path."
             )
         if not target.notify(title=f"stockcast: {len(problems)} to look at", body="\n".join(shown)):
-            refused.append(target.url(privacy=True))
+            refused.append(_place(target.url(privacy=True)))
     if refused:
         raise StockcastError(f"STOCKCAST_ALERTS: the message did not reach {', '.join(refused)}; it is tried again.")
+
+
+def _scheme(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    return f" ({scheme}://…)" if separator and scheme.isalnum() else ""
+
+
+def _place(url: str) -> str:
+    """A URL that Apprise has masked, up to its host: in paths and parameters it leaves tokens of one's own."""
+    scheme, _, rest = url.partition("://")
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    return redact(f"{scheme}://{host}")
 
 
 def failed_runs(instance: dg.DagsterInstance, since: pd.Timestamp) -> list[Problem]:
