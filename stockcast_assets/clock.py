@@ -1,10 +1,19 @@
 """The clock: the only place that asks what time it is."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import TypeAlias
 
-import pandas as pd
+from stockcast_assets.libraries import pd
 
-Clock = Callable[[], pd.Timestamp]
+Clock: TypeAlias = "Callable[[], pd.Timestamp]"
+
+
+def utc_today() -> date:
+    """The day it is in UTC."""
+    return datetime.now(UTC).date()
 
 
 def utc_now() -> pd.Timestamp:

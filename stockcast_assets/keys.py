@@ -3,11 +3,12 @@
 A symbol becomes a partition key, a file name and a query parameter.
 """
 
+from __future__ import annotations
+
 from datetime import date
 
-import pandas as pd
-
 from stockcast_assets.inputs import validate_ticker as validate_ticker
+from stockcast_assets.libraries import pd
 
 TICKER_DIMENSION = "ticker"
 DATE_DIMENSION = "date"

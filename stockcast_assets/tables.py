@@ -4,11 +4,24 @@ From a declaration come the DuckDB DDL, the BigQuery schema, Dagster's column me
 blocking checks (see `warehouse` and `assets`). Column types carry BigQuery's standard names.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stockcast_assets.libraries import pd
+
 ColumnType = Literal["STRING", "DATE", "TIMESTAMP", "FLOAT64", "INT64", "BOOL"]
+DTYPES: Mapping[ColumnType, str] = {
+    "STRING": "object",
+    "DATE": "datetime64[ns]",
+    "TIMESTAMP": "datetime64[ns, UTC]",
+    "FLOAT64": "float64",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+"""What a column without nulls is in a frame."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,10 @@ class Table:
     @property
     def column_names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    def empty(self) -> pd.DataFrame:
+        """A frame with no row, and every column in its dtype."""
+        return pd.DataFrame({column.name: pd.Series(dtype=DTYPES[column.type]) for column in self.columns})
 
 
 TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)

@@ -1,25 +1,26 @@
-"""Importing the definitions must stay light: the Dagster UI and every code server pay for it at each start."""
+"""Importing the definitions must stay light: the Dagster UI, every code server, run and command pay for it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from stockcast_assets import libraries
 from stockcast_assets_tests.conftest import clean_env
 
 HEAVY = (
-    "tensorflow", "keras", "mlflow", "evidently", "google.cloud", "yfinance", "streamlit", "pandera", "matplotlib",
-    "scipy", "optuna", "statsforecast",
+    "alembic", "antlr4", "duckdb", "evidently", "exchange_calendars", "google.cloud", "keras", "matplotlib", "mlflow",
+    "numpy", "optuna", "pandas", "pandera", "pyarrow", "scipy", "sqlalchemy", "statsforecast", "streamlit", "talib",
+    "tensorflow", "yfinance",
 )  # fmt: skip
-SCRIPT = f"""
-import sys
-import stockcast_assets.definitions
-print([name for name in {HEAVY!r} if name in sys.modules])
-"""
 
 
-def imported(home: Path, **env: str) -> str:
+def run(script: str, home: Path, **env: str) -> object:
+    """What a fresh process prints, as JSON."""
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", f"import json, sys\n{script}"],
         env=clean_env() | {"STOCKCAST_HOME": str(home), **env},
         cwd=home,
         capture_output=True,
@@ -27,13 +28,67 @@ def imported(home: Path, **env: str) -> str:
         timeout=120,
         check=True,
     )
-    return result.stdout.strip()
+    return json.loads(result.stdout)
 
 
-def test_the_definitions_load_none_of_the_heavy_libraries(tmp_path: Path) -> None:
-    assert imported(tmp_path) == "[]"
+def loaded(module: str, home: Path, **env: str) -> object:
+    return run(f"import {module}\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))", home, **env)
 
 
-def test_not_even_with_bigquery_and_a_bucket(tmp_path: Path) -> None:
-    cloud = {"STOCKCAST_WAREHOUSE": "bigquery", "STOCKCAST_GCP_PROJECT": "p", "STOCKCAST_UPLOADS": "gs://bucket/in"}
-    assert imported(tmp_path, **cloud) == "[]"
+CLOUD = {"STOCKCAST_WAREHOUSE": "bigquery", "STOCKCAST_GCP_PROJECT": "p", "STOCKCAST_UPLOADS": "gs://bucket/in"}
+
+
+@pytest.mark.parametrize("env", [{}, CLOUD], ids=["laptop", "cloud"])
+def test_the_definitions_load_none_of_the_heavy_libraries(tmp_path: Path, env: dict[str, str]) -> None:
+    assert loaded("stockcast_assets.definitions", tmp_path, **env) == []
+
+
+def test_the_command_line_does_not_even_load_dagster(tmp_path: Path) -> None:
+    script = "import stockcast_assets.cli\nprint(json.dumps([n for n in ('dagster', *NAMES) if n in sys.modules]))"
+    assert run(script.replace("NAMES", repr(HEAVY)), tmp_path) == []
+
+
+BUILT = """
+import exchange_calendars
+asked = []
+real = exchange_calendars.get_calendar
+exchange_calendars.get_calendar = lambda code, **known: asked.append([code, str(known["start"])]) or real(code, **known)
+import stockcast_assets.definitions
+print(json.dumps(asked))
+"""
+
+
+def test_no_calendar_is_built_where_one_trades_every_day(tmp_path: Path) -> None:
+    assert run(BUILT, tmp_path, STOCKCAST_CALENDARS="XNYS,XLON,24/7") == []
+
+
+def test_calendars_are_built_once_and_for_recent_years_only(tmp_path: Path) -> None:
+    built = run(BUILT, tmp_path, STOCKCAST_CALENDARS="XNYS,XLON")
+    assert isinstance(built, list)
+    assert [code for code, _ in built] == ["XNYS", "XLON"]
+    assert all(start > "2020" for _, start in built)
+
+
+def test_threads_may_be_the_first_to_use_a_library(tmp_path: Path) -> None:
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from stockcast_assets.libraries import np, pa, pd
+together = Barrier(8)
+def first(number):
+    together.wait()
+    return pd.Series(np.arange(number)).sum() + len(pa.array([number]))
+with ThreadPoolExecutor(8) as pool:
+    print(json.dumps([int(total) for total in pool.map(first, range(8))]))
+"""
+    assert run(script, tmp_path) == [sum(range(number)) + 1 for number in range(8)]
+
+
+def test_a_library_is_itself() -> None:
+    import numpy as np
+    import pandas as pd
+
+    assert libraries.pd.DataFrame is pd.DataFrame
+    assert libraries.np.ndarray is np.ndarray
+    with pytest.raises(AttributeError, match="no attribute 'Datafrme'"):
+        _ = libraries.pd.Datafrme

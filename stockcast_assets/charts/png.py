@@ -1,9 +1,11 @@
 """Small pictures for Dagster's metadata: PNG by matplotlib, light enough to sit inline in an event log."""
 
+from __future__ import annotations
+
 import base64
 import io
 
-import pandas as pd
+from stockcast_assets.libraries import pd
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 CLOSE, FORECAST, ACTUAL = "#334e68", "#0f766e", "#c2410c"

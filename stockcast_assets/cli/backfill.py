@@ -1,5 +1,7 @@
 """`stockcast backfill`: materialise again, exactly."""
 
+from __future__ import annotations
+
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,6 @@ from datetime import date
 from statistics import median
 
 import dagster as dg
-import pandas as pd
 import typer
 
 from stockcast_assets.cli.days import checked_tickers, latest_session
@@ -18,6 +19,7 @@ from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import in_order, listed, one_of, parse_day
 from stockcast_assets.keys import month_of
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.prices import first_sources
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS

@@ -1,12 +1,13 @@
 """From what a person typed to a session of a ticker, or one sentence why not."""
 
-from collections.abc import Iterable
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterable
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources import Source
 from stockcast_assets.market.sources.base import finished_sessions

@@ -1,9 +1,10 @@
 """`stockcast demo`: the whole graph on the bundled history."""
 
+from __future__ import annotations
+
 import os
 import time
 
-import pandas as pd
 from rich.text import Text
 
 from stockcast_assets.cli.days import latest_session
@@ -12,6 +13,7 @@ from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT

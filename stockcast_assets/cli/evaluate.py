@@ -1,12 +1,13 @@
 """`stockcast evaluate`: how good the forecasts are, walked forward through the stored history."""
 
+from __future__ import annotations
+
 import math
 import re
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.inputs import in_order, parse_day
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.build import registry_from
@@ -122,7 +124,7 @@ def _bar() -> Progress:
     )  # fmt: skip
 
 
-def document(walk: "WalkForward") -> dict[str, object]:
+def document(walk: WalkForward) -> dict[str, object]:
     """The `--json` document: the headline numbers pooled, at the top level too, per ticker, and their intervals."""
     pooled = walk.headline()
     return {
@@ -136,7 +138,7 @@ def document(walk: "WalkForward") -> dict[str, object]:
     }
 
 
-def _print(walk: "WalkForward") -> None:
+def _print(walk: WalkForward) -> None:
     from stockcast_assets.forecasting.evaluation.scores import SCORES
     from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, LABELS
 
@@ -183,7 +185,7 @@ def _figure(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
 
 
-def log_to_mlflow(session: Session, walk: "WalkForward", page: Path) -> str:
+def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
     """Record the headline numbers and the page as a run of EXPERIMENT; returns the run's link.
 
     Raises:

@@ -1,5 +1,7 @@
 """`stockcast explain`: where a stored forecast came from, link by link, and whether it can be made again."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -7,7 +9,6 @@ from functools import cached_property
 from importlib.metadata import version
 
 import dagster as dg
-import pandas as pd
 import typer
 
 from stockcast_assets.cli.session import Session, open_session
@@ -19,6 +20,7 @@ from stockcast_assets.forecasting.serving.forecaster import Forecaster
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.inputs import parse_day
 from stockcast_assets.keys import month_of, partition_key, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.forecasts import with_target_dates
 from stockcast_assets.orchestration.assets.trained_model import stored_models

@@ -1,13 +1,14 @@
 """`stockcast forecast`: one ticker, one as-of date."""
 
-from datetime import date
+from __future__ import annotations
 
-import pandas as pd
+from datetime import date
 
 from stockcast_assets.cli.days import check_ticker, session_of
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, styled
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use

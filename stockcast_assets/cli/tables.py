@@ -1,18 +1,20 @@
 """Printing: a rich table for people, one JSON document with `--json`."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from stockcast_assets.cli.terminal import out
 from stockcast_assets.inputs import printable
+from stockcast_assets.libraries import pd
 from stockcast_assets.masking import redact
 
 Row = dict[str, Any]

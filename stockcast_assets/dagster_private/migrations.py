@@ -5,23 +5,23 @@ Dagster's migrations to see whether one is due. That is half of a quiet tick's t
 reading until the process ends: code server and daemon would grow by a gigabyte a day.
 """
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
-
-_from_config = ScriptDirectory.from_config
-_read: dict[Config, ScriptDirectory] = {}
+from functools import cache
 
 
+@cache
 def read_migrations_once() -> None:
     """Let what Dagster's storages read be kept. Others that use Alembic, such as MLflow, are left as they are."""
-    ScriptDirectory.from_config = _kept  # type: ignore[method-assign, assignment]
+    # Alembic takes half as long to import as Dagster, and only who opens an instance needs it.
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from dagster._core.storage.sql import ALEMBIC_SCRIPTS_LOCATION
 
-
-def _kept(config: Config) -> ScriptDirectory:
-    if config.get_main_option("script_location") != ALEMBIC_SCRIPTS_LOCATION:
-        return _from_config(config)
+    from_config = ScriptDirectory.from_config
     # Dagster keeps one configuration for each of its storages.
-    if config not in _read:
-        _read[config] = _from_config(config)
-    return _read[config]
+    kept = cache(from_config)
+
+    def read(config: Config) -> ScriptDirectory:
+        ours = config.get_main_option("script_location") == ALEMBIC_SCRIPTS_LOCATION
+        return kept(config) if ours else from_config(config)
+
+    ScriptDirectory.from_config = read  # type: ignore[method-assign, assignment]

@@ -1,5 +1,7 @@
 """A trained model as bytes and back: one npz of plain arrays, read without pickle and checked by digest."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json
@@ -8,9 +10,6 @@ from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
 from typing import Any, get_args
-
-import numpy as np
-import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
@@ -30,6 +29,7 @@ from stockcast_assets.forecasting.models.volatility import (
 from stockcast_assets.forecasting.npz import numbers, read_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
+from stockcast_assets.libraries import np, pd
 
 FORMAT = 2
 _READ = (1, 2)
@@ -115,7 +115,7 @@ class TrainedModel:
         return hashlib.sha256(self._bytes).hexdigest()
 
     @classmethod
-    def from_bytes(cls, data: bytes, sha256: str) -> "TrainedModel":
+    def from_bytes(cls, data: bytes, sha256: str) -> TrainedModel:
         """Read what `to_bytes` wrote.
 
         Raises:

@@ -5,21 +5,21 @@ start at the first bar and windows are added up in a fixed order, so truncating,
 future changes nothing before it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import accumulate
-from typing import Any, NamedTuple
-
-import numpy as np
-import pandas as pd
+from typing import Any, NamedTuple, TypeAlias
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import indicators
 from stockcast_assets.market.indicators import Floats
 
-Rows = np.ndarray
+Rows: TypeAlias = "np.ndarray"
 """Numbers of sessions in a `History`."""
 
 HAR_WINDOWS = (1, 5, 22, 66)

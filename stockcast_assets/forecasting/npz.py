@@ -4,12 +4,14 @@
 archive may unpack to a large one. Here nothing is unpacked or reserved before it is known to be small.
 """
 
+from __future__ import annotations
+
 import io
 import math
 import zipfile
 from collections.abc import Mapping
 
-import numpy as np
+from stockcast_assets.libraries import np
 
 MAX_BYTES = 256 * 2**20
 """Size cap of an archive, packed and unpacked: twice the largest network that the settings allow."""
@@ -19,7 +21,6 @@ MAX_ARRAYS = 256
 _SUFFIX = ".npy"
 _NUMBERS = "biuf"
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:
@@ -48,9 +49,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         # Without the number, a member is unpacked to its end before it is cut to the size that it states.
         stream = io.BytesIO(packed.read(member.file_size))
     version = np.lib.format.read_magic(stream)
-    if version not in _HEADERS:
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
         raise ValueError(f"{member.filename!a} is an array of version {version}")
-    shape, fortran_order, dtype = _HEADERS[version](stream)
+    shape, fortran_order, dtype = headers[version](stream)
     if dtype.hasobject or dtype.kind not in _NUMBERS:
         raise ValueError(f"{member.filename!a} holds {dtype} and no numbers")
     content = stream.read()

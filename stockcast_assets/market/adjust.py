@@ -1,8 +1,8 @@
 """The close adjusted for dividends, from what was known on each day."""
 
-import numpy as np
-import pandas as pd
+from __future__ import annotations
 
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 

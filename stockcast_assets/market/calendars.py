@@ -4,22 +4,27 @@ Sessions are naive midnight timestamps that name the exchange's own trading day.
 (or the exchange's first known day) to about a year ahead.
 """
 
+from __future__ import annotations
+
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
-import exchange_calendars
-import pandas as pd
-from exchange_calendars.calendar_utils import global_calendar_dispatcher
-
+from stockcast_assets.clock import utc_today
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import exchange_calendars, pd
 
-Day = date | pd.Timestamp | str
+Day: TypeAlias = "date | pd.Timestamp | str"
 
-FIRST_DAY = pd.Timestamp("1990-01-01")
+FIRST_DAY = date(1990, 1, 1)
+ALWAYS_OPEN = "24/7"
+"""The calendar that trades every day."""
+
+_RECENT_YEARS = 3
 _PACKAGED_RULES = Path(__file__).with_name("calendars.toml")
 
 
@@ -47,7 +52,6 @@ def read_rules(*paths: Path) -> CalendarRules:
     tickers: dict[str, str] = {}
     suffixes: dict[str, str] = {}
     default = "XNYS"
-    known = set(exchange_calendars.get_calendar_names(include_aliases=True))
     for path in paths:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -56,13 +60,25 @@ def read_rules(*paths: Path) -> CalendarRules:
         tickers |= table.get("tickers", {})
         suffixes |= table.get("suffixes", {})
         default = table.get("default", default)
-        for code in [*tickers.values(), *suffixes.values(), default]:
-            if code not in known:
-                raise StockcastError(
-                    f"{path} names the calendar {code!r}, which exchange_calendars does not know: "
-                    "use one of its codes, such as XNYS, XLON or 24/7."
-                )
+        for code in unknown_codes([*tickers.values(), *suffixes.values(), default]):
+            raise StockcastError(
+                f"{path} names the calendar {code!r}, which exchange_calendars does not know: "
+                "use one of its codes, such as XNYS, XLON or 24/7."
+            )
     return CalendarRules(tickers, suffixes, default)
+
+
+def unknown_codes(codes: Iterable[str]) -> list[str]:
+    """The codes that exchange_calendars does not know; it is not loaded to be asked about those packaged here."""
+    others = [code for code in codes if code not in _packaged_codes()]
+    known = set(exchange_calendars.get_calendar_names(include_aliases=True)) if others else set()
+    return [code for code in others if code not in known]
+
+
+@cache
+def _packaged_codes() -> frozenset[str]:
+    table = tomllib.loads(_PACKAGED_RULES.read_text(encoding="utf-8"))
+    return frozenset([*table["tickers"].values(), *table["suffixes"].values(), table["default"]])
 
 
 _rules = read_rules(_PACKAGED_RULES)
@@ -79,17 +95,25 @@ def calendar_for(ticker: str) -> str:
     return _rules.calendar_for(ticker)
 
 
+def _calendar(code: str, day: Day) -> exchange_calendars.ExchangeCalendar:
+    """The calendar from long before `day`: from 1990 on only if it must be, which takes two to four times as long."""
+    recent = date(utc_today().year - _RECENT_YEARS, 1, 1)
+    return _built(code, FIRST_DAY if pd.Timestamp(day) < pd.Timestamp(recent) + pd.DateOffset(years=1) else recent)
+
+
 @lru_cache(maxsize=64)
-def _calendar(code: str) -> exchange_calendars.ExchangeCalendar:
+def _built(code: str, start: date) -> exchange_calendars.ExchangeCalendar:
+    from exchange_calendars.calendar_utils import global_calendar_dispatcher
+
     factory = global_calendar_dispatcher._calendar_factories.get(code)
     bound = factory.bound_min() if factory is not None else None
-    start = FIRST_DAY if bound is None else max(FIRST_DAY, bound)
-    return exchange_calendars.get_calendar(code, start=start)
+    earliest = pd.Timestamp(start)
+    return exchange_calendars.get_calendar(code, start=earliest if bound is None else max(earliest, bound))
 
 
 def sessions(calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
     """Sessions of a calendar from `start` to `end`, both included, as far as the calendar reaches."""
-    known = _calendar(calendar).sessions
+    known = _calendar(calendar, start).sessions
     return known[known.searchsorted(pd.Timestamp(start)) : known.searchsorted(pd.Timestamp(end), side="right")]
 
 
@@ -104,7 +128,7 @@ def next_sessions(calendar: str, day: Day, count: int) -> pd.DatetimeIndex:
     Raises:
         StockcastError: if the calendar does not reach that far ahead.
     """
-    known = _calendar(calendar).sessions
+    known = _calendar(calendar, day).sessions
     first = known.searchsorted(pd.Timestamp(day), side="right")
     if first + count > len(known):
         raise StockcastError(
@@ -116,7 +140,7 @@ def next_sessions(calendar: str, day: Day, count: int) -> pd.DatetimeIndex:
 
 def previous_session(calendar: str, day: Day) -> pd.Timestamp:
     """The last session on or before `day`."""
-    known = _calendar(calendar).sessions
+    known = _calendar(calendar, day).sessions
     return known[known.searchsorted(pd.Timestamp(day), side="right") - 1]
 
 
@@ -128,7 +152,7 @@ def session_close(calendar: str, day: Day) -> pd.Timestamp:
     """
     if not is_session(calendar, day):
         raise StockcastError(f"{pd.Timestamp(day).date()} is no session of the calendar {calendar}.")
-    return _calendar(calendar).session_close(pd.Timestamp(day))
+    return _calendar(calendar, day).session_close(pd.Timestamp(day))
 
 
 def time_zone(calendar: str) -> str:
@@ -136,27 +160,27 @@ def time_zone(calendar: str) -> str:
 
     Currencies trade around the clock, and a day of theirs begins at London's midnight, as Yahoo Finance has it.
     """
-    return "Europe/London" if calendar == "24/5" else str(_calendar(calendar).tz)
+    return "Europe/London" if calendar == "24/5" else str(_calendar(calendar, utc_today()).tz)
 
 
 def validate_calendars(codes: Sequence[str]) -> None:
     """Raise StockcastError if a code is unknown to exchange_calendars."""
-    known = set(exchange_calendars.get_calendar_names(include_aliases=True))
-    for code in codes:
-        if code not in known:
-            raise StockcastError(
-                f"STOCKCAST_CALENDARS names {code!r}, which is no calendar of exchange_calendars: "
-                "use codes such as XNYS, XLON, XKRX or 24/7."
-            )
+    for code in unknown_codes(codes):
+        raise StockcastError(
+            f"STOCKCAST_CALENDARS names {code!r}, which is no calendar of exchange_calendars: "
+            "use codes such as XNYS, XLON, XKRX or 24/7."
+        )
 
 
-def closed_days(codes: Sequence[str], start: Day, end: Day) -> pd.DatetimeIndex:
+def closed_days(codes: Sequence[str], start: Day, end: Day) -> Sequence[pd.Timestamp]:
     """Days from `start` to `end`, both included, on which none of the calendars trades.
 
     Days that a calendar does not reach yet are left out: nobody knows.
     """
-    reach = min([pd.Timestamp(end), *(_calendar(code).sessions[-1] for code in codes)])
+    if ALWAYS_OPEN in codes:
+        return ()
+    reach = min([pd.Timestamp(end), *(_calendar(code, start).sessions[-1] for code in codes)])
     days = pd.date_range(start, reach, freq="D")
     for code in codes:
         days = days.difference(sessions(code, start, end))
-    return days
+    return list(days)

@@ -6,14 +6,17 @@ to its own session only, and the recursive ones start at the ticker's first stor
 out whether a day is computed alone, in a range, or years later.
 """
 
-import numpy as np
-import pandas as pd
-import talib
-from numpy.typing import NDArray
+from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
+from stockcast_assets.libraries import np, pd, talib
 from stockcast_assets.tables import INDICATORS
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 SMA_WINDOWS = (5, 15, 50, 100)
 EMA_SPANS = (12, 26, 50, 100)

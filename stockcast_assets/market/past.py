@@ -4,12 +4,12 @@ A source that sends a shorter past than before, or a file of three days, says no
 are no reason to delete them. Who wants them gone says so (`IngestConfig.replace`).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.revisions import SCALE_TOLERANCE, SMALLEST_SPLIT, price_factors
 
 ENOUGH = 5

@@ -1,11 +1,12 @@
 """What a provider changed in bars that are stored: found by asking for a few of them again with every fetch."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-import numpy as np
-import pandas as pd
+from stockcast_assets.libraries import np, pd
 
 Kind = Literal["split", "dividend", "correction", "missing bar"]
 

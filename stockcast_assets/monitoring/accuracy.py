@@ -6,13 +6,13 @@ a past that was fetched again after a split shows in the as-of bar, which no lon
 `last_close`; a past that was not shows as a jump by the split's ratio between two stored bars.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import date
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 from stockcast_assets.tables import FORECAST_ACCURACY
 
@@ -38,7 +38,7 @@ def score(forecasts: pd.DataFrame, bars: pd.DataFrame, days: Sequence[date]) -> 
     """
     due = forecasts[forecasts["target_date"].isin(pd.DatetimeIndex(list(days)))]
     if due.empty:
-        return _empty()
+        return FORECAST_ACCURACY.empty()
     due = due.sort_values(["ticker", "target_date", "horizon"], ignore_index=True)
     return pd.concat(
         [
@@ -91,14 +91,3 @@ def _shares(close: Floats, split_ratio: Floats) -> Floats:
     step = np.diff(np.log(close))
     unadjusted = np.abs(step + ratio) < np.abs(step)
     return np.exp(np.concatenate(([0.0], np.cumsum(np.where(unadjusted, ratio, 0.0)))))
-
-
-def _empty() -> pd.DataFrame:
-    kinds = {
-        "STRING": "object",
-        "DATE": "datetime64[ns]",
-        "INT64": "int64",
-        "FLOAT64": "float64",
-        "BOOL": "bool",
-    }
-    return pd.DataFrame({c.name: pd.Series(dtype=kinds[c.type]) for c in FORECAST_ACCURACY.columns})

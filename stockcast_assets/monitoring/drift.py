@@ -20,6 +20,8 @@ The threshold of residuals is the 99th percentile of as many independent uniform
 give. `bench/drift.py` measures all three; docs/drift.md has the figures.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,10 +29,8 @@ from datetime import date
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.monitoring.series import FEATURES, INPUTS, KIND_OF, PREDICTIONS, RESIDUALS, Floats
 from stockcast_assets.tables import DRIFT_REPORT
 

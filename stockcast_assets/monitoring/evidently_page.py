@@ -1,10 +1,11 @@
 """Evidently's report of a day's drift as a page, drawn when somebody opens it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 
-import pandas as pd
-
+from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring.drift import METHOD
 from stockcast_assets.monitoring.series import KIND_OF
 

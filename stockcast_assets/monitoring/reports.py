@@ -7,6 +7,8 @@ The history itself is the table `drift_report`, so nothing has to be kept for it
 are is in the names.
 """
 
+from __future__ import annotations
+
 import html
 import json
 import re
@@ -17,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring.drift import DriftResult, compared_windows
 from stockcast_assets.monitoring.evidently_page import evidently_page
 from stockcast_assets.monitoring.files import open_files

@@ -10,17 +10,15 @@
 A row of a series depends on its own and earlier sessions only, and on a model that knew no more.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from statistics import NormalDist
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import indicators
+from stockcast_assets.market.indicators import Floats
 from stockcast_assets.tables import QUANTILE_COLUMNS, QUANTILES
-
-Floats = NDArray[np.float64]
 
 INPUTS, PREDICTIONS, RESIDUALS = "inputs", "predictions", "residuals"
 FEATURES: Mapping[str, tuple[str, ...]] = {
@@ -35,7 +33,6 @@ KIND_OF: Mapping[str, str] = {feature: kind for kind, features in FEATURES.items
 
 _LOW, _MEDIAN, _HIGH = (QUANTILES.index(level) for level in (0.10, 0.50, 0.90))
 _NORMAL = NormalDist()
-_SCORES = np.array([_NORMAL.inv_cdf(level) for level in QUANTILES])
 
 FORECAST_COLUMNS = ("ticker", "date", "horizon", *QUANTILE_COLUMNS)
 """What `residuals` reads of `forecasts`."""
@@ -116,11 +113,12 @@ def residuals(forecasts: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
 
 def _probability(quantiles: Floats, position: Floats) -> Floats:
     """The probability below `position` [n], by normal scores linear between `quantiles` [n, levels] and beyond."""
-    segment = np.clip((position[:, None] >= quantiles).sum(axis=1) - 1, 0, len(_SCORES) - 2)
+    normal = np.array([_NORMAL.inv_cdf(level) for level in QUANTILES])
+    segment = np.clip((position[:, None] >= quantiles).sum(axis=1) - 1, 0, len(normal) - 2)
     row = np.arange(len(position))
     left, right = quantiles[row, segment], quantiles[row, segment + 1]
     share = np.zeros(len(position))
     # Equal quantiles: the forecast knows one value only, and the close is at its end of it.
     np.divide(position - left, right - left, out=share, where=right > left)
-    scores = _SCORES[segment] + share * (_SCORES[segment + 1] - _SCORES[segment])
+    scores = normal[segment] + share * (normal[segment + 1] - normal[segment])
     return np.array([_NORMAL.cdf(score) for score in scores], dtype=np.float64)

@@ -5,10 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
+from stockcast_assets.clock import utc_today
 from stockcast_assets.dagster_private.fixed import fixed, fixed_value
-from stockcast_assets.dagster_private.migrations import read_migrations_once
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -156,11 +155,10 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     # The lock file pins the Dagster whose betas are used here; a page of warnings at every start helps nobody.
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
-    read_migrations_once()
     prepare(settings)
     start = settings.start_date
     # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
-    reach = settings.end_date or pd.Timestamp.now("UTC").date() + timedelta(days=365)
+    reach = settings.end_date or utc_today() + timedelta(days=365)
     daily = daily_partitions(start, settings.end_date, calendars.closed_days(settings.calendars, start, reach))
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()

@@ -93,7 +93,10 @@ def build_jobs() -> Jobs:
     return Jobs(
         **{
             name: dg.define_asset_job(
-                name, selection=list(assets), description=_DESCRIPTIONS[name], tags={KEY_TAG: _KEY_OF_JOB[name]}
+                name,
+                selection=dg.AssetSelection.assets(*assets),
+                description=_DESCRIPTIONS[name],
+                tags={KEY_TAG: _KEY_OF_JOB[name]},
             )
             for name, assets in ASSETS_OF_JOB.items()
         }

@@ -1,12 +1,14 @@
 """The partitions of the assets: ticker × day, ticker × month of use, and ticker alone."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from datetime import date, timedelta
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION
+from stockcast_assets.libraries import pd
 
 ticker_partitions = dg.DynamicPartitionsDefinition(name="ticker")
 
@@ -37,7 +39,7 @@ def monthly_partitions(start: date, end: date | None) -> dg.MultiPartitionsDefin
     A month's key exists from its first day on: its model is trained on what was known before.
     """
     first = start.replace(day=1)
-    after_last = None if end is None else (pd.Timestamp(end) + pd.offsets.MonthBegin(1)).date().replace(day=1)
+    after_last = None if end is None else (end.replace(day=1) + timedelta(days=31)).replace(day=1)
     return dg.MultiPartitionsDefinition(
         {
             TICKER_DIMENSION: ticker_partitions,

@@ -1,10 +1,12 @@
 """The schedules: every finished day is forecast, every month gets its models."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import dagster as dg
-import pandas as pd
 
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers

@@ -4,13 +4,12 @@ The rows decide, not the registry's aliases: they are a function of the bars and
 digest that a model's file must have.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError
@@ -21,6 +20,7 @@ from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.tracking.registry import ModelRegistry
 
 Row = Mapping[Any, Any]

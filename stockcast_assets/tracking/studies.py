@@ -1,14 +1,15 @@
 """A tuning as pictures and as MLflow runs: one parent per study, a nested child per trial."""
 
+from __future__ import annotations
+
 import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stockcast_assets.forecasting.training.tuning import TUNED, Trial, Tuning
+from stockcast_assets.libraries import np
 from stockcast_assets.tracking.client import Tracking
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def charts(tuning: Tuning) -> dict[str, bytes]:
     }
 
 
-def _png(draw: "Callable[[Axes], None]") -> bytes:
+def _png(draw: Callable[[Axes], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -46,7 +47,7 @@ def _png(draw: "Callable[[Axes], None]") -> bytes:
     return buffer.getvalue()
 
 
-def _against_epochs(axes: "Axes", tuning: Tuning) -> None:
+def _against_epochs(axes: Axes, tuning: Tuning) -> None:
     for trial in tuning.trials:
         axes.plot(range(len(trial.validation)), trial.validation, color=_QUIET, linewidth=0.8)
     for trial, color, label in ((tuning.default, _BASE, "defaults"), (tuning.best, _ACCENT, "best")):
@@ -59,7 +60,7 @@ def _completed(tuning: Tuning) -> list[tuple[Trial, float]]:
     return [(trial, trial.loss) for trial in tuning.trials if trial.loss is not None]
 
 
-def _against(axes: "Axes", tuning: Tuning, name: str) -> None:
+def _against(axes: Axes, tuning: Tuning, name: str) -> None:
     completed = _completed(tuning)
     axes.scatter([trial.parameters[name] for trial, _ in completed], [loss for _, loss in completed], color=_QUIET)
     for trial, color, label in ((tuning.default, _BASE, "defaults"), (tuning.best, _ACCENT, "best")):
@@ -71,7 +72,7 @@ def _against(axes: "Axes", tuning: Tuning, name: str) -> None:
     axes.legend(frameon=False)
 
 
-def _parallel(axes: "Axes", tuning: Tuning) -> None:
+def _parallel(axes: Axes, tuning: Tuning) -> None:
     """Each trial a line over its parameters and its loss, every axis scaled to what was tried."""
     names = [*TUNED, "loss"]
     completed = _completed(tuning)

@@ -1,13 +1,13 @@
 """What a warehouse can do, whichever database it is: replace a slice, and read."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import ClassVar, NamedTuple
 
-import pandas as pd
-import pyarrow as pa
-
+from stockcast_assets.libraries import pa, pd
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.slices import Box, Condition, Slice, Span, Values, Windows

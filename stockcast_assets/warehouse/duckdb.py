@@ -1,5 +1,7 @@
 """DuckDB as a warehouse: one file, one short transaction per slice, never a connection left open."""
 
+from __future__ import annotations
+
 import re
 import threading
 import time
@@ -10,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import duckdb
-import pyarrow as pa
 from pydantic import Field, field_validator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
+from stockcast_assets.libraries import duckdb, pa
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import evolution, frames, slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse

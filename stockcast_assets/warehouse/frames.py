@@ -5,34 +5,41 @@ frame itself shows. Besides the declared types a stored column may be a DATETIME
 what other people's assets have in `datetime64[ns]` columns.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, cast
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import np, pa, pc, pd
 from stockcast_assets.tables import Column, ColumnType, Table
 from stockcast_assets.warehouse.slices import Slice, Span, time_bound, typed_key
 
-ARROW: Mapping[str, pa.DataType] = {
-    "STRING": pa.string(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
-    "DATETIME": pa.timestamp("us"),
-    "FLOAT64": pa.float64(),
-    "INT64": pa.int64(),
-    "BOOL": pa.bool_(),
-}
-_NANOSECONDS = {
-    "DATE": pa.timestamp("ns"),
-    "DATETIME": pa.timestamp("ns"),
-    "TIMESTAMP": pa.timestamp("ns", tz="UTC"),
-}
+
+@cache
+def arrow_types() -> Mapping[str, pa.DataType]:
+    """The Arrow type of every type a column may have."""
+    return {
+        "STRING": pa.string(),
+        "DATE": pa.date32(),
+        "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+        "DATETIME": pa.timestamp("us"),
+        "FLOAT64": pa.float64(),
+        "INT64": pa.int64(),
+        "BOOL": pa.bool_(),
+    }
+
+
+@cache
+def _nanoseconds() -> Mapping[str, pa.DataType]:
+    return {
+        "DATE": pa.timestamp("ns"),
+        "DATETIME": pa.timestamp("ns"),
+        "TIMESTAMP": pa.timestamp("ns", tz="UTC"),
+    }
 
 
 @dataclass(frozen=True)
@@ -171,23 +178,23 @@ def _cast(series: pd.Series, type_: str) -> pa.Array | None:
     if source is None:
         return None
     if pa.types.is_null(source.type) or len(source) == 0:
-        return pa.nulls(len(source), ARROW[type_])
+        return pa.nulls(len(source), arrow_types()[type_])
     if _type_of(source.type) not in _TAKES.get(type_, {type_}):
         return None
     try:
-        if type_ in _NANOSECONDS:
+        if type_ in _nanoseconds():
             # Readers get nanoseconds, so a moment they cannot hold (before 1678, after 2262) is refused here.
-            exact = source.cast(_NANOSECONDS[type_])
-            array = pc.floor_temporal(exact, unit="microsecond").cast(ARROW[type_])
+            exact = source.cast(_nanoseconds()[type_])
+            array = pc.floor_temporal(exact, unit="microsecond").cast(arrow_types()[type_])
             return None if type_ == "DATE" and not array.cast(exact.type).equals(exact) else array
-        return source.cast(ARROW[type_])
+        return source.cast(arrow_types()[type_])
     except pa.ArrowInvalid:
         return None
 
 
 def _schema(contract: Table) -> pa.Schema:
     return pa.schema(
-        [pa.field(column.name, ARROW[column.type], nullable=not column.required) for column in contract.columns]
+        [pa.field(column.name, arrow_types()[column.type], nullable=not column.required) for column in contract.columns]
     )
 
 
@@ -249,7 +256,7 @@ def _codes(values: pa.ChunkedArray, atoms: Sequence[Any], column: Column, name: 
         found = np.searchsorted(starts, at, side="right") - 1
         inside = (found >= 0) & (at < ends[found])
         return np.where(inside, order[found], -1)
-    typed = pa.array([typed_key(atom, column.type, name) for atom in atoms], ARROW[column.type])
+    typed = pa.array([typed_key(atom, column.type, name) for atom in atoms], arrow_types()[column.type])
     if len(typed.unique()) < len(typed):
         raise StockcastError(
             f"Two partition keys of table {name} mean the same {column.type} in column {column.name!r}: keep one."
@@ -303,7 +310,7 @@ def check_keys(counts: Mapping[str, int], empty_keys: Mapping[str, str], name: s
 def check_types(stored: Table, sql_name: str, sql_types: Mapping[str, str]) -> None:
     """StockcastError for a stored column of a type that cannot be read or written."""
     for column in stored.columns:
-        if column.type not in ARROW:
+        if column.type not in arrow_types():
             raise StockcastError(
                 f"Column {column.name!r} of table {sql_name} is {column.type}, which stockcast does not read or "
                 f"write: cast it to one of {', '.join(sql_types.values())}."
@@ -331,7 +338,7 @@ def conform(data: pa.Table | None, contract: Table) -> pa.Table:
     columns = []
     for column in contract.columns:
         try:
-            columns.append(data[column.name].cast(ARROW[column.type]))
+            columns.append(data[column.name].cast(arrow_types()[column.type]))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise StockcastError(
                 f"Column {column.name!r} of table {contract.name} is declared as {column.type} but stored as "
@@ -348,8 +355,8 @@ def to_pandas(data: pa.Table | None, contract: Table) -> pd.DataFrame:
 
 
 def _series(values: pa.ChunkedArray, column: Column) -> pd.Series:
-    if column.type in _NANOSECONDS:
-        return values.cast(_NANOSECONDS[column.type]).to_pandas()
+    if column.type in _nanoseconds():
+        return values.cast(_nanoseconds()[column.type]).to_pandas()
     if values.null_count and column.type == "INT64":
         return values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     if values.null_count and column.type == "BOOL":

@@ -4,17 +4,19 @@ The conventions are those of Dagster's own database IO managers (`schema`, `part
 metadata, the asset key's last part as table name), so any asset can use these instead.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 from dagster import ConfigurableIOManager, InputContext, OutputContext
 
 from stockcast_assets.dagster_private.fixed import FixedConfiguration
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.frames import KeyedFrame

@@ -1,11 +1,12 @@
 """Declared tables against a warehouse, and from one warehouse into another."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pa
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse

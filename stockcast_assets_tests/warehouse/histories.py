@@ -241,7 +241,7 @@ class DuckDBHistory(History):
         """A null gets past the frame's checks and breaks the insert: the delete before it must be undone."""
         data, contract = frames.to_arrow(rows_of(keys, 0.0, _table(self.wider)), PRICES.name, _table(self.wider))
         position = contract.column_names.index("close")
-        broken = data.set_column(position, "close", frames.pa.nulls(data.num_rows, frames.ARROW["FLOAT64"]))
+        broken = data.set_column(position, "close", frames.pa.nulls(data.num_rows, frames.arrow_types()["FLOAT64"]))
         with pytest.raises(StockcastError, match="left it as it was"):
             self.store.warehouse.replace(TableRef("stockcast", PRICES.name), broken, keys_slice(names(keys)), contract)
 

@@ -146,7 +146,7 @@ def test_a_new_column_is_added_and_a_removed_or_retyped_one_stops(store: Store) 
     assert store.warehouse.content_hash(wider) == before
 
 
-@pytest.mark.parametrize("type_", frames.ARROW)
+@pytest.mark.parametrize("type_", frames.arrow_types())
 def test_a_declared_column_reads_before_the_write_that_adds_it_as_it_does_after(store: Store, type_: Any) -> None:
     write(store.warehouse, prices([("AAPL", "2024-01-02", 1.0)]))
     wider = replace(PRICES, columns=(*PRICES.columns, Column("note", type_, "Remark", required=True)))

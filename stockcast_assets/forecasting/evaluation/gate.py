@@ -1,11 +1,12 @@
 """The one place that decides what is published: the new LSTM, the champion before it, or the best naive forecast."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import pandas as pd
+from dataclasses import dataclass
 
 from stockcast_assets.forecasting.evaluation.scores import Evaluation, ratio_interval
 from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM, NAIVE_PREFIX
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.indicators import Floats
 
 MIN_CASES = 250

@@ -6,18 +6,18 @@ bootstrap (Künsch, 1989), Diebold-Mariano test with Newey-West variance and the
 Harvey, Leybourne & Newbold (1997).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, PURGE, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.features import HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.models.baselines import Forecast
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 BLOCK_SESSIONS = 20
@@ -28,7 +28,6 @@ POOLED = 0
 MIN_SESSIONS = 250
 _MIN_VALIDATION = 20
 
-_LEVELS = np.array(QUANTILES)
 _COVERAGES = ((50, 2, 4), (80, 1, 5), (90, 0, 6))
 _BASELINE_KEYS = {
     "pinball_ratio_constant_vol": "random_walk",
@@ -167,12 +166,13 @@ class Cases:
 def pinball_losses(targets: Floats, quantiles: Floats) -> Floats:
     """[n, HORIZON, quantiles] of outcomes [n, HORIZON] and forecasts [n, HORIZON, quantiles]."""
     below = targets[:, :, None] - quantiles
-    return np.maximum(_LEVELS * below, (_LEVELS - 1) * below)
+    levels = np.array(QUANTILES)
+    return np.maximum(levels * below, (levels - 1) * below)
 
 
 def _crps(pinball: Floats) -> Floats:
     """[n, HORIZON]; the loss is 0 at levels 0 and 1."""
-    levels = np.concatenate(([0.0], _LEVELS, [1.0]))
+    levels = np.concatenate(([0.0], QUANTILES, [1.0]))
     padded = np.pad(pinball, ((0, 0), (0, 0), (1, 1)))
     return np.sum((padded[:, :, 1:] + padded[:, :, :-1]) * np.diff(levels), axis=2)
 
@@ -216,7 +216,7 @@ class Evaluation:
     scores: Floats
 
     @classmethod
-    def without_cases(cls) -> "Evaluation":
+    def without_cases(cls) -> Evaluation:
         """Of a history too short to judge anyone on: no contender, and a summary of NaN."""
         nothing = np.empty(0)
         return cls(pd.DatetimeIndex([]), nothing, {}, {}, np.empty((0, len(METRICS))))

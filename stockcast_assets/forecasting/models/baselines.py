@@ -5,22 +5,24 @@ returns over the next 1..HORIZON sessions for each as-of row. Every naive conten
 quantiles, both learnt from the rows it was fitted on.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import Protocol
-
-import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.volatility import (
-    STEPS,
     HarVolatility,
     PlainVolatility,
     QuarterlyHar,
     Volatility,
     fit_quarterly_har,
+    steps,
 )
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 
@@ -50,13 +52,16 @@ class Naive:
         return Forecast(quantiles, quantiles[:, :, MEDIAN])
 
 
-_NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES]) * np.ones((HORIZON, 1))
+@cache
+def _normal() -> Floats:
+    """[HORIZON, quantiles] of the standard normal distribution."""
+    return np.array([NormalDist().inv_cdf(level) for level in QUANTILES]) * np.ones((HORIZON, 1))
 
 
 def fit_random_walk(returns: Floats) -> Naive:
     """The last close, with normal quantiles of the constant volatility of daily log `returns`."""
-    spread = float(returns.std(ddof=1)) * np.sqrt(STEPS)[:, None]
-    return Naive(PlainVolatility("constant"), spread * _NORMAL)
+    spread = float(returns.std(ddof=1)) * np.sqrt(steps())[:, None]
+    return Naive(PlainVolatility("constant"), spread * _normal())
 
 
 def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
@@ -79,9 +84,9 @@ def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
 
     return {
         "random_walk": walk,
-        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * STEPS[:, None]),
-        "vol60": Naive(PlainVolatility("std_60"), _NORMAL),
-        "vol250": Naive(PlainVolatility("std_250"), _NORMAL),
+        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * steps()[:, None]),
+        "vol60": Naive(PlainVolatility("std_60"), _normal()),
+        "vol250": Naive(PlainVolatility("std_250"), _normal()),
         "fhs": simulated(PlainVolatility("ewma")),
         HarVolatility.name: simulated(quarterly.har),
         QuarterlyHar.name: simulated(quarterly),

@@ -5,16 +5,20 @@ which a session's place depends on its number in the ticker's history alone and 
 do not depend on which other days share the call. In float32, as the weights were trained: half the time of float64.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.forecasting.config import MEDIAN
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Forecast
 from stockcast_assets.forecasting.models.volatility import QuarterlyHar, Volatility
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BASE = QuarterlyHar.name
 """The baseline whose interval the network starts from."""
@@ -23,7 +27,7 @@ CLIP = 5.0
 BLOCK = 4
 """Consecutive sessions that are multiplied together."""
 
-Singles = NDArray[np.float32]
+Singles: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,16 @@ Each has `sigma(history, rows)`, [n, HORIZON] standard deviations of the h-sessi
 a function of the bars up to t and of coefficients, and its bits are its own, whatever rows share the call.
 """
 
-from dataclasses import dataclass
-from functools import reduce
-from typing import ClassVar, Literal, Protocol
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import ClassVar, Literal, Protocol
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
-
-STEPS = np.arange(1, HORIZON + 1, dtype=np.float64)
 
 _MIN_ROWS = 250
 """Rows below which nothing but a level is estimated: HAR is EWMA then, and the quarter has no pattern."""
@@ -37,6 +36,12 @@ pattern."""
 PlainName = Literal["constant", "ewma", "std_60", "std_250"]
 
 
+@cache
+def steps() -> Floats:
+    """1..HORIZON, the sessions ahead."""
+    return np.arange(1, HORIZON + 1, dtype=np.float64)
+
+
 class Volatility(Protocol):
     """Anything fitted that gives standard deviations."""
 
@@ -56,7 +61,7 @@ class PlainVolatility:
         """[n, HORIZON]"""
         if self.name == "constant":
             return np.ones((len(rows), HORIZON))
-        return getattr(history, self.name)[rows, None] * np.sqrt(STEPS)
+        return getattr(history, self.name)[rows, None] * np.sqrt(steps())
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class HarVolatility:
         """[n, HORIZON]"""
         x = history.har[rows]
         terms = (x[:, k, None] * self.coefficients[None, :, k] for k in range(x.shape[1]))
-        return np.sqrt(STEPS * np.exp(reduce(np.add, terms)))
+        return np.sqrt(steps() * np.exp(reduce(np.add, terms)))
 
 
 def fit_har(history: History, rows: Rows) -> HarVolatility:
@@ -116,7 +121,7 @@ class QuarterlyHar:
         # The next weekdays stand for the next sessions: a holiday more or less is nothing beside the bandwidth, and
         # whether the bars of those days are there already makes no difference.
         ahead = np.busday_offset(_days(history)[rows, None], np.arange(1, HORIZON + 1), roll="backward")
-        factor = np.cumsum(self.pattern[day_of_quarter(ahead)], axis=1) / STEPS
+        factor = np.cumsum(self.pattern[day_of_quarter(ahead)], axis=1) / steps()
         return self.har.sigma(history, rows) * np.sqrt(factor)
 
 

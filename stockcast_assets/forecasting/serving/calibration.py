@@ -6,15 +6,14 @@ whose overlapping outcomes carry nearly the same news. An as-of day D knows only
 HORIZON or more sessions earlier.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
-
-_MISSES = 2 * np.array(QUANTILES[:MEDIAN])
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Calibration:
     step: float | Floats
 
     @classmethod
-    def start(cls, step: float) -> "Calibration":
+    def start(cls, step: float) -> Calibration:
         return cls(np.zeros(MEDIAN), step)
 
     def apply(self, quantiles: Floats) -> Floats:
@@ -35,13 +34,13 @@ class Calibration:
         median = quantiles[..., MEDIAN, None]
         return np.sort(median + (quantiles - median) * factors[..., None, :], axis=-1)
 
-    def learn(self, quantiles: Floats, outcome: Floats) -> "Calibration":
+    def learn(self, quantiles: Floats, outcome: Floats) -> Calibration:
         """The calibration after a day whose raw `quantiles` [..., HORIZON, quantiles] met `outcome` [..., HORIZON]."""
         issued = self.apply(quantiles)
         below = outcome[..., None] < issued[..., :MEDIAN]
         above = outcome[..., None] > issued[..., :MEDIAN:-1]
         misses = (below | above).sum(axis=-2) / HORIZON
-        return Calibration(self.log_factors + self.step * (misses - _MISSES), self.step)
+        return Calibration(self.log_factors + self.step * (misses - 2 * np.array(QUANTILES[:MEDIAN])), self.step)
 
 
 def replay(

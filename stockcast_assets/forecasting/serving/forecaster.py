@@ -1,11 +1,10 @@
 """What a trained model leaves for forecasting: the published method, whatever it is, as plain arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-
-import numpy as np
-import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
@@ -14,6 +13,7 @@ from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.models.network import Lstm
 from stockcast_assets.forecasting.models.volatility import HarVolatility, QuarterlyHar
 from stockcast_assets.forecasting.serving.calibration import Calibration, replay
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 LSTM = "lstm"

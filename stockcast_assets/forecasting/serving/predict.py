@@ -1,10 +1,10 @@
 """The daily forecast: published quantiles of the next sessions' closes, without TensorFlow."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from stockcast_assets import tables
@@ -12,6 +12,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import Needed, Rows, prepare, prepare_many
 from stockcast_assets.forecasting.serving.forecaster import Forecaster, published_quantiles
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)

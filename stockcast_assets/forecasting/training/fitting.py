@@ -4,17 +4,18 @@ The graph is traced once per shape and process; every fit starts from the same s
 state, on one thread, so its bits do not depend on what the process fitted before or on the machine's cores.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.models.network import Layer, Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.libraries import np
 
 LossCurve = list[dict[str, float]]
 

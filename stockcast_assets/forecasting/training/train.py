@@ -4,6 +4,8 @@ The unit of work is one fit (a walk-forward fold or the final one), so a single 
 Results do not depend on the number of workers, nor on which other jobs share the call.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -12,8 +14,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TypeVar
 
-import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from stockcast_assets.errors import StockcastError
@@ -28,6 +28,7 @@ from stockcast_assets.forecasting.serving.calibration import Calibration, calibr
 from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.training.fitting import fit_lstm
 from stockcast_assets.forecasting.training.workers import training_pool
+from stockcast_assets.libraries import np, pd
 
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[Key, int, int], None]

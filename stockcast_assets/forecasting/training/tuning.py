@@ -4,6 +4,8 @@ Every trial learns from the training rows of the first walk-forward fold and is 
 a purge later: nothing after them is read. The study is kept in SQLite, so that a later call goes on where one stopped.
 """
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import os
@@ -17,9 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Fold, pinball_losses, plan, ratio_interval
@@ -28,6 +27,7 @@ from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.models.network import BASE
 from stockcast_assets.forecasting.training.fitting import LossCurve, fit_lstm, forget_graphs
 from stockcast_assets.forecasting.training.workers import training_pool
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _FIRST_UNPRUNED, _WARM_UP_EPOCHS = 5, 3
 _LOSSES, _TRAIN_CURVE = "losses", "train_curve"
 
 
-def suggest(trial: "optuna.Trial") -> Parameters:
+def suggest(trial: optuna.Trial) -> Parameters:
     """A point of the search space; the defaults of `ModelConfig` are one of them."""
     return {
         "units": trial.suggest_int("units", 16, 128, step=16),
@@ -247,7 +247,7 @@ def run_study(task: Task, trials: int, storage: Path, config: ModelConfig) -> Tu
         return _summary(study, task, history, start, before)
 
 
-def _run(trial: "optuna.Trial", history: History, fold: Fold, config: ModelConfig) -> float:
+def _run(trial: optuna.Trial, history: History, fold: Fold, config: ModelConfig) -> float:
     import optuna
 
     parameters = suggest(trial)
@@ -273,7 +273,7 @@ def _run(trial: "optuna.Trial", history: History, fold: Fold, config: ModelConfi
     return float(losses.mean())
 
 
-def _summary(study: "optuna.Study", task: Task, history: History, start: Parameters, before: int) -> Tuning:
+def _summary(study: optuna.Study, task: Task, history: History, start: Parameters, before: int) -> Tuning:
     ended: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     default = next(trial for trial in _scored(study) if trial.params == start)
     ours, theirs = (np.array(trial.user_attrs[_LOSSES]) for trial in (study.best_trial, default))
@@ -305,11 +305,11 @@ def _summary(study: "optuna.Study", task: Task, history: History, start: Paramet
     )
 
 
-def _scored(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+def _scored(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
-def _end_abandoned(study: "optuna.Study") -> None:
+def _end_abandoned(study: optuna.Study) -> None:
     """Fail what a killed call left running or waiting: nobody else can be at it, because this call holds the lock."""
     import optuna
 
@@ -321,7 +321,7 @@ def _end_abandoned(study: "optuna.Study") -> None:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
-def _open(storage: Path) -> "optuna.storages.RDBStorage":
+def _open(storage: Path) -> optuna.storages.RDBStorage:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,14 +1,15 @@
 """What every source of daily bars offers, and the two questions all of them answer alike: which sessions are
 over, and what an empty range means."""
 
+from __future__ import annotations
+
 from datetime import date, timedelta
 from typing import Protocol
 
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, session_close, sessions
-from stockcast_assets.market.sources.validate import empty_bars
+from stockcast_assets.tables import RAW_PRICES
 
 
 class Source(Protocol):
@@ -44,7 +45,7 @@ class Source(Protocol):
 
 
 def finished_sessions(
-    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: pd.Timedelta = pd.Timedelta(0)
+    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: timedelta = timedelta(0)
 ) -> pd.DatetimeIndex:
     """Sessions of the ticker's calendar from `start` to `end` that closed at least `grace` before `now`."""
     calendar = calendar_for(ticker)
@@ -76,14 +77,14 @@ def select(
         with_overlap = bars["date"].between(pd.Timestamp(overlap or chosen["date"].iloc[0]), pd.Timestamp(end))
         return bars[with_overlap].reset_index(drop=True)
     if pd.Timestamp(end) < first or nothing_to_expect(ticker, start, end, now):
-        return empty_bars()
+        return RAW_PRICES.empty()
     raise StockcastError(
         f"{ticker} has no bar {span(start, end)}, as its bars run from {first:%Y-%m-%d} to {last:%Y-%m-%d}: {remedy}."
     )
 
 
 def nothing_to_expect(
-    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: pd.Timedelta = pd.Timedelta(0)
+    ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: timedelta = timedelta(0)
 ) -> bool:
     """Whether the ticker's calendar has no session in the range.
 

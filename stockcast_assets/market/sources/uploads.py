@@ -4,6 +4,8 @@ Both are read, and bad files set aside in `rejected/`, through the same three me
 is in a file.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
@@ -11,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, BucketPlace, patience
+from stockcast_assets.libraries import pd
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
@@ -250,10 +251,10 @@ class BucketUploads:
                 return f"{SCHEME}{self._place.name}/{target}"
         raise AssertionError("names never run out")
 
-    def _blob(self, upload: Upload) -> "Blob":
+    def _blob(self, upload: Upload) -> Blob:
         return self._bucket().blob(f"{self._prefix}{upload.name}", generation=int(upload.version))
 
-    def _bucket(self) -> "Bucket":
+    def _bucket(self) -> Bucket:
         return self._place.bucket()
 
     @contextlib.contextmanager

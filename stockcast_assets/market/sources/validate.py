@@ -1,15 +1,15 @@
 """What a bar must look like, whichever source it comes from: the bounds of `tables.RAW_PRICES` and the rules
 that tie open, high, low and close together."""
 
+from __future__ import annotations
+
 import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import np, pd
 
 if TYPE_CHECKING:
     from pandera.errors import SchemaError
@@ -32,23 +32,6 @@ _TRADING = 5
 
 _importing = threading.Lock()
 
-_DTYPES: dict[tables.ColumnType, object] = {
-    "STRING": str,
-    "DATE": "datetime64[ns]",
-    "TIMESTAMP": pd.DatetimeTZDtype("ns", "UTC"),
-    "FLOAT64": "float64",
-    "INT64": "int64",
-    "BOOL": "bool",
-}
-
-
-def empty_bars() -> pd.DataFrame:
-    """A bars frame with no row and the right dtypes."""
-    dtypes = {
-        column.name: object if column.type == "STRING" else _DTYPES[column.type] for column in tables.RAW_PRICES.columns
-    }
-    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in dtypes.items()})  # type: ignore[call-overload]
-
 
 def first_fault(bars: pd.DataFrame) -> tuple[int | None, str] | None:
     """The first thing wrong with a bars frame: its row position and words that complete "the bar has …".
@@ -70,7 +53,7 @@ def first_fault(bars: pd.DataFrame) -> tuple[int | None, str] | None:
     return None
 
 
-def _describe(error: "SchemaError", bars: pd.DataFrame) -> tuple[int | None, str]:
+def _describe(error: SchemaError, bars: pd.DataFrame) -> tuple[int | None, str]:
     from pandera.errors import SchemaErrorReason
 
     reason, cases, column = error.reason_code, error.failure_cases, getattr(error.schema, "name", None)
@@ -158,7 +141,7 @@ def refuse_implausible(bars: pd.DataFrame, since: pd.Timestamp | None, where: st
 
 
 @lru_cache(maxsize=1)
-def _schema() -> "DataFrameSchema":
+def _schema() -> DataFrameSchema:
     import pandera.pandas as pa
 
     def column(declared: tables.Column) -> pa.Column:
@@ -171,7 +154,9 @@ def _schema() -> "DataFrameSchema":
             checks.append(pa.Check.ge(declared.ge, error=f"must be at least {declared.ge:g}"))
         if declared.le is not None:
             checks.append(pa.Check.le(declared.le, error=f"must be at most {declared.le:g}"))
-        return pa.Column(_DTYPES[declared.type], checks, nullable=not declared.required)
+        return pa.Column(
+            str if declared.type == "STRING" else tables.DTYPES[declared.type], checks, nullable=not declared.required
+        )
 
     def ordered(low: str, high: str) -> pa.Check:
         return pa.Check(lambda bars: ~(bars[low] > bars[high] * (1 + TOLERANCE)), name=f"{low}|{high}")

@@ -28,7 +28,8 @@ from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market.sources.base import finished_sessions, nothing_to_expect, span
-from stockcast_assets.market.sources.validate import COLUMNS, PRICES, empty_bars, validate_bars
+from stockcast_assets.market.sources.validate import COLUMNS, PRICES, validate_bars
+from stockcast_assets.tables import RAW_PRICES
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Session
@@ -83,7 +84,7 @@ class YahooSource:
         validate_ticker(ticker)
         now = self._now()
         if nothing_to_expect(ticker, start, end, now, GRACE):
-            return empty_bars()
+            return RAW_PRICES.empty()
         due = finished_sessions(ticker, start, end, now, GRACE)
         wanted = due if overlap is None else finished_sessions(ticker, overlap, end, now, GRACE)
         answer, facts = self._ask(ticker, wanted[0].date(), wanted[-1].date())
@@ -94,7 +95,7 @@ class YahooSource:
         owed = bars[bars["date"] >= due[0]]
         if owed.empty:
             if first is not None and due[-1] < first:
-                return empty_bars()
+                return RAW_PRICES.empty()
             known = "" if last is None else f"; its last trade there was on {last:%Y-%m-%d}"
             raise StockcastError(
                 f"Yahoo Finance has no bar of {ticker} {span(start, end)}, although its market was open{known}: "
@@ -257,7 +258,7 @@ def _log_pause(state: RetryCallState) -> None:
 def _bars(rows: pd.DataFrame, ticker: str, due: pd.DatetimeIndex, now: pd.Timestamp) -> pd.DataFrame:
     """The rows of due sessions as bars; rows of other days and rows without any price are left out."""
     if rows.empty:
-        return empty_bars()
+        return RAW_PRICES.empty()
     rows = rows.set_axis(pd.DatetimeIndex(rows.index).tz_localize(None).normalize().as_unit("ns"))
     priced = rows[["Open", "High", "Low", "Close"]].notna().any(axis=1)
     other = rows.index[priced & ~rows.index.isin(due)]

@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-import numpy as np
-import pandas as pd
 
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, rows_of_keys
 from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILE_COLUMNS, TRAINED_MODEL, Table
 from stockcast_assets.warehouse import Warehouse
 
-Rule = tuple[str, Callable[[pd.DataFrame], Any]]
+Rule = tuple[str, "Callable[[pd.DataFrame], Any]"]
 
 # Rules that tie columns together; the bounds of single columns are in the declarations.
 _ROW_RULES: dict[str, tuple[Rule, ...]] = {
@@ -40,14 +39,14 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
-def faults(table: Table, rows: pd.DataFrame) -> list[str]:
+def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
     """What is wrong with rows of a table, one sentence per rule broken, with its first row.
 
     Rules are the declaration's (required, bounds, primary key) and those between columns.
     """
     found = []
 
-    def note(rule: str, broken: pd.Series | np.ndarray) -> None:
+    def note(rule: str, broken: "pd.Series | np.ndarray") -> None:
         where = np.flatnonzero(np.asarray(broken, dtype=bool))
         if len(where):
             key = ", ".join(f"{name}={rows[name].iloc[where[0]]}" for name in table.primary_key)
@@ -70,7 +69,7 @@ def faults(table: Table, rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> pd.DataFrame:
+def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> "pd.DataFrame":
     """The rows of the run's keys, or the whole table if the check is executed alone."""
     if not (context.has_partition_key or context.has_partition_key_range):
         return warehouse.read(table)
@@ -81,7 +80,7 @@ def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, t
     return rows_of_keys(warehouse.read(table, tickers=list(days), start=first.date(), end=last.date()), days)
 
 
-def fallbacks(rows: pd.DataFrame) -> list[str]:
+def fallbacks(rows: "pd.DataFrame") -> list[str]:
     """Why forecasts were not made by their month's model: once per ticker, month and reason."""
     return sorted(reason.rstrip(".") for reason in rows["fallback"].dropna().unique())
 
@@ -93,7 +92,7 @@ class Check:
     table: Table
     name: str
     description: str
-    faults: Callable[[pd.DataFrame], list[str]]
+    faults: "Callable[[pd.DataFrame], list[str]]"
     blocking: bool = True
 
 

@@ -1,12 +1,14 @@
 """Reading the bars of a ticker: `price_history` and `raw_prices` as one series, checked for gaps."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
@@ -15,7 +17,7 @@ from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
 # No exchange stays closed longer; a wider hole before the first daily key means that the start date was moved.
-LONGEST_CLOSURE = pd.Timedelta(days=30)
+LONGEST_CLOSURE = timedelta(days=30)
 
 
 def read_bars(

@@ -1,15 +1,17 @@
 """`drift_report`: recent sessions against what the month's model was trained on and what its forecasts promised."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.charts.png import drift_png
 from stockcast_assets.forecasting.serving.predict import hindcast
 from stockcast_assets.keys import partition_key
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report

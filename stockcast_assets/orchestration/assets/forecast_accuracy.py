@@ -1,10 +1,12 @@
 """`forecast_accuracy`: what became of the forecasts whose target session has closed."""
 
+from __future__ import annotations
+
 from datetime import date
 
 import dagster as dg
-import pandas as pd
 
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days

@@ -1,15 +1,17 @@
 """`forecasts`: the next 10 sessions of each ticker, as quantiles of the close."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import date
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.charts.png import forecast_png
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.keys import partition_key
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days

@@ -1,10 +1,12 @@
 """`indicators`: SMA, EMA, MACD, RSI, returns and volatility of each session."""
 
+from __future__ import annotations
+
 from datetime import date
 
 import dagster as dg
-import pandas as pd
 
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import indicators as core
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days

@@ -3,6 +3,8 @@
 Metadata of a run is repeated with every key of it, so what is long goes on one key, and what all share nowhere.
 """
 
+from __future__ import annotations
+
 import inspect
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +14,11 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.charts.png import markdown_image
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.keys import partition_key
+from stockcast_assets.libraries import pd
 
 PACKAGE = Path(__file__).parents[2]
 
@@ -42,6 +44,8 @@ def timed(compute: Callable[..., Result]) -> Callable[..., Result]:
         context.add_output_metadata({"seconds per key": round(seconds, 4)})
         return result
 
+    # Dagster looks at the types of context and configuration, not at their names.
+    run.__signature__ = inspect.signature(compute, eval_str=True)  # type: ignore[attr-defined]
     return run
 
 

@@ -4,6 +4,8 @@ Every fetch asks for a few stored sessions again. What the source now says other
 of `raw_prices` (see `REVISIONS`), from which the sensor `revisions` launches what must be materialised again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,11 +13,11 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import partition_key, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.past import Merged, merge_past
 from stockcast_assets.market.revisions import Revision, detect
 from stockcast_assets.market.sources import SOURCES

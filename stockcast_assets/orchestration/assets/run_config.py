@@ -67,7 +67,7 @@ def configured_by(config: type[RunInput]) -> Callable[[Callable[..., Result]], C
             return compute(context, *arguments, config=config.of(context), **resources)
 
         # Dagster takes a parameter called config for one of its own kind.
-        signature = inspect.signature(compute)
+        signature = inspect.signature(compute, eval_str=True)
         others = [parameter for name, parameter in signature.parameters.items() if name != "config"]
         run.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
         run.__annotations__ = {name: kind for name, kind in compute.__annotations__.items() if name != "config"}

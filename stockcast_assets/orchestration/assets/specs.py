@@ -1,13 +1,15 @@
 """The (ticker, day) keys a run was asked for, grouped the way the pure core wants them."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, partition_key, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.metadata import show
 from stockcast_assets.orchestration.assets.run_config import NOTHING, RunInput
 from stockcast_assets.tables import Table

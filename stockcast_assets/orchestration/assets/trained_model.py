@@ -1,18 +1,20 @@
 """`trained_model`: the models of a ticker for a month of use, with the proof that they may or may not be used."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.training.train import Candidate, fit_many
 from stockcast_assets.keys import partition_key, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
@@ -70,7 +72,7 @@ class TrainingConfig(Hyperparameters):
         return value
 
     @model_validator(mode="after")
-    def _tuned_in_range(self) -> "TrainingConfig":
+    def _tuned_in_range(self) -> TrainingConfig:
         for ticker, parameters in self.tuned.items():
             validate_ticker(ticker)
             try:

@@ -1,16 +1,18 @@
 """`tuning`: better hyper-parameters for a ticker, if there are any. It stores no rows; its metadata is its result."""
 
+from __future__ import annotations
+
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 from pydantic import Field
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.training.tuning import Tuning, tune
 from stockcast_assets.keys import month_of, validate_ticker
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.metadata import picture, show, timed

@@ -4,14 +4,15 @@ Schedules and sensors read a `World` from the instance (`world.py`), ask for a `
 about the same world, the plan is the same, and so are its run keys.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-
-import pandas as pd
+from datetime import date, timedelta
 
 from stockcast_assets.keys import month_of, partition_key
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
@@ -31,10 +32,10 @@ ASSETS_OF: Mapping[str, tuple[str, ...]] = {
     TRAINING: (TRAINED_MODEL.name,),
 }
 
-LATE_WAITS = tuple(pd.Timedelta(text) for text in ("15min", "1h", "4h", "24h"))
+LATE_WAITS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 1440))
 """Waits after the first, second, … run that a late source stopped; the last one repeats."""
 
-BROKEN_WAITS = tuple(pd.Timedelta(text) for text in ("1min", "15min", "1h", "4h", "24h"))
+BROKEN_WAITS = tuple(timedelta(minutes=minutes) for minutes in (1, 15, 60, 240, 1440))
 """Waits after a run that failed for another reason: the first may just have been killed."""
 
 LATE_DAYS = 10
@@ -49,13 +50,13 @@ MOST_SHARED_FAILURES = 10
 RECENT = 5
 """A new ticker with a forecast of one of its last sessions needs no bring-up: its days are caught up from there."""
 
-SETTLING = pd.Timedelta(minutes=30)
+SETTLING = timedelta(minutes=30)
 """Time from the end of a day (UTC, and of its last session) to its run."""
 
-TRAINED_AFTER = pd.Timedelta(hours=2)
+TRAINED_AFTER = timedelta(hours=2)
 """Time from the beginning of a month (UTC) to its training: the last day before it is ingested by then."""
 
-DEAD_AFTER = pd.Timedelta(hours=24)
+DEAD_AFTER = timedelta(hours=24)
 """Age from which a run without an end is taken for dead: its process was killed and nobody told the instance."""
 
 
@@ -144,7 +145,7 @@ class Plan:
     wake: pd.Timestamp | None = None
     under_way: bool = False
 
-    def then(self, other: "Plan") -> "Plan":
+    def then(self, other: Plan) -> Plan:
         """Both plans as one, this one's runs first."""
         wakes = [wake for wake in (self.wake, other.wake) if wake is not None]
         return Plan(

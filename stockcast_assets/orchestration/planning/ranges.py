@@ -5,14 +5,16 @@ insertion order. So a set of tickers becomes one range per stretch of neighbours
 which would select keys nobody asked for.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
-import pandas as pd
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from stockcast_assets.keys import partition_key
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.partitions import ticker_partitions
 

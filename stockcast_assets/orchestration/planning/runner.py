@@ -1,5 +1,7 @@
 """Dagster runs on request: what the command line does, in the real instance, through the same jobs."""
 
+from __future__ import annotations
+
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,11 +10,11 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.dagster_private.launcher import this_machine
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS, job_for
 from stockcast_assets.orchestration.planning.ranges import (

@@ -1,16 +1,18 @@
 """What a plan depends on, read from the Dagster instance; and from a plan to run requests."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
-import pandas as pd
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.prices import LATE_TAG, first_sources
 from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB, DAILY_ASSETS, job_for
@@ -25,7 +27,7 @@ from stockcast_assets.warehouse import Warehouse
 STAGE_TAG = "stockcast/stage"
 """Tag of every run that a plan asked for: its stage."""
 
-_MEMORY = pd.Timedelta(days=45)
+_MEMORY = timedelta(days=45)
 _ASSETS = (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name)
 _RUN_PRIORITY = {planner.DAILY: "10", planner.NEWEST: "5", planner.TRAINING: "5"}
 
@@ -208,7 +210,7 @@ class Quiet:
     words: str
 
     @classmethod
-    def load(cls, cursor: str | None) -> "Quiet | None":
+    def load(cls, cursor: str | None) -> Quiet | None:
         if not cursor:
             return None
         stored = json.loads(cursor)

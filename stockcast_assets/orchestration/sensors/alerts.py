@@ -5,22 +5,25 @@ So the sensor looks at these two only. A subject is told once, and again every `
 in the sensor's cursor, which Dagster keeps over restarts.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import dagster as dg
-import pandas as pd
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.masking import redact, remember, secrets_of_notification
 from stockcast_assets.orchestration.assets.prices import LATE_TAG
 
-AGAIN = pd.Timedelta(hours=24)
+AGAIN = timedelta(hours=24)
 """How long a subject that was told is left alone."""
 
 MOST_AT_ONCE = 20
@@ -45,7 +48,7 @@ class Told:
     subjects: dict[str, pd.Timestamp] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, cursor: str | None, now: pd.Timestamp) -> "Told":
+    def load(cls, cursor: str | None, now: pd.Timestamp) -> Told:
         """A sensor that never ran tells nothing of the past."""
         if not cursor:
             return cls(now)

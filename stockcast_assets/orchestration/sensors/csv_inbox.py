@@ -1,25 +1,30 @@
 """The `csv_inbox` sensor: every complete version of an uploaded file becomes bars, once."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.market.sources.files import ParsedUpload, parse_bytes
 from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
+if TYPE_CHECKING:
+    from stockcast_assets.market.sources.files import ParsedUpload
+
 # A file still being copied changes between two looks; an object in a bucket appears whole.
-SETTLED = pd.Timedelta(seconds=5)
+SETTLED = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Inbox:
         Raises:
             StockcastError: if the file is bad or the calendar of one of its tickers is not enabled.
         """
+        from stockcast_assets.market.sources.files import parse_bytes
+
         parsed = parse_bytes(self.uploads.read(upload), upload.name, utc_now())
         for ticker in parsed.tickers:
             calendar = calendars.calendar_for(ticker)

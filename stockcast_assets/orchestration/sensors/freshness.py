@@ -7,12 +7,13 @@ each ticker's own sessions, and one evaluation names the tickers that lack some.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.world import Universe
@@ -23,7 +24,7 @@ from stockcast_assets.warehouse import Warehouse
 TABLES = (RAW_PRICES, INDICATORS, FORECASTS)
 """Tables with a row for each session of a ticker. The others rightfully have none on some."""
 
-LATENESS = pd.Timedelta(hours=6)
+LATENESS = timedelta(hours=6)
 """How long after a day is due its rows may still be missing: three of the four first waits for a late source."""
 
 FRESH, COMPLETE = "fresh", "keys_complete"
@@ -48,7 +49,7 @@ class Finding:
         return f"{len(self.faults)} of {self.tickers} tickers: {shown}{more}."
 
 
-def stale(rows: pd.DataFrame, states: Mapping[str, TickerState], expected_until: pd.Timestamp) -> dict[str, str]:
+def stale(rows: "pd.DataFrame", states: Mapping[str, TickerState], expected_until: "pd.Timestamp") -> dict[str, str]:
     """The tickers whose newest row is older than their last session up to `expected_until`, with a sentence each.
 
     Args:
@@ -70,7 +71,7 @@ def stale(rows: pd.DataFrame, states: Mapping[str, TickerState], expected_until:
     return found
 
 
-def gaps(rows: pd.DataFrame, states: Mapping[str, TickerState], from_bring_up: bool) -> dict[str, str]:
+def gaps(rows: "pd.DataFrame", states: Mapping[str, TickerState], from_bring_up: bool) -> dict[str, str]:
     """The tickers that have no row for a session between their first and their newest, with a sentence each.
 
     Args:
@@ -98,7 +99,7 @@ def findings(
     warehouse: Warehouse,
     instance: dg.DagsterInstance,
     universe: Universe,
-    now: pd.Timestamp,
+    now: "pd.Timestamp",
     tables: Sequence[Table] = TABLES,
 ) -> list[Finding]:
     """Both checks of the tables for every active ticker, with one read of two columns per table."""

@@ -1,11 +1,15 @@
 """The sensors that bring tickers up and catch up with what the schedules missed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from datetime import timedelta
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.dagster_private.migrations import read_migrations_once
+from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
@@ -14,7 +18,7 @@ from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.world import Quiet, Universe
 from stockcast_assets.warehouse import Warehouse
 
-HEAD_START = pd.Timedelta(minutes=10)
+HEAD_START = timedelta(minutes=10)
 """How long after its time a schedule's work is left to the schedule."""
 
 
@@ -85,6 +89,8 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
         ),
     )
     def daily_catch_up(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        # For homes whose dagster.yaml names another event log than ours.
+        read_migrations_once()
         now = utc_now()
         # Retries are due on the minute; only the work of a schedule's own moment is left to it.
         planned_at = now - HEAD_START

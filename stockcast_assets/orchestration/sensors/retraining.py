@@ -17,16 +17,18 @@ much and the cool-down bounds what a false alarm can cost: one training per tick
 - Corporate action: a split or correction rewrote bars that the model was trained on, as the revisions on record say.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
-import pandas as pd
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import month_of
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
 from stockcast_assets.orchestration.assets.trained_model import stored_models

@@ -6,6 +6,8 @@ was materialised after it. So the same split, seen by several runs or on several
 the repair's own runs see asks for nothing.
 """
 
+from __future__ import annotations
+
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -13,10 +15,10 @@ from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
-import pandas as pd
 from dagster._core.events import AssetObservation
 
 from stockcast_assets.keys import partition_key
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.prices import REPAIR_TAG, REVISIONS, TOUCHED
 from stockcast_assets.orchestration.jobs import Jobs, job_for
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches, stretches

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.tables import Column, ColumnType, Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import TableRef
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
-TYPES: Mapping[str, str] = {type_: type_ for type_ in frames.ARROW}
+TYPES: Mapping[str, str] = {type_: type_ for type_ in (*get_args(ColumnType), "DATETIME")}
 _STORED: Mapping[str, str] = {
     **TYPES,
     "INTEGER": "INT64",

@@ -1,5 +1,7 @@
 """One operation on BigQuery: its deadline, its retries, its jobs, and its errors as one sentence."""
 
+from __future__ import annotations
+
 import io
 import json
 import logging
@@ -13,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pa
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef
@@ -76,12 +78,12 @@ def explained(doing: str, deadline: float) -> Iterator[None]:
 class Session:
     """A client for one operation: its deadline, its retries and its jobs."""
 
-    def __init__(self, client: "bigquery.Client", deadline: float, maximum_bytes_billed: int | None) -> None:
+    def __init__(self, client: bigquery.Client, deadline: float, maximum_bytes_billed: int | None) -> None:
         self._client = client
         self._ends = time.monotonic() + deadline
         self._maximum_bytes_billed = maximum_bytes_billed
 
-    def get_table(self, name: str) -> "bigquery.Table | None":
+    def get_table(self, name: str) -> bigquery.Table | None:
         """The table, or None if there is none."""
         from google.api_core.exceptions import NotFound
 
@@ -173,7 +175,7 @@ class Session:
         if outside.num_rows:
             raise StockcastError(frames.outside_message(contract.name, part, outside.to_pylist()[0]))
 
-    def query(self, sql: str, parameters: Sequence[Any], job: str | None = None, **result: Any) -> "bigquery.QueryJob":
+    def query(self, sql: str, parameters: Sequence[Any], job: str | None = None, **result: Any) -> bigquery.QueryJob:
         """Run one statement, once, under its job name; `result` says how to wait for it."""
         from google.cloud import bigquery
 

@@ -5,6 +5,8 @@ Its job's id is made from the run and its data, so that a lost answer is looked 
 `BIGQUERY_EMULATOR_HOST` sends everything to an emulator, without credentials.
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -15,11 +17,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from stockcast_assets.google.credentials import credentials_of
+from stockcast_assets.libraries import pa, pq
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
@@ -186,7 +187,7 @@ class BigQueryWarehouse(Warehouse):
             yield Session(client, self.deadline, self.maximum_bytes_billed)
 
     @contextmanager
-    def _client(self) -> Iterator["bigquery.Client"]:
+    def _client(self) -> Iterator[bigquery.Client]:
         from google.cloud import bigquery
 
         options: dict[str, Any] = {}

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.sources.validate import TOLERANCE, empty_bars, refuse_implausible, validate_bars
+from stockcast_assets.market.sources.validate import TOLERANCE, refuse_implausible, validate_bars
+from stockcast_assets.tables import RAW_PRICES
 
 
 def test_good_bars_pass_unchanged(good_bars):
@@ -14,7 +15,7 @@ def test_good_bars_pass_unchanged(good_bars):
 
 
 def test_an_empty_frame_passes():
-    assert validate_bars(empty_bars(), "here").empty
+    assert validate_bars(RAW_PRICES.empty(), "here").empty
 
 
 @pytest.mark.parametrize(

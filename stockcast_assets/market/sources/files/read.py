@@ -374,7 +374,7 @@ def _closed(days: np.ndarray, calendar: str) -> int:
     """How many of the days the calendar has no session on."""
     if not len(days):
         return 0
-    known = days[days >= FIRST_DAY.to_datetime64().astype("datetime64[D]")]
+    known = days[days >= np.datetime64(FIRST_DAY)]
     if not len(known):
         return 0
     open_days = sessions(calendar, pd.Timestamp(known.min()), pd.Timestamp(known.max()))
@@ -428,7 +428,7 @@ def _bars_of(
 
     first, last = stamps[0], stamps[-1]
     finished = stamps.isin(finished_sessions(ticker, first, last, now))
-    early = stamps < FIRST_DAY
+    early = stamps < pd.Timestamp(FIRST_DAY)
     going_on = ~finished & (stamps == last) & is_session(calendar, last)
     closed = ~finished & ~early & ~going_on
     notes += _note(f"{early.sum()} from before {FIRST_DAY:%Y-%m-%d}, where the calendars begin", days[early])
