@@ -172,15 +172,13 @@ def validate_calendars(codes: Sequence[str]) -> None:
         )
 
 
-def closed_days(codes: Sequence[str], start: Day, end: Day) -> Sequence[pd.Timestamp]:
+def closed_days(codes: Sequence[str], start: Day, end: Day) -> pd.DatetimeIndex:
     """Days from `start` to `end`, both included, on which none of the calendars trades.
 
     Days that a calendar does not reach yet are left out: nobody knows.
     """
-    if ALWAYS_OPEN in codes:
-        return ()
     reach = min([pd.Timestamp(end), *(_calendar(code, start).sessions[-1] for code in codes)])
     days = pd.date_range(start, reach, freq="D")
     for code in codes:
         days = days.difference(sessions(code, start, end))
-    return list(days)
+    return days

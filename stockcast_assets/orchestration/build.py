@@ -159,7 +159,10 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     start = settings.start_date
     # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
     reach = settings.end_date or utc_today() + timedelta(days=365)
-    daily = daily_partitions(start, settings.end_date, calendars.closed_days(settings.calendars, start, reach))
+    # No calendar is built to find that one of them trades every day.
+    always = calendars.ALWAYS_OPEN in settings.calendars
+    closed = () if always else calendars.closed_days(settings.calendars, start, reach)
+    daily = daily_partitions(start, settings.end_date, closed)
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()
     universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly)
