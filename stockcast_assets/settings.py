@@ -3,8 +3,10 @@
 import difflib
 import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stockcast_assets import masking
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import listed
+from stockcast_assets.private_files import whose, whose_path
 
 PREFIX = "STOCKCAST_"
 _DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
@@ -24,6 +27,7 @@ _NEXT_URL = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SECRET = {"alerts", "gcp_credentials", "mlflow_uri"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
+DEFAULT_HOME = ".stockcast"
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -47,7 +51,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    home: Path = Field(Path(".stockcast"), description="Folder for everything stockcast stores on this machine")
+    home: Path = Field(Path(DEFAULT_HOME), description="Folder for everything stockcast stores on this machine")
     warehouse: Literal["duckdb", "bigquery"] = Field("duckdb", description="Where the tables live")
     source: Literal["yahoo", "csv", "sample"] = Field("yahoo", description="Where bars come from")
     tickers: Names = Field((), description="Comma-separated tickers that are always there; others are added by command")
@@ -198,7 +202,8 @@ def load_settings() -> Settings:
             warnings.warn(f"{name} is not a stockcast setting{hint}", stacklevel=2)
     masking.remember(_other_secrets())
     try:
-        return Settings()
+        with _dotenv() as dotenv:
+            settings = Settings(_env_file=dotenv)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
@@ -207,6 +212,51 @@ def load_settings() -> Settings:
         variable = f"{PREFIX}{first['loc'][0]}".upper()
         shown = "" if first["loc"][0] in _SECRET else f"={first['input']!r}"
         raise StockcastError(f"{variable}{shown} is not usable: {message[0].lower()}{message[1:]}.") from error
+    _check_default_home(settings)
+    return settings
+
+
+@contextmanager
+def _dotenv() -> Iterator[str | None]:
+    """The `.env` file of the current folder, opened; None if there is none.
+
+    Raises:
+        StockcastError: if another account may write it: it says where data is read and sent.
+    """
+    path = Path(".env")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        yield None
+        return
+    try:
+        found = os.fstat(descriptor)
+        why = whose(path.lstat()) or whose(found)
+        if why is not None:
+            raise StockcastError(
+                f"{path.absolute()} {why}, so stockcast does not take settings from it: "
+                f"{_or_own(why, 'chmod go-w .env')}work in another folder."
+            )
+        # Read through what was looked at, whatever its name leads to by then.
+        yield f"/dev/fd/{descriptor}" if stat.S_ISREG(found.st_mode) else None
+    finally:
+        os.close(descriptor)
+
+
+def _check_default_home(settings: Settings) -> None:
+    """Refuse a `.stockcast` that others put, or may change, where one happens to stand."""
+    if "home" in settings.model_fields_set:
+        return
+    why = whose_path(Path(DEFAULT_HOME))
+    if why is not None:
+        raise StockcastError(
+            f"{settings.home} {why}, so stockcast does not use it: {_or_own(why, f'chmod -R go-w {DEFAULT_HOME}')}"
+            "name a home with STOCKCAST_HOME."
+        )
+
+
+def _or_own(why: str, command: str) -> str:
+    return "" if why.startswith("belongs") else f"make it yours alone with `{command}`, or "
 
 
 def _other_secrets() -> Iterator[str]:

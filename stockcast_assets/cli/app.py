@@ -10,6 +10,7 @@ import typer
 
 from stockcast_assets.cli.terminal import guard_logs_and_tracebacks, tell_error
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.private_files import private_process
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
@@ -312,4 +313,5 @@ def main() -> None:
     """Entry point: one sentence and exit status 1 for a StockcastError, a traceback only with `--debug`."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     guard_logs_and_tracebacks()
-    sys.exit(_told(app))
+    with private_process():
+        sys.exit(_told(app))

@@ -9,6 +9,7 @@ from stockcast_assets.dashboard.run import refuse_taken
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.masking import without_credentials
 from stockcast_assets.orchestration.home import dagster_home, workspace
+from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import load_settings
 
 
@@ -38,7 +39,10 @@ def dashboard(host: str, port: int) -> None:
     """Serve the dashboard until interrupted."""
     from stockcast_assets.dashboard.run import serve
 
-    serve(load_settings(), port=port, host=host)
+    settings = load_settings()
+    if settings.home.exists():
+        make_private(settings.home)
+    serve(settings, port=port, host=host)
 
 
 def mlflow(host: str, port: int) -> None:
@@ -53,7 +57,7 @@ def mlflow(host: str, port: int) -> None:
             f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_uri} in a browser."
         )
     refuse_taken(host, port, "mlflow")
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_private(settings.home)
     if settings.mlflow_uri is None and not (settings.home / "mlflow.db").exists():
         err.print(
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "

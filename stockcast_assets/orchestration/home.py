@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import Settings
 
 
@@ -41,10 +42,12 @@ def default_config() -> str:
 def dagster_home(settings: Settings) -> Path:
     """The Dagster home, made on first use: DAGSTER_HOME if that is set, else the one in STOCKCAST_HOME.
 
-    An existing `dagster.yaml` is left as it is, so that a user may change it.
+    What is in STOCKCAST_HOME is this account's alone afterwards. An existing `dagster.yaml` is left as it is, so that
+    a user may change it.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(settings.home)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         (home / "dagster.yaml").write_text(default_config())
     os.environ["DAGSTER_HOME"] = str(home)

@@ -29,6 +29,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market.sources.base import finished_sessions, nothing_to_expect, span
 from stockcast_assets.market.sources.validate import COLUMNS, PRICES, validate_bars
+from stockcast_assets.private_files import own_folder
 from stockcast_assets.tables import RAW_PRICES
 
 if TYPE_CHECKING:
@@ -202,10 +203,7 @@ def _limiter() -> Limiter:
     """The rate limit, kept in a file that all processes of this user share: Yahoo counts by address."""
     folder = Path(tempfile.gettempdir()) / f"stockcast-{getpass.getuser()}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.owner() != getpass.getuser():
-            raise PermissionError(f"{folder} belongs to {folder.owner()}")
-        file = str(folder / "yahoo-requests.sqlite")
+        file = str(own_folder(folder) / "yahoo-requests.sqlite")
         return Limiter(SQLiteBucket.init_from_file(list(RATES), db_path=file, use_file_lock=True))
     except (OSError, KeyError, sqlite3.Error, ImportError) as error:
         _log.warning("The rate limit of Yahoo Finance holds for this process alone: %s", error)

@@ -1,0 +1,196 @@
+"""The home is its account's alone, whatever the umask and whoever made it, and where one stands decides nothing."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stockcast_assets.cli.app import main
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.sources.yahoo import _limiter
+from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.private_files import make_private, own_folder, private_process, whose
+from stockcast_assets.settings import Settings, load_settings
+
+STRANGER = 4242
+
+Spoil = Callable[[Path, pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(params=[0o000, 0o022])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What others may do something with, the folder itself included."""
+    found = [folder, *folder.rglob("*")]
+    return [str(path) for path in found if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+
+def test_a_new_home_is_private_whatever_the_umask(
+    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("STOCKCAST_HOME", str(home))
+    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+    monkeypatch.setattr(sys, "argv", ["stockcast", "tickers", "add", "MSFT"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert not stopped.value.code, capfd.readouterr().err
+    assert {path.name for path in home.rglob("*.db")} >= {"runs.db", "schedules.db"}
+    assert (home / "dagster" / "dagster.yaml").exists()
+    assert open_to_others(home) == []
+    # The process that started the command keeps its own.
+    assert os.umask(umask) == umask
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_an_existing_home_is_closed_when_it_is_opened(tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    (home / "dagster" / "history" / "runs").mkdir(parents=True)
+    outside.write_text("not ours")
+    outside.chmod(0o666)
+    for name in ("warehouse.duckdb", "mlflow.db", "dagster/dagster.yaml", "dagster/history/runs/x.db"):
+        (home / name).write_text("")
+        (home / name).chmod(0o666)
+    (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}")
+    (home / "link").symlink_to(outside)
+    home.chmod(0o777)
+    with private_process(), open_instance(Settings(home=home)):
+        pass
+    assert open_to_others(home) == []
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o666
+
+
+def test_a_database_that_was_opened_up_later_is_closed_again(tmp_path: Path) -> None:
+    make_private(tmp_path)
+    database = tmp_path / "dagster" / "runs.db"
+    database.parent.mkdir()
+    database.write_text("")
+    database.chmod(0o644)
+    make_private(tmp_path)
+    assert open_to_others(tmp_path) == []
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder one stands in."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    else:
+        # Only root may give a file away: then we are the stranger.
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+
+def everybodys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.chmod(0o777)
+
+
+FOREIGN = [theirs, everybodys]
+
+
+@pytest.mark.parametrize("spoil", FOREIGN)
+def test_a_foreign_home_where_one_stands_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
+    (here / ".stockcast").mkdir()
+    load_settings()
+    spoil(here / ".stockcast", monkeypatch)
+    with pytest.raises(StockcastError, match=r"\.stockcast (belongs|may be changed).*STOCKCAST_HOME") as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    # Named, it was chosen.
+    monkeypatch.setenv("STOCKCAST_HOME", ".stockcast")
+    assert load_settings().home == here / ".stockcast"
+
+
+@pytest.mark.parametrize("spoil", FOREIGN)
+def test_a_foreign_env_file_redirects_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, spoil: Spoil) -> None:
+    (here / ".env").write_text("STOCKCAST_MLFLOW_URI=http://elsewhere.example.com")
+    assert load_settings().mlflow_uri is not None
+    spoil(here / ".env", monkeypatch)
+    with pytest.raises(StockcastError, match=r"\.env (belongs|may be changed)"):
+        load_settings()
+    (here / ".env").unlink()
+    assert load_settings().mlflow_uri is None
+
+
+@pytest.mark.parametrize("name", [".env", ".stockcast"])
+def test_a_link_of_somebody_else_is_foreign_though_it_leads_to_ones_own(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    own = tmp_path / "own"
+    if name == ".env":
+        own.write_text("STOCKCAST_SOURCE=csv")
+    else:
+        own.mkdir()
+    (here / name).symlink_to(own)
+    load_settings()
+    theirs(here / name, monkeypatch)
+    with pytest.raises(StockcastError, match="belongs to another account"):
+        load_settings()
+
+
+def test_a_group_of_its_own_is_the_account_and_any_other_is_not() -> None:
+    def stat_of(mode: int, group: int) -> os.stat_result:
+        return os.stat_result((stat.S_IFDIR | mode, 0, 0, 1, os.geteuid(), group, 0, 0, 0, 0))
+
+    assert whose(stat_of(0o770, os.geteuid())) is None
+    assert whose(stat_of(0o750, STRANGER)) is None
+    assert whose(stat_of(0o770, STRANGER)) == "may be changed by a group of accounts"
+
+
+def test_what_is_said_to_do_about_it_helps(here: Path) -> None:
+    (here / ".stockcast").mkdir()
+    (here / ".env").write_text("STOCKCAST_SOURCE=csv")
+    for name in (".stockcast", ".env"):
+        (here / name).chmod(0o777)
+    for remedy in ("chmod go-w .env", "chmod -R go-w .stockcast"):
+        with pytest.raises(StockcastError, match=remedy):
+            load_settings()
+        assert os.system(remedy) == 0
+    assert load_settings().source == "csv"
+
+
+def test_a_fifo_for_an_env_file_stops_nothing(here: Path) -> None:
+    os.mkfifo(here / ".env", 0o600)
+    assert load_settings().source == "yahoo"
+
+
+def test_a_link_in_the_shared_temporary_folder_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import getpass
+
+    target = tmp_path / "target"
+    target.mkdir()
+    (tmp_path / f"stockcast-{getpass.getuser()}").symlink_to(target)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _limiter.cache_clear()
+    assert _limiter().try_acquire("yahoo")
+    _limiter.cache_clear()
+    assert "holds for this process alone" in caplog.text
+    assert list(target.iterdir()) == []
+
+
+def test_a_folder_of_ones_own_is_made_private_or_refused(tmp_path: Path) -> None:
+    with private_process():
+        folder = own_folder(tmp_path / "new")
+        assert own_folder(folder) == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o777)
+    (tmp_path / "file").write_text("")
+    for wrong in (folder, tmp_path / "file"):
+        with pytest.raises(PermissionError):
+            own_folder(wrong)
