@@ -171,6 +171,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         *build_freshness_checks(universe),
         *build_quality_checks(),
     ]
+    calendar_table = settings.home / "calendars.toml"
+    inbox = Inbox(uploads_from(settings), start, settings.end_date, settings.calendars, calendar_table)
     sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
     schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
@@ -196,9 +198,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_configured_tickers(settings.tickers, sensor_status),
             build_ticker_lifecycle(jobs, universe, sensor_status),
             build_daily_catch_up(jobs, universe, sensor_status),
-            build_csv_inbox(
-                jobs, Inbox(uploads_from(settings), start, settings.end_date, settings.calendars), sensor_status
-            ),
+            build_csv_inbox(jobs, inbox, sensor_status),
             build_revisions(jobs, sensor_status),
             build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
             build_freshness(universe, sensor_status),

@@ -43,7 +43,8 @@ def test_thousands_of_rows_become_exactly_their_keys(tmp_path: Path) -> None:
     (tmp_path / "NEW.csv").write_text(HEADER + rows(kept))
     inbox = Inbox(open_uploads(tmp_path), start, None, ("XNYS",))
     [upload] = inbox.uploads.files()
-    requests = list(inbox.requests(build_jobs(), upload, inbox.parse(upload)))
+    with inbox.sandbox() as sandbox:
+        requests = list(inbox.requests(build_jobs(), upload, inbox.parse(upload, sandbox)))
     bounds = [
         (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
         for request in requests

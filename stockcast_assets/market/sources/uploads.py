@@ -1,15 +1,22 @@
 """The place where people put CSV files: a folder, or a prefix of a Cloud Storage bucket.
 
-Both are read, and bad files set aside in `rejected/`, through the same three methods. Nothing here knows what
-is in a file.
+Both are read, and bad files set aside in `rejected/`, through the same methods. Nothing here knows what is in a file.
+
+Whoever may put a file here decides its name, its times, its kind and how long it is. So only plain files are opened,
+no link is followed, what a listing says is checked again on what was opened, and what is read is bounded by bytes that
+arrive, not by the size that is stated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +30,19 @@ if TYPE_CHECKING:
 MAX_BYTES = 10 * 2**20
 """Size cap of one upload: 400 years of daily bars of one ticker."""
 
+MAX_FILES = 20_000
+"""Files that a place may hold at once: each is looked at in every tick."""
+
 REJECTED = "rejected"
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
 
 
 class UploadUnavailable(StockcastError):
@@ -34,19 +53,55 @@ class UploadChanged(UploadUnavailable):
     """A file changed or went away while it was looked at."""
 
 
+class UploadTooLarge(StockcastError):
+    """A file holds more bytes than an upload may have, whatever size is stated of it."""
+
+
 @dataclass(frozen=True)
 class Upload:
-    """A file as it was when it was listed; `version` is another as soon as its content is."""
+    """A file as it was when it was listed.
+
+    Attributes:
+        name: its name in the place; bytes that are no UTF-8 are lone surrogates in it.
+        version: another one as soon as the content is.
+        modified: when the content was written, as its writer says.
+        size: bytes.
+        stored: when the place says that it was last touched; `modified` if it says nothing.
+    """
 
     name: str
     version: str
     modified: pd.Timestamp
     size: int
+    stored: pd.Timestamp | None = None
 
     @property
     def label(self) -> str:
         """The name as it can stand in a sentence."""
-        return self.name if self.name.isprintable() else ascii(self.name)
+        return label(self.name)
+
+    def settled(self, now: pd.Timestamp, pause: timedelta) -> bool:
+        """Whether nothing has changed it for a `pause`.
+
+        A writer may say any time, a future one too; then what the place says counts. Where both lie ahead, a clock
+        was wrong once, and waiting for it would take for ever.
+        """
+        ages = (now - time for time in (self.modified, self.stored) if time is not None)
+        return next((age for age in ages if age >= timedelta(0)), pause) >= pause
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Something that is called like an upload and is none: it is left where it is and never opened."""
+
+    name: str
+    version: str
+    fault: str
+
+
+def label(name: str) -> str:
+    """A file's name as it can stand in a sentence."""
+    return name if name.isprintable() else ascii(name)
 
 
 class Uploads(Protocol):
@@ -61,12 +116,19 @@ class Uploads(Protocol):
             UploadUnavailable: if the place cannot be read.
         """
 
+    def strays(self) -> list[Stray]:
+        """What is called like a CSV file and cannot be one.
+
+        Raises:
+            UploadUnavailable: if the place cannot be read.
+        """
+
     def read(self, upload: Upload, first_bytes: int | None = None) -> bytes:
         """Content of a file, or its beginning.
 
         Raises:
             UploadUnavailable: if it cannot be read; UploadChanged if it is no longer the version listed.
-            StockcastError: if it is larger than `MAX_BYTES`; such a file is never read whole.
+            UploadTooLarge: if it is larger than `MAX_BYTES`; such a file is never read whole.
         """
 
     def reject(self, upload: Upload, reason: str) -> str:
@@ -100,31 +162,44 @@ def reject(path: Path, reason: str) -> Path:
     """Move a file to `rejected/` beside it, with the reason as `<name>.reason.txt`; return its new path.
 
     The reason file reserves the name before the move, so that two processes never choose the same one and an
-    earlier rejected file is never overwritten.
+    earlier rejected file is never overwritten. `rejected/` is a folder, never a link to one: it would lead anywhere.
 
     Raises:
         FileNotFoundError: if the file is gone.
         OSError: if the folder cannot be written.
     """
     folder = path.parent / REJECTED
-    folder.mkdir(exist_ok=True)
-    for name in _free_names(path.name):
-        target, note = folder / name, folder / f"{name}.reason.txt"
-        if target.exists():
-            continue
-        try:
-            handle = note.open("x", encoding="utf-8")
-        except FileExistsError:
-            continue
-        try:
-            with handle:
-                handle.write(f"{reason}\n")
-            path.rename(target)
-        except OSError:
-            note.unlink(missing_ok=True)
-            raise
-        return target
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for name in _free_names(path.name):
+            note = f"{name}.reason.txt"
+            if _is_there(name, place):
+                continue
+            try:
+                handle = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=place)
+            except FileExistsError:
+                continue
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(f"{reason}\n")
+                os.rename(path, name, dst_dir_fd=place)
+            except OSError:
+                os.unlink(note, dir_fd=place)
+                raise
+            return folder / name
+    finally:
+        os.close(place)
     raise AssertionError("names never run out")
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class FolderUploads:
@@ -136,11 +211,33 @@ class FolderUploads:
 
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
-        found = []
+        found = [_described(name, status) for name, status in self._entries() if stat.S_ISREG(status.st_mode)]
+        return sorted(found, key=lambda upload: (upload.modified, upload.name))
+
+    def strays(self) -> list[Stray]:
+        """See `Uploads.strays`."""
+        return [
+            Stray(
+                name,
+                f"{status.st_ino}-{status.st_ctime_ns}-{status.st_mode:o}",
+                f"{label(name)} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no plain file')} and was left where it "
+                "is: put a plain file there.",
+            )
+            for name, status in self._entries()
+            if not stat.S_ISREG(status.st_mode)
+        ]
+
+    def _entries(self) -> list[tuple[str, os.stat_result]]:
+        found: list[tuple[str, os.stat_result]] = []
         try:
-            for entry in os.scandir(self._folder):
-                if _is_csv(entry.name) and entry.is_file():
-                    found.append(_described(entry.name, entry.stat()))
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if not _is_csv(entry.name):
+                        continue
+                    if len(found) == MAX_FILES:
+                        raise UploadUnavailable(_too_many(self.location))
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append((entry.name, entry.stat(follow_symlinks=False)))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -148,38 +245,47 @@ class FolderUploads:
                 f"The uploads folder {self._folder} cannot be read ({error.strerror}): check "
                 "STOCKCAST_UPLOADS and the folder's permissions."
             ) from error
-        return sorted(found, key=lambda upload: (upload.modified, upload.name))
+        return found
 
     def read(self, upload: Upload, first_bytes: int | None = None) -> bytes:
         """See `Uploads.read`."""
         wanted = _wanted(upload, first_bytes)
         try:
-            with (self._folder / upload.name).open("rb") as file:
+            # What has become a link or a pipe since it was listed is neither followed nor waited for.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            with os.fdopen(os.open(self._folder / upload.name, flags), "rb") as file:
+                if not _is_version(upload, os.fstat(file.fileno())):
+                    raise _changed(upload)
                 content = file.read(wanted)
-                after = _described(upload.name, os.fstat(file.fileno()))
-        except FileNotFoundError as error:
-            raise _changed(upload) from error
+                if not _is_version(upload, os.fstat(file.fileno())):
+                    raise _changed(upload)
         except OSError as error:
+            if self._gone(upload):
+                raise _changed(upload) from error
             raise UploadUnavailable(
                 f"{upload.label} cannot be read ({error.strerror}): check the file's permissions."
             ) from error
-        if after.version != upload.version:
-            raise _changed(upload)
         return content
 
     def reject(self, upload: Upload, reason: str) -> str:
         """See `Uploads.reject`."""
-        path = self._folder / upload.name
+        if self._gone(upload):
+            raise _changed(upload)
         try:
-            if _described(upload.name, path.stat()).version != upload.version:
-                raise _changed(upload)
-            return str(reject(path, reason))
+            return label(str(reject(self._folder / upload.name, reason)))
         except FileNotFoundError as error:
             raise _changed(upload) from error
         except OSError as error:
             raise UploadUnavailable(
                 f"{upload.label} cannot be moved to {REJECTED}/ ({error.strerror}): remove it by hand."
             ) from error
+
+    def _gone(self, upload: Upload) -> bool:
+        """Whether the version listed is there no more."""
+        try:
+            return not _is_version(upload, (self._folder / upload.name).lstat())
+        except OSError:
+            return True
 
 
 class BucketUploads:
@@ -192,29 +298,67 @@ class BucketUploads:
 
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
-        with self._explained():
-            blobs = list(self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **patience()))
-        found = [
-            Upload(
-                name=blob.name.removeprefix(self._prefix),
-                version=str(blob.generation),
-                modified=pd.Timestamp(blob.updated).as_unit("ns"),
-                size=int(blob.size),
-            )
-            for blob in blobs
-            if _is_csv(blob.name.removeprefix(self._prefix))
-        ]
+        found = []
+        for blob in self._objects():
+            with contextlib.suppress(_Unlikely):
+                found.append(self._described(blob))
         return sorted(found, key=lambda upload: (upload.modified, upload.name))
+
+    def strays(self) -> list[Stray]:
+        """See `Uploads.strays`."""
+        found = []
+        for blob in self._objects():
+            try:
+                self._described(blob)
+            except _Unlikely as unlikely:
+                name = blob.name.removeprefix(self._prefix)
+                words = f"{label(name)} {unlikely} and was left where it is: upload it again."
+                found.append(Stray(name, str(blob.generation), words))
+        return found
+
+    def _objects(self) -> list[Blob]:
+        with self._explained():
+            found: list[Blob] = []
+            for blob in self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **patience()):
+                if not _is_csv(blob.name.removeprefix(self._prefix)):
+                    continue
+                if len(found) == MAX_FILES:
+                    raise UploadUnavailable(_too_many(self.location))
+                found.append(blob)
+            return found
+
+    def _described(self, blob: Blob) -> Upload:
+        try:
+            return Upload(
+                name=blob.name.removeprefix(self._prefix),
+                version=str(int(blob.generation)),
+                modified=pd.Timestamp(blob.updated).tz_convert("UTC").as_unit("ns"),
+                size=max(0, int(blob.size)),
+            )
+        except (TypeError, ValueError) as error:
+            raise _Unlikely("is listed without its size, time or generation") from error
 
     def read(self, upload: Upload, first_bytes: int | None = None) -> bytes:
         """See `Uploads.read`."""
         wanted = _wanted(upload, first_bytes)
         if upload.size == 0:
             return b""
+        # As it is stored: the client would unpack what says that it is packed, to any size, before it hands it out.
+        stored = _Bounded(wanted)
+        blob = self._blob(upload)
         with self._explained(upload):
-            return self._blob(upload).download_as_bytes(
-                end=wanted - 1, if_generation_match=int(upload.version), **patience()
-            )
+            try:
+                blob.download_to_file(
+                    stored, end=wanted - 1, raw_download=True, if_generation_match=int(upload.version), **patience()
+                )
+            except _Full as error:
+                if first_bytes is None:
+                    words = f"sends more than the {upload.size} bytes that it is listed with"
+                    raise UploadTooLarge(_too_large(upload, words)) from error
+        content = stored.getvalue()
+        if content[:2] != _GZIP or blob.content_encoding != "gzip":
+            return content
+        return _unpacked(upload, content, first_bytes)
 
     def reject(self, upload: Upload, reason: str) -> str:
         """See `Uploads.reject`."""
@@ -260,14 +404,61 @@ class BucketUploads:
     @contextlib.contextmanager
     def _explained(self, upload: Upload | None = None) -> Iterator[None]:
         from google.api_core.exceptions import NotFound, PreconditionFailed
+        from google.cloud.storage.exceptions import DataCorruption
 
         with self._place.explained(UploadUnavailable):
             try:
                 yield
-            except (NotFound, PreconditionFailed) as error:
+            except (NotFound, PreconditionFailed, DataCorruption) as error:
                 if upload is None:
                     raise
                 raise _changed(upload) from error
+
+
+class _Unlikely(Exception):
+    """An object of which the listing does not say what it says of every object."""
+
+
+class _Full(Exception):
+    """More bytes arrived than were asked for."""
+
+
+class _Bounded(io.BytesIO):
+    """Keeps so many bytes and ends the transfer with the next one."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        room = self._limit - self.tell()
+        super().write(data[:room])
+        if len(data) > room:
+            raise _Full
+        return len(data)
+
+
+_FIRST_MOMENT, _LAST_MOMENT = -2_208_988_800 * 10**9, 7_258_118_400 * 10**9
+"""1900 and 2200, in nanoseconds since 1970."""
+
+_GZIP = b"\x1f\x8b"
+
+
+def _unpacked(upload: Upload, content: bytes, first_bytes: int | None) -> bytes:
+    limit = MAX_BYTES if first_bytes is None else first_bytes
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacking.decompress(content, limit + 1)
+    except zlib.error as error:
+        raise StockcastError(
+            f"{upload.label} says that it is packed as gzip and is not ({error}): upload it again without "
+            "Content-Encoding."
+        ) from error
+    if first_bytes is not None:
+        return unpacked[:first_bytes]
+    if len(unpacked) > limit:
+        raise UploadTooLarge(_too_large(upload, f"unpacks to more than {limit / 2**20:.1f} MB"))
+    return unpacked
 
 
 def _is_csv(name: str) -> bool:
@@ -275,7 +466,7 @@ def _is_csv(name: str) -> bool:
 
 
 def _free_names(name: str) -> Iterator[str]:
-    path = PurePosixPath(name)
+    path = PurePosixPath(os.fsencode(name).decode(errors="replace"))
     stem = path.stem.encode()[:150].decode(errors="ignore")
     yield f"{stem}{path.suffix}"
     number = 1
@@ -287,21 +478,43 @@ def _free_names(name: str) -> Iterator[str]:
 def _described(name: str, status: os.stat_result) -> Upload:
     return Upload(
         name=name,
-        version=f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}",
-        modified=pd.Timestamp(status.st_mtime_ns, unit="ns", tz="UTC"),
+        version=_version(status),
+        modified=_moment(status.st_mtime_ns),
         size=status.st_size,
+        stored=_moment(status.st_ctime_ns),
     )
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+
+def _is_version(upload: Upload, status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and _version(status) == upload.version
+
+
+def _moment(nanoseconds: int) -> pd.Timestamp:
+    """A file's time, or the nearest one that can be reckoned with: a writer may set any of 64 bits of seconds."""
+    return pd.Timestamp(min(max(nanoseconds, _FIRST_MOMENT), _LAST_MOMENT), unit="ns", tz="UTC")
 
 
 def _wanted(upload: Upload, first_bytes: int | None) -> int:
     if first_bytes is not None:
         return min(first_bytes, max(upload.size, 1))
     if upload.size > MAX_BYTES:
-        raise StockcastError(
-            f"{upload.label} has {upload.size / 2**20:.1f} MB, and an upload at most {MAX_BYTES // 2**20}: "
-            "split it by years, one ticker per file."
-        )
+        raise UploadTooLarge(_too_large(upload, f"has {upload.size / 2**20:.1f} MB"))
     return max(upload.size, 1)
+
+
+def _too_large(upload: Upload, words: str) -> str:
+    return (
+        f"{upload.label} {words}, and an upload has at most {MAX_BYTES // 2**20}: split it by years, one ticker per "
+        "file."
+    )
+
+
+def _too_many(location: str) -> str:
+    return f"{location} holds more than {MAX_FILES:,} CSV files: move those elsewhere that were taken long ago."
 
 
 def _changed(upload: Upload) -> UploadChanged:

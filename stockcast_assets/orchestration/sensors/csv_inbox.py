@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,10 +17,11 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.market.sources.uploads import Upload, UploadChanged, Uploads, UploadUnavailable
+from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches
+from stockcast_assets.sandbox import Sandbox, SandboxExceeded, SandboxUnavailable
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
 if TYPE_CHECKING:
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 # A file still being copied changes between two looks; an object in a bucket appears whole.
 SETTLED = timedelta(seconds=5)
+
+TICK_FILES, TICK_S = 200, 20.0
+"""What one tick takes on; the others have their turn in the next."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,20 @@ class Inbox:
         first_daily_key: bars before it belong to `price_history`.
         last_daily_key: bars after it have no key; None if the keys are open-ended.
         calendars: the enabled exchange calendars.
+        calendar_table: the user's own table of calendars, if there is one.
     """
 
     uploads: Uploads
     first_daily_key: date
     last_daily_key: date | None
     calendars: tuple[str, ...]
+    calendar_table: Path | None = None
 
-    def parse(self, upload: Upload) -> ParsedUpload:
+    def sandbox(self) -> Sandbox:
+        """Where files are parsed: the process of the sensors has to outlive each of them."""
+        return Sandbox(None if self.calendar_table is None else partial(calendars.extend_rules, self.calendar_table))
+
+    def parse(self, upload: Upload, sandbox: Sandbox) -> ParsedUpload:
         """The file's bars.
 
         Raises:
@@ -51,7 +64,18 @@ class Inbox:
         """
         from stockcast_assets.market.sources.files import parse_bytes
 
-        parsed = parse_bytes(self.uploads.read(upload), upload.name, utc_now())
+        content = self.uploads.read(upload)
+        if not upload.name.isascii() and not _is_unicode(upload.name):
+            raise StockcastError(f"{upload.label}: the file's name is no UTF-8; rename it and upload it again.")
+        try:
+            parsed = sandbox.call(parse_bytes, content, upload.name, utc_now())
+        except SandboxUnavailable as error:
+            raise UploadUnavailable(f"{upload.label} was not read. {error}") from error
+        except SandboxExceeded as error:
+            raise StockcastError(
+                f"{upload.label}: reading it {error}, where a file of {MAX_BYTES // 2**20} MB takes some seconds; "
+                "export it again as plain CSV with one line per day, or split it by years."
+            ) from error
         for ticker in parsed.tickers:
             calendar = calendars.calendar_for(ticker)
             if calendar not in self.calendars:
@@ -79,6 +103,18 @@ class Inbox:
             yield _request(jobs.ingest_daily.name, RAW_PRICES.name, f"{name} {ticker} {first}", tags)
 
 
+def _told(upload: Upload) -> str:
+    return f"unreadable {upload.version}"
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.RunRequest:
     config = {"ops": {asset: {"config": {"source": "csv"}}}}
     return dg.RunRequest(run_key=run_key, job_name=job, tags=tags, run_config=config)
@@ -103,30 +139,58 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
         handled = {name: version for name, version in done.items() if name in present}
         requests: list[dg.RunRequest] = []
         tickers: list[str] = []
-        for upload in present.values():
-            if handled.get(upload.name) == upload.version or utc_now() - upload.modified < SETTLED:
-                continue
+
+        def take(upload: Upload, sandbox: Sandbox) -> None:
             try:
-                parsed = inbox.parse(upload)
-            except UploadUnavailable:
-                continue
+                parsed = inbox.parse(upload, sandbox)
+            except UploadChanged:
+                return
+            except UploadUnavailable as error:
+                # It is told once, and looked at again: it may become readable as it is.
+                if handled.get(upload.name) != _told(upload):
+                    context.log.warning(str(error))
+                handled[upload.name] = _told(upload)
+                return
             except StockcastError as error:
                 try:
                     place = inbox.uploads.reject(upload, str(error))
                 except UploadChanged:
-                    continue
+                    return
                 except UploadUnavailable as stuck:
                     # It is told once, and holds no other file up.
                     context.log.error(f"{error} {stuck}")
                     handled[upload.name] = upload.version
-                    continue
+                    return
                 context.log.warning(f"{error} The file is now {place}.")
-                continue
+                return
             for note in parsed.notes:
                 context.log.info(f"{upload.label}: {note}")
-            requests += inbox.requests(jobs, upload, parsed)
-            tickers += parsed.tickers
+            requests.extend(inbox.requests(jobs, upload, parsed))
+            tickers.extend(parsed.tickers)
             handled[upload.name] = upload.version
+
+        for stray in inbox.uploads.strays():
+            if done.get(stray.name) != stray.version:
+                context.log.warning(stray.fault)
+            handled[stray.name] = stray.version
+        now, begun = utc_now(), time.monotonic()
+        open_ones = [
+            upload
+            for upload in present.values()
+            if handled.get(upload.name) != upload.version and upload.settled(now, SETTLED)
+        ]
+        # Those that could not be read come last, so that they take no other's turn.
+        turn = sorted(open_ones, key=lambda upload: handled.get(upload.name) == _told(upload))[:TICK_FILES]
+        with inbox.sandbox() as sandbox:
+            for upload in turn:
+                if time.monotonic() - begun > TICK_S:
+                    break
+                try:
+                    take(upload, sandbox)
+                except Exception:
+                    # A mistake of ours, not the file's: it stays, and the others have nothing to do with it.
+                    context.log.exception(f"{upload.label} was left where it is: it could not be taken.")
+                    handled[upload.name] = upload.version
         known = set(known_tickers(context.instance))
         new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in known]
         return dg.SensorResult(
