@@ -22,6 +22,8 @@ from stockcast_assets.private_files import whose, whose_path
 PREFIX = "STOCKCAST_"
 _DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
 _DEFAULT_END = {"sample": date(2013, 3, 1)}
+# A host name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
+_HOST = re.compile(r"(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 
 _NEXT_URL = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SECRET = {"alerts", "gcp_credentials", "mlflow_uri"}
@@ -89,6 +91,9 @@ class Settings(BaseSettings):
     dashboard_url: str = Field(
         "http://127.0.0.1:8501", description="Address of the dashboard, for links in the Dagster UI"
     )
+    allowed_hosts: Names = Field(
+        (), description="Comma-separated host names under which the web pages may be reached besides this machine's own"
+    )
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
@@ -96,7 +101,7 @@ class Settings(BaseSettings):
         92, ge=1, description="Days after the end of its training during which a champion may serve later months"
     )
 
-    @field_validator("tickers", "calendars", mode="before")
+    @field_validator("tickers", "calendars", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return listed(value) if isinstance(value, str) else value
@@ -135,6 +140,14 @@ class Settings(BaseSettings):
         if not re.match(r"https?://[^/\s]", value):
             raise ValueError("write it as https://host or http://host:port")
         return value.rstrip("/")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name.lower()):
+                raise ValueError(f"{name!r} is no host name: write it as stockcast.example.com or localhost:3000")
+        return value
 
     @field_validator("bq_dataset")
     @classmethod

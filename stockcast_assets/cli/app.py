@@ -269,11 +269,12 @@ def reports_prune(
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    read_only: Annotated[bool, typer.Option("--read-only", help="For viewers: nothing can be launched.")] = False,
 ) -> None:
     """Open the Dagster UI, with daemon, on the same data."""
     from stockcast_assets.cli import servers as command
 
-    command.ui(host, port)
+    command.ui(host, port, read_only)
 
 
 @app.command()

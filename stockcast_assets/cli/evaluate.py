@@ -23,6 +23,7 @@ from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.spreadsheet import to_csv
 
 if TYPE_CHECKING:
     from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
@@ -222,7 +223,7 @@ def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
         try:
             client.log_batch(run_id, metrics, [Param(name, str(value)[:500]) for name, value in params.items()])
             client.log_artifact(run_id, str(page))
-            client.log_text(run_id, walk.pooled.table().to_csv(index=False), "scores.csv")
+            client.log_text(run_id, to_csv(walk.pooled.table()), "scores.csv")
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise

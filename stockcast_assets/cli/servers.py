@@ -2,44 +2,52 @@
 
 import os
 import sys
+from collections.abc import Sequence
+
+import typer
 
 from stockcast_assets.cli.session import open_session
-from stockcast_assets.cli.terminal import err
-from stockcast_assets.dashboard.run import refuse_taken
+from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.masking import without_credentials
-from stockcast_assets.orchestration.home import dagster_home, workspace
+from stockcast_assets.orchestration.home import workspace
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import load_settings
+from stockcast_assets.web.address import require_address, url
 
 
-def ui(host: str, port: int) -> None:
-    """Become `dagster dev` (webserver and daemon) on the home of the settings."""
+def _listen(command: str, host: str, port: int, hosts: Sequence[str]) -> None:
+    if (warning := require_address(command, host, port, hosts)) is not None:
+        warn(warning)
+
+
+def _tell(text: str) -> None:
+    err.print(text, soft_wrap=True)
+
+
+def ui(host: str, port: int, read_only: bool) -> None:
+    """Serve the Dagster UI, with the daemon and the code location, until it is told to stop.
+
+    Raises:
+        StockcastError: if the address cannot be used, a daemon is running on the home, or a process ends by itself.
+    """
     with open_session(debug=False) as session:
-        home = dagster_home(session.settings)
-    command = [
-        sys.executable,
-        # Its successor is a package of its own, which offers nothing that is needed here.
-        "-W",
-        "ignore:Function `dev_command` is superseded",
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(workspace()),
-        "-h",
-        host,
-        "-p",
-        str(port),
-    ]
-    os.execve(sys.executable, command, {**os.environ, "DAGSTER_HOME": str(home)})
+        _listen("ui", host, port, session.settings.allowed_hosts)
+        from stockcast_assets.web.dagster_ui import dagster_ui, wait
+
+        hosts = session.settings.allowed_hosts
+        with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
+            _tell(f"Dagster UI: {url(host, port)} (it takes some seconds to start)")
+            number = wait(started)
+    # As a shell tells of a process that a signal ended.
+    raise typer.Exit(128 + number)
 
 
 def dashboard(host: str, port: int) -> None:
     """Serve the dashboard until interrupted."""
-    from stockcast_assets.dashboard.run import serve
+    from stockcast_assets.dashboard.run import own_hosts, serve
 
     settings = load_settings()
+    _listen("dashboard", host, port, own_hosts(settings))
     if settings.home.exists():
         make_private(settings.home)
     serve(settings, port=port, host=host)
@@ -56,35 +64,28 @@ def mlflow(host: str, port: int) -> None:
         raise StockcastError(
             f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_uri} in a browser."
         )
-    refuse_taken(host, port, "mlflow")
+    _listen("mlflow", host, port, settings.allowed_hosts)
     make_private(settings.home)
     if settings.mlflow_uri is None and not (settings.home / "mlflow.db").exists():
-        err.print(
+        _tell(
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "
-            "it will appear here.",
-            soft_wrap=True,
+            "it will appear here."
         )
-    err.print(f"MLflow: http://{host}:{port} (it takes some seconds to start)", soft_wrap=True)
+    _tell(f"MLflow: {url(host, port)} (it takes some seconds to start)")
     command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--artifacts-destination",
-        str(settings.artifacts),
+        *(sys.executable, "-m", "mlflow", "server", "--app-name", "stockcast", "--workers", "1"),
+        *("--host", host, "--port", str(port)),
     ]
-    # Its scheduler of jobs, which nothing here asks for, is a second process that imports MLflow.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    store = {}
-    if settings.mlflow_tracking_uri == without_credentials(settings.mlflow_tracking_uri):
-        command += ["--backend-store-uri", settings.mlflow_tracking_uri]
-    else:
-        # Everybody on the machine may read a command line.
-        store = {"MLFLOW_BACKEND_STORE_URI": settings.mlflow_tracking_uri}
-    os.execve(sys.executable, command, {**os.environ, **quiet, **store})
+    from stockcast_assets.web.mlflow_ui import protection
+
+    environment = {
+        # Not on the command line, which every account of this machine can read: an address may hold a password.
+        "MLFLOW_BACKEND_STORE_URI": settings.mlflow_tracking_uri,
+        "MLFLOW_ARTIFACTS_DESTINATION": str(settings.artifacts),
+        # Its scheduler of jobs, which nothing here asks for, is a second process that imports MLflow.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        **protection(settings.allowed_hosts),
+    }
+    os.execve(sys.executable, command, {**os.environ, **environment})

@@ -31,11 +31,13 @@ _PAGE = """<style>
   white-space: nowrap}}
 @media (prefers-color-scheme: dark) {{#first-paint {{background: #0f1720; color: #e6edf3}}}}
 </style>
-<div id="first-paint"><h1>{title}</h1><p>{words}</p>{figure}</div>
-<script>(() => {{const picture = document.getElementById('first-paint');
-const watch = new MutationObserver(() => document.querySelector('{until}, .state') && gone());
-const gone = () => {{watch.disconnect(); picture.remove()}};
-watch.observe(document.body, {{childList: true, subtree: true}}); setTimeout(gone, 20000)}})()</script>"""
+<div id="first-paint" data-until="{until}"><h1>{title}</h1><p>{words}</p>{figure}</div>
+"""
+# The same for every page, so that its hash can stand in the Content-Security-Policy.
+SCRIPT = """<script>(() => {const picture = document.getElementById('first-paint');
+const watch = new MutationObserver(() => document.querySelector(picture.dataset.until + ', .state') && gone());
+const gone = () => {watch.disconnect(); picture.remove()};
+watch.observe(document.body, {childList: true, subtree: true}); setTimeout(gone, 20000)})()</script>"""
 _CARDS, _CHART, _TABLE = ".cards", ".js-plotly-plot .main-svg", "[data-testid=stDataFrame] canvas"
 
 
@@ -68,12 +70,13 @@ def first_paint(page: str, ticker: str | None = None, day: str | None = None) ->
     picture = PICTURES[page]((ticker or known[0]).upper(), as_of)
     if picture is None:
         return ""
-    return _PAGE.format(
+    page = _PAGE.format(
         title=html.escape(picture.title),
         words=html.escape(picture.words),
         figure=picture.figure,
-        until=picture.until,
+        until=html.escape(picture.until),
     )
+    return page + SCRIPT
 
 
 def _forecasts(ticker: str, as_of: pd.Timestamp | None) -> _Picture | None:

@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from stockcast_assets.charts.plotly import DARK, LIGHT, Palette
 from stockcast_assets.dashboard import cache, data
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
+from stockcast_assets.inputs import validate_ticker
 
 NOT_ADVICE = (
     "A forecast is a range that the close should end up in as often as its percentage says, judged by "
@@ -127,6 +128,11 @@ def fine_print(text: str) -> None:
     st.html(f'<p class="fine">{escape(text)}</p>')
 
 
+def told(title: str, text: str) -> None:
+    """A paragraph that begins in bold. Not as Markdown: a picture in what a table holds would be fetched."""
+    st.html(f"<p><strong>{escape(title)}</strong> {escape(text)}</p>")
+
+
 def color_key(items: Sequence[tuple[str, str]]) -> None:
     """Which colour stands for what, once for several figures: colours and names."""
     named = "".join(f'<span style="--color: {color}">{escape(name)}</span>' for color, name in items)
@@ -173,7 +179,8 @@ def day_picker(place: DeltaGenerator, label: str, days: Sequence[date]) -> pd.Ti
 
 
 def ticker_picker(place: DeltaGenerator) -> str | None:
-    """The ticker of every page, part of the address, chosen in `place`; None if there is none, and the page says so."""
+    """The ticker of every page, part of the address, chosen in `place`; None if there is none, or what is asked for is
+    none, and the page says so."""
     known = data.tickers()
     if not known:
         nothing_yet()
@@ -184,6 +191,12 @@ def ticker_picker(place: DeltaGenerator) -> str | None:
     ).upper()
     # A new option may be typed: an address with a ticker that has no data must say so, not show another one.
     chosen = place.selectbox("Ticker", known, key="ticker", accept_new_options=True, on_change=_address_ticker)
+    try:
+        # Pages offer commands with it to be copied into a shell.
+        validate_ticker(str(chosen))
+    except StockcastError as error:
+        state("No such ticker", str(error))
+        return None
     st.query_params["ticker"] = st.session_state["last_ticker"] = chosen
     return str(chosen)
 

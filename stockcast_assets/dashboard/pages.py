@@ -1,21 +1,26 @@
 """What the server sends beside Streamlit's own: the page around the app, and Evidently's reports."""
 
 import asyncio
+import base64
+import hashlib
 import html
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import streamlit as st
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from stockcast_assets.dashboard import data
-from stockcast_assets.dashboard.first_paint import PICTURES, first_paint
+from stockcast_assets.dashboard.first_paint import PICTURES, SCRIPT, first_paint
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.web.guard import Guard, Policy
 
 PAGES = tuple(PICTURES)
 WITH_CHARTS = ("", "forecasts", "trust", "monitoring")
@@ -35,14 +40,35 @@ MESSAGE = (
 GO_ON = '<meta http-equiv="refresh" content="0; url=?drawn">'
 
 PATIENCE_SECONDS = 1.5
+# A report is shown as if it came from nowhere: what it runs reaches neither the dashboard nor anything else.
+REPORT_CSP = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
 
 
-def build_app() -> "st.App":
-    """The dashboard as an ASGI application."""
+def build_app(hosts: Sequence[str] = ()) -> "st.App":
+    """The dashboard as an ASGI application, which answers under these host names and loopback's only."""
     routes = [Route(f"/{name}", _index(name), methods=["GET", "HEAD"]) for name in ("", *PAGES)]
     return st.App(
         Path(__file__).with_name("app.py"),
         routes=[*routes, Route("/reports/{ticker}/{day}", _report, methods=["GET", "HEAD"])],
+        middleware=[Middleware(Guard, hosts=hosts, policy=policy())],
+    )
+
+
+def policy() -> Policy:
+    """What the dashboard's pages may do in a browser: run their own scripts, and fetch from their own server."""
+    inline = re.findall(r"<script>(.*?)</script>", index_page("") + SCRIPT, re.DOTALL)
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in inline)
+    return Policy(
+        csp=(
+            f"default-src 'self'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+            "object-src 'none'; base-uri 'none'; form-action 'none'"
+        ),
+        # It takes no files, and what it offers to programs is the data in the tables.
+        closed=("/_stcore/upload_file/", "/_stcore/agent/"),
     )
 
 
@@ -84,7 +110,8 @@ async def _report(request: Request) -> HTMLResponse:
     try:
         day = date.fromisoformat(request.path_params["day"])
         if "drawn" in request.query_params:
-            return HTMLResponse(await run_in_threadpool(data.drift_page, ticker, day))
+            page = await run_in_threadpool(data.drift_page, ticker, day)
+            return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_CSP})
         await run_in_threadpool(data.report_store().require_record, ticker, day)
     except ValueError:
         return _message("No report", f"{request.path_params['day']} is no date: write it as YYYY-MM-DD.", status=404)

@@ -1,12 +1,13 @@
 """Start the dashboard on this machine."""
 
 import os
-import socket
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.settings import Settings
+from stockcast_assets.web.address import is_loopback, require_address
 
 DEFAULT_PORT = 8501
 HOST = "127.0.0.1"
@@ -27,6 +28,9 @@ def options(host: str, port: int) -> dict[str, Any]:
         "server.port": port,
         "server.headless": True,
         "server.fileWatcherType": "none",
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "server.enableAgentApi": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",
@@ -35,17 +39,10 @@ def options(host: str, port: int) -> dict[str, Any]:
     }
 
 
-def refuse_taken(host: str, port: int, command: str) -> None:
-    """Raise StockcastError if `stockcast <command>` cannot listen there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StockcastError(
-                f"`stockcast {command}` cannot listen on {host}:{port} ({error.strerror}): choose another port with "
-                f"`stockcast {command} --port`."
-            ) from error
+def own_hosts(settings: Settings) -> tuple[str, ...]:
+    """The host names under which the dashboard may be reached: also the one that links to it carry."""
+    linked = urlsplit(settings.dashboard_url).hostname
+    return settings.allowed_hosts if linked is None or is_loopback(linked) else (*settings.allowed_hosts, linked)
 
 
 def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> None:
@@ -59,7 +56,7 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     Raises:
         StockcastError: the address cannot be used.
     """
-    refuse_taken(host, port, "dashboard")
+    require_address("dashboard", host, port, own_hosts(settings))
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ["STOCKCAST_HOME"] = str(settings.home)
 
@@ -76,4 +73,4 @@ def serve(settings: Settings, port: int = DEFAULT_PORT, host: str = HOST) -> Non
     # What stands in the way of the first picture stands in the way of a page, which says so.
     with suppress(StockcastError):
         first_paint(PAGES[0])
-    build_app().run(config=options(host, port))
+    build_app(own_hosts(settings)).run(config=options(host, port))

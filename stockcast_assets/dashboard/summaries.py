@@ -1,7 +1,6 @@
 """The numbers on the pages: plain functions of frames, no Streamlit."""
 
 import math
-from csv import QUOTE_NONNUMERIC
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,6 @@ from stockcast_assets.forecasting.evaluation.scores import ratio_interval
 SESSIONS_PER_YEAR = {True: 365, False: 252}
 # Fewer scored sessions than this and a bootstrap over 20-session blocks says nothing.
 LEAST_SESSIONS = 40
-# Spreadsheets execute a cell that begins with one of these (OWASP, CSV injection).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -151,16 +148,3 @@ def per_cent(value: float | None, decimals: int = 1, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:{'+' if sign else ''}.{decimals}%}".replace("%", " %").replace("-", "−")
-
-
-def csv(frame: pd.DataFrame) -> bytes:
-    """The frame as UTF-8 CSV in which no text cell can be taken for a formula by a spreadsheet."""
-
-    def safe(cell: object) -> object:
-        return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
-
-    texts = frame.select_dtypes("object")
-    out = frame.assign(**{name: texts[name].map(safe) for name in texts.columns})
-    out.columns = [str(safe(name)) for name in out.columns]
-    # Quoted, because a bare carriage return in a text would end its row.
-    return out.to_csv(index=False, quoting=QUOTE_NONNUMERIC).encode("utf-8")

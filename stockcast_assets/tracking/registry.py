@@ -18,6 +18,7 @@ from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.npz import MAX_BYTES
 from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
 from stockcast_assets.masking import scrub
+from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tracking.client import Tracking
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class ModelRegistry(Tracking):
                 tags=[RunTag("stockcast.reason", trained.decision.reason)],
             )
             if trained.evaluation.contenders:
-                self.client.log_text(run_id, trained.evaluation.table().to_csv(index=False), "evaluation.csv")
+                self.client.log_text(run_id, to_csv(trained.evaluation.table()), "evaluation.csv")
                 self.client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / Path(ARTIFACT).name

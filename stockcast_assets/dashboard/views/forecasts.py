@@ -20,6 +20,7 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
+from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import FORECASTS
 from stockcast_assets.tracking.serving import row_in_use
 
@@ -159,5 +160,5 @@ def _downloads(ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: p
             ("Prices and indicators as CSV", "prices", window),
         ):
             st.download_button(
-                label, summaries.csv(frame), f"{ticker}-{day:%Y-%m-%d}-{kind}.csv", "text/csv", disabled=frame.empty
+                label, to_csv(frame), f"{ticker}-{day:%Y-%m-%d}-{kind}.csv", "text/csv", disabled=frame.empty
             )

@@ -21,6 +21,7 @@ from stockcast_assets.dashboard.layout import (
     palette,
     state,
     ticker_picker,
+    told,
 )
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_CURRENT
 from stockcast_assets.monitoring.series import INPUTS, KIND_OF, PREDICTIONS, RESIDUALS
@@ -146,9 +147,9 @@ def _kind(kind: Kind, name: str, drift: pd.DataFrame, record: Mapping[str, Any] 
         for place, feature in zip(st.columns(3), features[start : start + 3], strict=False):
             with place:
                 title = FEATURES.get(feature["feature"], feature["feature"])
-                mark = " · **drifted**" if feature["drifted"] else ""
+                mark = " · drifted" if feature["drifted"] else ""
                 distance = f"distance {feature['score']:.2f}, threshold {feature['threshold']:.2f}{mark}"
-                st.markdown(f"**{title}**  \n{distance}")
+                told(title, distance)
                 scale = SCALES.get(feature["feature"], charts.PLAIN)
                 figure(
                     charts.distributions(feature, colors, scale, kind.reference),

@@ -7,7 +7,17 @@ import streamlit as st
 
 from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data, summaries
-from stockcast_assets.dashboard.layout import Card, cards, figure, fine_print, no_data, palette, state, ticker_picker
+from stockcast_assets.dashboard.layout import (
+    Card,
+    cards,
+    figure,
+    fine_print,
+    no_data,
+    palette,
+    state,
+    ticker_picker,
+    told,
+)
 from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
@@ -46,7 +56,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
         return
     model = models.iloc[0]
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
-    st.markdown(f"**{model['date']:%B %Y}.** {model['reason']} {_instead(model)}")
+    told(f"{model['date']:%B %Y}.", f"{model['reason']} {_instead(model)}")
     if model["n_cases"] == 0:
         fine_print("Nothing was trained, so there is no walk-forward proof to show.")
         return

@@ -6,10 +6,11 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from stockcast_assets.dashboard import data, summaries
-from stockcast_assets.dashboard.layout import fine_print, nothing_yet
+from stockcast_assets.dashboard import data
+from stockcast_assets.dashboard.layout import fine_print, nothing_yet, notice
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.serving.forecaster import method_label
+from stockcast_assets.spreadsheet import to_csv
 
 # In order of use: a phone shows the first four.
 COLUMNS: dict[str, Any] = {
@@ -42,7 +43,7 @@ def show() -> None:
     silent = sorted({*data.tickers()} - {*rows["ticker"]})
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
-        st.warning(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}")
+        st.html(notice(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}"))
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(ticker=link, method=rows["method"].map(method_label, na_action="ignore"))[list(COLUMNS)]
     written: dict[str, Any] = {
@@ -58,4 +59,4 @@ def show() -> None:
         column_config=COLUMNS,
         alt="The latest state of every ticker",
     )
-    st.download_button("Table as CSV", summaries.csv(rows.drop(columns="closes")), "universe.csv", "text/csv")
+    st.download_button("Table as CSV", to_csv(rows.drop(columns="closes")), "universe.csv", "text/csv")

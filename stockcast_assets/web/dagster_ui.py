@@ -1,0 +1,163 @@
+"""The Dagster UI behind the guard: the webserver as a process of its own, and with it all that it needs."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import dagster as dg
+import psutil
+import uvicorn
+from filelock import FileLock, Timeout
+
+from stockcast_assets.dagster_private.webserver import code_server, webserver
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.web.guard import Guard, Policy
+
+POLICY = Policy(
+    # Dagster's own policy says which scripts run. Metadata and descriptions are Markdown, whose pictures are fetched.
+    csp=(
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval'; img-src 'self' data: blob:; font-src 'self' data:; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'"
+    ),
+    post_types=frozenset({"application/json"}),
+    # Dagster executes what the query says, mutations included.
+    post_only=frozenset({"/graphql"}),
+    # It renders any notebook of this machine as a page, and stockcast has none.
+    closed=("/notebook", "/dagit/notebook"),
+)
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def dagster_ui(
+    instance: dg.DagsterInstance, workspace: Path, host: str, port: int, hosts: Sequence[str], read_only: bool
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Dagster's webserver, code location and, unless it is read-only, daemon; stopped with all they started.
+
+    Args:
+        instance: of the home in DAGSTER_HOME.
+        workspace: the file that names the code location.
+        host, port: to listen on.
+        hosts: names under which it answers, besides loopback's.
+        read_only: whether to show only; another process may hold the daemon.
+
+    Yields:
+        The processes that must go on, by their names.
+
+    Raises:
+        StockcastError: if a daemon of this home is running.
+    """
+    with ExitStack() as stack:
+        if not read_only:
+            stack.enter_context(_only_daemon(Path(instance.root_directory)))
+        left: list[psutil.Process] = []
+        stack.callback(_end_left, left)
+        file = str(stack.enter_context(code_server(instance, workspace)))
+        stack.callback(lambda: left.extend(psutil.Process().children(recursive=True)))
+        listen = ["--host", host, "--port", str(port), *(f"--allow={name}" for name in hosts)]
+        started = {"webserver": _start(__name__, file, *listen, *(["--read-only"] if read_only else []))}
+        if not read_only:
+            started["daemon"] = _start("dagster._daemon", "run", "--workspace", file)
+        stack.callback(_end, started.values())
+        yield started
+
+
+def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    follower = [sys.executable, "-m", "stockcast_assets.web.follower", module, *arguments]
+    return subprocess.Popen(follower, stdin=subprocess.PIPE)
+
+
+def wait(started: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Wait for a signal to stop; returns its number.
+
+    Raises:
+        StockcastError: if one of the processes ends by itself.
+    """
+    told: list[int] = []
+    stop = threading.Event()
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        told.append(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    while not stop.wait(0.5):
+        for name, process in started.items():
+            if (status := process.poll()) is not None:
+                raise StockcastError(
+                    f"Dagster's {name} ended by itself (status {status}), and the rest was stopped: what it said "
+                    "stands above; `stockcast ui` starts them again."
+                )
+    return told[0]
+
+
+@contextmanager
+def _only_daemon(home: Path) -> Iterator[None]:
+    """Two daemons on one home would start every run twice."""
+    note = home / "daemon.pid"
+    lock = FileLock(home / "daemon.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pid = note.read_text() if note.exists() else "?"
+        raise StockcastError(
+            f"`stockcast ui` is already running on {home} (process {pid}), and a second daemon would start every run "
+            f"twice: stop it (`kill {pid}`), or look on with `stockcast ui --read-only` on another --port."
+        ) from None
+    try:
+        note.write_text(str(os.getpid()))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _end_left(processes: Collection[psutil.Process]) -> None:
+    """End what the code server leaves behind: the processes of runs, which tell Dagster that they were interrupted."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, PATIENCE_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, PATIENCE_S)
+
+
+def main() -> None:
+    """Serve the webserver alone until it is told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", required=True, type=int)
+    parser.add_argument("--allow", action="append", default=[])
+    parser.add_argument("--read-only", action="store_true")
+    asked = parser.parse_args()
+    with (
+        dg.DagsterInstance.get() as instance,
+        webserver(instance, asked.workspace, asked.read_only) as app,
+    ):
+        uvicorn.run(Guard(app, asked.allow, POLICY), host=asked.host, port=asked.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
