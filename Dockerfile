@@ -24,4 +24,5 @@ ENV STOCKCAST_HOME=/data \
 VOLUME /data
 EXPOSE 3000 8501
 ENTRYPOINT ["tini", "--"]
+# The page has no login: without STOCKCAST_ALLOWED_HOSTS it is refused in a sentence. See docs/web-pages.md.
 CMD ["stockcast", "ui", "--host", "0.0.0.0"]

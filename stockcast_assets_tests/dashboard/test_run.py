@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -22,6 +23,8 @@ from stockcast_assets.dashboard.pages import PAGES
 from stockcast_assets.dashboard.run import serve
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.settings import Settings
+from stockcast_assets.tables import TRAINED_MODEL
+from stockcast_assets_tests.dashboard.home import model_row, write
 
 START = (
     "import sys; from stockcast_assets.settings import load_settings;"
@@ -179,6 +182,40 @@ def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, br
         visit(page, f"{address}/universe")
         assert str(database) in page.locator(".state").inner_text()
         sound(page, scheme)
+
+
+def test_what_tables_hold_is_text_and_fetches_nothing(filled_home, browser, tmp_path):
+    home = shutil.copytree(filled_home, tmp_path / "home")
+    hostile = (
+        "![p](http://evil.example/p.png) <img src='http://evil.example/q' onerror='document.title=1'> "
+        "<script>document.title=2</script> [link](javascript:alert(1)) **bold**"
+    )
+    write(home, TRAINED_MODEL, pd.DataFrame([model_row("MSFT", 3) | {"reason": hostile}]))
+    with served(home) as address, watched(browser, address, viewport={"width": 1440, "height": 900}) as page:
+        visit(page, f"{address}/trust?ticker=MSFT")
+        assert hostile in page.locator("[data-testid=stMain]").inner_text()
+        assert page.locator("[src*='evil'], [href^='javascript']").count() == 0
+        assert page.title() not in ("1", "2")
+
+
+def test_even_an_element_that_got_onto_a_page_runs_nothing_and_fetches_nothing(address, browser):
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    visit(page, f"{address}/trust?ticker=MSFT")
+    hostile = (
+        "<img id=evil src='http://evil.example/p.png' onerror='document.title=1'><iframe src='http://evil.example'>"
+        "</iframe><a id=link href='javascript:document.title=2'>x</a><form action='http://evil.example'></form>"
+    )
+    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", hostile)
+    page.wait_for_function("document.getElementById('evil').complete")
+    page.evaluate("document.getElementById('link').click(); document.forms[0].submit()")
+    assert page.evaluate("fetch('http://evil.example/').then(() => 'sent', () => 'refused')") == "refused"
+    assert page.title() not in ("1", "2")
+    assert page.url.startswith(address)
+    page.close()
+    # A request that the policy refuses is announced, and not sent.
+    assert [url for url in asked if "evil.example" in url and not url.endswith(("p.png", ".example/"))] == []
 
 
 def test_a_ticker_of_the_universe_leads_to_its_page_and_the_table_to_no_unsafe_file(address, browser):
