@@ -1,5 +1,7 @@
 """CSV that a spreadsheet may open: a cell that somebody else wrote is text there, and no formula."""
 
+from __future__ import annotations
+
 import re
 from csv import QUOTE_NONNUMERIC
 
