@@ -135,6 +135,20 @@ def explain(
 
 
 @app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor.")],
+    ticker: Annotated[
+        str | None, typer.Option(help="Ticker, if the file does not say it; of a file of several, the one to show.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How a file would be read: ticker, calendar, days, columns used and left. Nothing is stored."""
+    from stockcast_assets.cli import inspect as command
+
+    command.run(file, ticker, as_json)
+
+
+@app.command()
 def tune(
     ticker: Annotated[str | None, typer.Argument(help="Ticker, for example MSFT.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every ticker there is.")] = False,

@@ -16,7 +16,6 @@ import dagster as dg
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
-from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
@@ -62,7 +61,7 @@ class Inbox:
         Raises:
             StockcastError: if the file is bad or the calendar of one of its tickers is not enabled.
         """
-        from stockcast_assets.market.sources.files import parse_bytes
+        from stockcast_assets.market.sources.files import parse_bytes, require_enabled
 
         content = self.uploads.read(upload)
         if not upload.name.isascii() and not _is_unicode(upload.name):
@@ -76,13 +75,7 @@ class Inbox:
                 f"{upload.label}: reading it {error}, where a file of {MAX_BYTES // 2**20} MB takes some seconds; "
                 "export it again as plain CSV with one line per day, or split it by years."
             ) from error
-        for ticker in parsed.tickers:
-            calendar = calendars.calendar_for(ticker)
-            if calendar not in self.calendars:
-                raise StockcastError(
-                    f"{upload.label}: {ticker} trades on the calendar {calendar}, which is not in "
-                    f"STOCKCAST_CALENDARS={','.join(self.calendars)}; add it and upload the file again."
-                )
+        require_enabled(parsed, upload.label, self.calendars)
         return parsed
 
     def requests(self, jobs: Jobs, upload: Upload, parsed: ParsedUpload) -> Iterator[dg.RunRequest]:

@@ -5,6 +5,12 @@
 `shares` (prices in the shares of the last day, dividends).
 """
 
-from stockcast_assets.market.sources.files.read import ParsedUpload, has_ticker_column, parse_bytes, tickers_of
+from stockcast_assets.market.sources.files.read import (
+    ParsedUpload,
+    has_ticker_column,
+    parse_bytes,
+    require_enabled,
+    tickers_of,
+)
 
-__all__ = ["ParsedUpload", "has_ticker_column", "parse_bytes", "tickers_of"]
+__all__ = ["ParsedUpload", "has_ticker_column", "parse_bytes", "require_enabled", "tickers_of"]

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.market.sources.files.fault import Fault, quoted
+from stockcast_assets.inputs import shown
+from stockcast_assets.market.sources.files.fault import Fault
 from stockcast_assets.market.sources.files.numbers import MAX_CELL
 
 _MONTHS = {
@@ -153,7 +154,7 @@ def read_dates(
         return readings[place]
     first, second = (str(reading.days[0]) for reading in readings[:2])
     raise Fault(
-        f"{quoted(cells[0])} may be {first} or {second}, and no other date of the file says which; write the dates as "
+        f"{shown(cells[0])} may be {first} or {second}, and no other date of the file says which; write the dates as "
         "YYYY-MM-DD and upload the file again",
         lines[0],
     )
@@ -169,7 +170,7 @@ def second_of(cell: str) -> int | None:
 
 
 def _refuse_cell(cell: str, line: int) -> NoReturn:
-    raise Fault(f"{quoted(cell)} is no date; write it as YYYY-MM-DD and upload the file again", line)
+    raise Fault(f"{shown(cell)} is no date; write it as YYYY-MM-DD and upload the file again", line)
 
 
 def _same(readings: Sequence[Dates]) -> bool:

@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from stockcast_assets.inputs import shown
 from stockcast_assets.market.sources.files import names
 from stockcast_assets.market.sources.files.dates import looks_like_date
-from stockcast_assets.market.sources.files.fault import quoted, refuse
+from stockcast_assets.market.sources.files.fault import refuse
 from stockcast_assets.market.sources.files.numbers import is_absent, is_formula
 from stockcast_assets.market.sources.files.symbols import is_symbol
 from stockcast_assets.market.sources.files.text import SEPARATORS, Record, declared_separator, sample, split
@@ -91,7 +92,7 @@ def layout_of(head: Sequence[Record]) -> Layout:
             rank, other = chosen.get(meaning.role, (meaning.rank, None))
             twice = other is not None and names.plain(name) == names.plain(other.name)
             if other is not None and rank == meaning.rank and (twice or meaning.role not in _FIRST_WINS):
-                refuse(f"two columns say {quoted(name)}; remove one and upload the file again", header.line)
+                refuse(f"two columns say {shown(name)}; remove one and upload the file again", header.line)
             if other is None or meaning.rank < rank:
                 chosen[meaning.role] = (meaning.rank, field_)
     _settle_time(chosen)
@@ -171,7 +172,7 @@ def _wide(head: Sequence[Record], place: int) -> Layout | None:
     for index, role in held.items():
         if (role, tickers[index]) in seen:
             refuse(
-                f"two columns say {quoted(header.cells[index])} of {quoted(tickers[index])}; remove one and upload "
+                f"two columns say {shown(header.cells[index])} of {shown(tickers[index])}; remove one and upload "
                 "the file again",
                 header.line,
             )
@@ -227,7 +228,7 @@ def _finished(
         redundant = any(meaning.role in plain_roles for meaning in names.meanings(name))
         if names.is_suspect(name) and not names.is_companion(name) and not redundant:
             refuse(
-                f"the column {quoted(name)} seems to say that prices are adjusted, or of dividends or splits, in a way "
+                f"the column {shown(name)} seems to say that prices are adjusted, or of dividends or splits, in a way "
                 "that stockcast does not know; call it Adj Close, Dividends or Stock Splits if it is one of these, "
                 "else remove it, and upload the file again",
                 header.line,
@@ -235,7 +236,7 @@ def _finished(
     for each in fields:
         if is_formula(each.name):
             refuse(
-                f"{quoted(each.name)} looks like a spreadsheet formula; replace it by its value and upload the file "
+                f"{shown(each.name)} looks like a spreadsheet formula; replace it by its value and upload the file "
                 "again",
                 header.line,
             )

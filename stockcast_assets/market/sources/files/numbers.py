@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from stockcast_assets.market.sources.files.fault import quoted, refuse
+from stockcast_assets.inputs import shown
+from stockcast_assets.market.sources.files.fault import refuse
 
 Mark = Literal[".", ","]
 
@@ -84,7 +85,7 @@ def decimal_mark(prices: Iterable[str], counts: Iterable[str]) -> Mark:
             return told  # type: ignore[return-value]  # narrowed by `in`
     if doubtful is not None:
         refuse(
-            f"{quoted(doubtful)} may mean {doubtful.replace(',', '')} or {doubtful.replace(',', '.')}, and no other "
+            f"{shown(doubtful)} may mean {doubtful.replace(',', '')} or {doubtful.replace(',', '.')}, and no other "
             "number of the file says which; write it without a comma and upload the file again"
         )
     return "."

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.keys import validate_ticker
+from stockcast_assets.inputs import shown, validate_ticker
 from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, is_session, sessions, time_zone
 from stockcast_assets.market.sources.base import finished_sessions
 from stockcast_assets.market.sources.files import names, symbols
 from stockcast_assets.market.sources.files.dates import Dates, looks_like_date, read_dates, second_of
 from stockcast_assets.market.sources.files.days import require_daily, require_open, require_period
-from stockcast_assets.market.sources.files.fault import REMEDY, Fault, quoted, refuse
+from stockcast_assets.market.sources.files.fault import REMEDY, Fault, refuse
 from stockcast_assets.market.sources.files.layout import HEAD_LINES, Layout, layout_of, separator_of
 from stockcast_assets.market.sources.files.numbers import Mark, decimal_mark, is_absent, is_formula, number
 from stockcast_assets.market.sources.files.shares import Series, in_last_shares
@@ -104,6 +104,21 @@ def parse_bytes(content: bytes, name: str, now: pd.Timestamp, ticker: str | None
     except Fault as fault:
         place = label if fault.line is None else f"{label}, line {fault.line}"
         raise StockcastError(f"{place}: {fault.words}.") from None
+
+
+def require_enabled(parsed: ParsedUpload, label: str, enabled: Sequence[str]) -> None:
+    """Refuse a file of tickers whose calendars are not among the enabled ones.
+
+    Raises:
+        StockcastError: naming the ticker, its calendar and the setting.
+    """
+    for ticker in parsed.tickers:
+        calendar = calendar_for(ticker)
+        if calendar not in enabled:
+            raise StockcastError(
+                f"{label}: {ticker} trades on the calendar {calendar}, which is not in "
+                f"STOCKCAST_CALENDARS={','.join(enabled)}; add it and upload the file again."
+            )
 
 
 def tickers_of(content: bytes, name: str) -> tuple[str, ...]:
@@ -216,7 +231,7 @@ def _rows(content: bytes, lenient: bool = False) -> _Rows:
     if len(pending) > _FOOTER_LINES:
         _refuse_words(pending[0], dated)
     if pending:
-        rows.notes.append(f"left out {_lines(len(pending))} of words at the end ({quoted(pending[0].cells[0])})")
+        rows.notes.append(f"left out {_lines(len(pending))} of words at the end ({shown(pending[0].cells[0])})")
     if rows.events:
         rows.notes.append(f"took dividends or splits from {_lines(len(rows.events))} of words")
     return rows
@@ -267,7 +282,7 @@ def _refuse_words(record: Record, dated: int) -> None:
     cell = record.cells[dated] if len(record.cells) > dated else record.cells[0]
     if is_formula(cell):
         _refuse_formula(cell, record.line)
-    refuse(f"{quoted(cell)} is no date; write it as YYYY-MM-DD and upload the file again", record.line)
+    refuse(f"{shown(cell)} is no date; write it as YYYY-MM-DD and upload the file again", record.line)
 
 
 def _event(record: Record, dated: int) -> dict[str, str] | None:
@@ -292,7 +307,7 @@ def _refuse_formulas(rows: _Rows) -> None:
 
 
 def _refuse_formula(cell: str, line: int) -> None:
-    refuse(f"{quoted(cell)} looks like a spreadsheet formula; replace it by its value and upload the file again", line)
+    refuse(f"{shown(cell)} looks like a spreadsheet formula; replace it by its value and upload the file again", line)
 
 
 def _tickers(rows: _Rows, stem: str, given: str | None) -> list[str]:
@@ -316,15 +331,10 @@ def _tickers(rows: _Rows, stem: str, given: str | None) -> list[str]:
         try:
             validate_ticker(ticker)
         except StockcastError as error:
-            hint = symbols.suggestion(ticker)
-            refuse(f"{quoted(ticker)}{str(error).rstrip('.').removeprefix(repr(_short(ticker)))}{hint}", line)
+            refuse(f"{str(error).rstrip('.')}{symbols.suggestion(ticker)}", line)
     if rows.layout.tickers:
         return [found[0]] * len(rows.lines)
     return found * len(rows.lines) if len(found) == 1 else found
-
-
-def _short(ticker: str) -> str:
-    return ticker if len(ticker) <= 40 else f"{ticker[:40]}…"
 
 
 def _says_tickers(rows: _Rows) -> bool:
@@ -400,7 +410,7 @@ def _bars_of(
     future = days > np.datetime64(now.date(), "D")
     if future.any():
         row = int(future.argmax())
-        refuse(f"{quoted(cells['date'][row])} is in the future; {REMEDY}", int(lines[row]))
+        refuse(f"{shown(cells['date'][row])} is in the future; {REMEDY}", int(lines[row]))
 
     priced = _priced(cells, mark)
     columns = _columns(cells, lines, priced, mark, notes)
@@ -501,7 +511,7 @@ def _columns(
                 continue
             got = value(cell)
             if got is None:
-                refuse(f"{quoted(cell)} is no number, in the column {role}; {REMEDY}", int(lines[row]))
+                refuse(f"{shown(cell)} is no number, in the column {role}; {REMEDY}", int(lines[row]))
             column[row] = got
         return column
 
@@ -524,7 +534,7 @@ def _columns(
         huge = np.abs(volume) >= 2**63
         if huge.any():
             row = int(huge.argmax())
-            refuse(f"{quoted(cells['volume'][row])} is no volume; {REMEDY}", int(lines[row]))
+            refuse(f"{shown(cells['volume'][row])} is no volume; {REMEDY}", int(lines[row]))
         found["volume"] = volume
     else:
         notes.append("there is no volume: stored as 0")

@@ -73,7 +73,7 @@ def in_last_shares(series: Series, split_name: str, splits_happen: bool) -> tupl
         split = _splits_of_adjusted(series)
         applied = split != 1
         if applied.any():
-            notes.append(f"found {applied.sum()} splits in the steps of the adjusted close")
+            notes.append(f"found {_splits(applied.sum())} in the steps of the adjusted close")
     elif split is None:
         split = np.ones(n)
         if splits_happen:
@@ -90,7 +90,7 @@ def in_last_shares(series: Series, split_name: str, splits_happen: bool) -> tupl
             volume=series.volume * factor,
             dividend=None if series.dividend is None else series.dividend / factor,
         )
-        notes.append(f"brought the prices before {applied.sum()} splits to the shares of the last day")
+        notes.append(f"brought the prices before {_splits(applied.sum())} to the shares of the last day")
     if series.dividend is not None:
         dividend = series.dividend
     elif series.adjusted is not None:
@@ -187,3 +187,7 @@ def _require_explained(series: Series) -> None:
             "the day of a split and 0 on all other days (on all days, if there was none), and upload the file again",
             int(series.lines[row]),
         )
+
+
+def _splits(count: int) -> str:
+    return "1 split" if count == 1 else f"{count} splits"

@@ -3,8 +3,7 @@
 import re
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.keys import validate_ticker
-from stockcast_assets.market.sources.files.fault import quoted
+from stockcast_assets.inputs import shown, validate_ticker
 
 # ISO codes of currencies with a market of their own, to tell a pair of currencies from a coin's price.
 _FIAT = frozenset(
@@ -107,10 +106,10 @@ def from_name(stem: str) -> str:
         if ticker is not None:
             return ticker
     if stem.lower() in _GENERIC or re.fullmatch(r"HistoricalData_\d+", stem):
-        raise NoTicker(f"{quoted(stem)} says none")
+        raise NoTicker(f"{shown(stem)} says none")
     if _is_ticker(stem.upper()) and "_" not in stem:
         return stem.upper()
-    raise NoTicker(f"{quoted(stem)} is not a ticker")
+    raise NoTicker(f"{shown(stem)} is not a ticker")
 
 
 def suggestion(symbol: str) -> str:
