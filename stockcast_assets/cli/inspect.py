@@ -1,16 +1,16 @@
 """`stockcast inspect`: how a file would be read, and what would become of it; nothing is stored."""
 
+from __future__ import annotations
+
 import warnings
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shown, validate_ticker
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.files import ParsedUpload, parse_bytes, require_enabled
 from stockcast_assets.market.sources.uploads import MAX_BYTES
