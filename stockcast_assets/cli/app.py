@@ -27,6 +27,8 @@ warehouse_app = typer.Typer(help="The tables, wherever they are stored.", no_arg
 app.add_typer(warehouse_app, name="warehouse")
 reports_app = typer.Typer(help="The stored drift reports.", no_args_is_help=True)
 app.add_typer(reports_app, name="reports")
+home_app = typer.Typer(help="What is stored on this machine.", no_args_is_help=True)
+app.add_typer(home_app, name="home")
 
 _options = {"debug": False}
 
@@ -277,6 +279,17 @@ def reports_prune(
     from stockcast_assets.cli import reports as command
 
     command.prune(keep_days, dry_run, as_json)
+
+
+@home_app.command("clean-secrets")
+def home_clean_secrets(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where secrets are stored.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Mask keys and passwords that older releases stored in the home; stop everything that uses it first."""
+    from stockcast_assets.cli import home as command
+
+    command.clean_secrets(dry_run, as_json)
 
 
 @app.command()

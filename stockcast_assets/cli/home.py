@@ -1,0 +1,36 @@
+"""`stockcast home`: what is stored on this machine."""
+
+from dataclasses import asdict
+
+from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.orchestration.cleaning import clean_home
+from stockcast_assets.private_files import make_private
+from stockcast_assets.settings import load_settings
+
+
+def clean_secrets(dry_run: bool, as_json: bool) -> None:
+    """Mask the secrets that older releases stored in the home, and print where they were.
+
+    Raises:
+        StockcastError: if there is no home, or a database of it is in use.
+    """
+    settings = load_settings()
+    if not settings.home.is_dir():
+        raise StockcastError(f"There is no home at {settings.home}: name it with STOCKCAST_HOME.")
+    make_private(settings.home)
+    found = clean_home(settings.home, dry_run)
+    if as_json:
+        print_json({"home": str(settings.home), "dry_run": dry_run, "files": [asdict(each) for each in found]})
+        return
+    if not found:
+        err.print(f"No secret is stored in {settings.home}.", soft_wrap=True)
+        return
+    title = "Secrets stored in" if dry_run else "Secrets masked in"
+    print_table(f"{title} {settings.home}", ["file", "values"], [[each.file, each.values] for each in found])
+    err.print(
+        "Whoever could read the home or reach the Dagster UI may have them: make new keys and passwords, and withdraw "
+        "the old ones.",
+        soft_wrap=True,
+    )
