@@ -123,6 +123,7 @@ def test_a_database_in_use_is_said_and_nothing_is_lost(home: Path, run: Callable
             f'{{"default": "{{\\"gcp_credentials\\": \\"{KEY}\\"}}"}}',
             '{"default": "{\\"gcp_credentials\\": \\"***\\"}"}',
         ),
+        (json.dumps({"private_key": "a\nb", "type": "x"}), '{"private_key": "***", "type": "x"}'),
         ('{"gcp_credentials": "no key at all"}', '{"gcp_credentials": "***"}'),
         ('{"gcp_credentials": "(hidden)", "x": null}', '{"gcp_credentials": "(hidden)", "x": null}'),
         ('{"gcp_credentials": {"env": "KEY"}}', '{"gcp_credentials": {"env": "KEY"}}'),
