@@ -18,7 +18,7 @@ from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import in_order, listed, one_of, parse_day
-from stockcast_assets.keys import month_of
+from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.prices import first_sources
@@ -203,7 +203,7 @@ def _missing(session: Session, step: Step) -> Iterator[Step]:
     place = {day: position for position, day in enumerate(days)}
     tickers_of: dict[tuple[date, date], list[str]] = defaultdict(list)
     for ticker in step.tickers:
-        missing = [day for day in days if not all(f"{day.date()}|{ticker}" in keys for keys in done)]
+        missing = [day for day in days if not all(partition_key(ticker, day) in keys for keys in done)]
         for stretch in stretches(missing, lambda earlier, later: place[later] == place[earlier] + 1):
             tickers_of[stretch].append(ticker)
     for (start, end), together in sorted(tickers_of.items()):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from stockcast_assets.orchestration.assets.specs import KEY_TAG
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
 from stockcast_assets.tables import (
     DRIFT_REPORT,
@@ -96,7 +96,7 @@ def build_jobs() -> Jobs:
                 name,
                 selection=dg.AssetSelection.assets(*assets),
                 description=_DESCRIPTIONS[name],
-                tags={KEY_TAG: _KEY_OF_JOB[name]},
+                tags={tags.KEY: _KEY_OF_JOB[name]},
             )
             for name, assets in ASSETS_OF_JOB.items()
         }

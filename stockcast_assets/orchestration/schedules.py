@@ -63,7 +63,10 @@ def _due(
     now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
     if not known_tickers(context.instance):
         return dg.SkipReason(NO_TICKER)
-    plan = plan_of(world.read_world(context.instance, universe, now))
+    seen = world.read_world(context.instance, universe, now)
+    for line in seen.left_out:
+        context.log.warning(line)
+    plan = plan_of(seen)
     if plan.runs:
         return world.requests(context.instance, plan)
-    return dg.SkipReason(plan.in_words() or nothing_due)
+    return dg.SkipReason(" ".join([plan.in_words() or nothing_due, *seen.left_out]))

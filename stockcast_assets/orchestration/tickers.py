@@ -8,13 +8,15 @@ so that neither overwrites the other. The sensor's entry counts only for the sta
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Literal, get_args
 
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.keys import key_day, validate_ticker
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.tables import PRICE_HISTORY
 
 State = Literal["active", "paused", "delisted"]
@@ -57,17 +59,30 @@ def ticker_states(instance: dg.DagsterInstance, tickers: Iterable[str]) -> dict[
 
 
 def _state(stored: Mapping[str, str], ticker: str) -> TickerState:
-    set_by_hand = json.loads(stored.get(_STATE + ticker, "{}"))
-    daily = json.loads(stored.get(_DAILY + ticker, "{}"))
-    since = set_by_hand.get("since", "")
-    counts = bool(daily) and daily["since"] == since
-    return TickerState(
-        set_by_hand.get("state", "active"),
-        set_by_hand.get("reason", ""),
-        since,
-        date.fromisoformat(daily["from"]) if counts else None,
-        counts and daily["uploaded"],
-    )
+    lost = TickerState("paused", f"what is stored of it cannot be read; `stockcast tickers resume {ticker}` renews it")
+    if understood(validate_ticker, ticker, "A ticker partition") is None:
+        return TickerState("paused", "it is no ticker; delete the partition in the Dagster UI")
+    by_hand, daily = stored.get(_STATE + ticker), stored.get(_DAILY + ticker)
+    state = TickerState() if by_hand is None else understood(_by_hand, by_hand, f"The state of {ticker}") or lost
+    # Without its day a ticker is new: it is brought up again, which fetches only what is missing.
+    brought_up = understood(_brought_up, daily, f"The bring-up of {ticker}")
+    if brought_up is None or brought_up[0] != state.since:
+        return state
+    return replace(state, daily_from=brought_up[1], uploaded=brought_up[2])
+
+
+def _by_hand(text: str) -> TickerState:
+    entry = json.loads(text)
+    if entry["state"] not in get_args(State) or not isinstance(entry["reason"], str):
+        raise ValueError(entry["state"])
+    if entry["since"] and datetime.fromisoformat(entry["since"]).tzinfo is None:
+        raise ValueError("since has no time zone")
+    return TickerState(entry["state"], entry["reason"], entry["since"])
+
+
+def _brought_up(text: str) -> tuple[str, date, bool]:
+    entry = json.loads(text)
+    return entry["since"], key_day(entry["from"]), bool(entry["uploaded"])
 
 
 def set_state(instance: dg.DagsterInstance, ticker: str, state: State, reason: str = "") -> None:

@@ -175,6 +175,6 @@ def test_a_wrong_url_is_named_by_its_place_only() -> None:
 
 def test_what_was_told_survives_a_restart_and_is_told_again_after_a_day() -> None:
     problem = Problem("check raw_prices, fresh", "stale")
-    told = Told.load(Told(NOW, {problem.subject: NOW}).dump(), NOW)
+    told = Told.load(Told(NOW, {problem.subject: NOW}).dump())
     assert told.news([problem, problem], NOW + AGAIN / 2) == []
     assert told.news([problem, problem], NOW + AGAIN) == [problem]

@@ -15,7 +15,8 @@ from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.yahoo import YahooSource
-from stockcast_assets.orchestration.assets.prices import LATE_TAG, LATE_TICKERS
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.assets.prices import LATE_TICKERS
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.ranges import range_tags
@@ -169,7 +170,7 @@ def test_a_split_stops_its_ticker_until_all_of_its_past_was_fetched_again_once(h
     assert not result.success
     assert set(late_of(result)) == {"TSLA"}
     assert "TSLA 2024-01-17: split" in late_of(result)["TSLA"]
-    assert here.instance.get_run_by_id(result.run_id).tags[LATE_TAG] == "TSLA"
+    assert here.instance.get_run_by_id(result.run_id).tags[tags.LATE] == "TSLA"
     pd.testing.assert_frame_equal(here.stored(RAW_PRICES, "AAPL"), other)
     assert here.stored(RAW_PRICES, "TSLA")["date"].max() == pd.Timestamp(KNOWN)
     assert here.run("daily_forecast", first=TODAY, last=TODAY, ticker="AAPL").success
@@ -259,7 +260,7 @@ def test_every_late_ticker_is_named_and_garbage_is_never_written(home) -> None:
     assert set(late) == {"AAPL", "TSLA"}
     assert "no bar of AAPL on 2024-01-17" in late["AAPL"]
     assert "too large a step for one session" in late["TSLA"]
-    assert here.instance.get_run_by_id(result.run_id).tags[LATE_TAG] == "AAPL,TSLA"
+    assert here.instance.get_run_by_id(result.run_id).tags[tags.LATE] == "AAPL,TSLA"
     for ticker, old in zip(("AAPL", "TSLA"), before, strict=True):
         pd.testing.assert_frame_equal(here.stored(RAW_PRICES, ticker), old)
 

@@ -24,6 +24,7 @@ from stockcast_assets.market.sources import SOURCES
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.validate import refuse_implausible
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, read_bars
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
@@ -48,12 +49,6 @@ TOUCHED = "touched"
 
 LATE_TICKERS = "late_tickers"
 """Metadata of a failure of `raw_prices` or `price_history`: JSON {ticker: reason}, all tickers that stopped the run."""
-
-LATE_TAG = "stockcast/late"
-"""Tag of such a run: the tickers, comma-separated."""
-
-REPAIR_TAG = "stockcast/repair"
-"""Tag of a run that fetches again what was observed: which keys, and the how-manieth attempt it is."""
 
 OVERLAP = 10
 """Stored sessions that every fetch asks for again."""
@@ -148,7 +143,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
         tickers = [validate_ticker(key) for key in context.partition_keys]
         reach = first_daily_key + timedelta(days=_OVERLAP_DAYS)
         # A repair fetches the daily bars next, which are in other shares until then.
-        looked_at = [] if REPAIR_TAG in context.run.tags else tickers
+        looked_at = [] if tags.REPAIR in context.run.tags else tickers
         daily = warehouse.read(RAW_PRICES, tickers=looked_at, start=first_daily_key, end=reach)
         own = {ticker: rows.head(OVERLAP) for ticker, rows in daily.groupby("ticker")}
         there = dict(iter(warehouse.read(PRICE_HISTORY, tickers=tickers).groupby("ticker")))
@@ -295,7 +290,7 @@ def _fetch_all(
             observe(result)
     late = {result.ticker: result.late for result in results if result.late is not None}
     if late:
-        context.instance.add_run_tags(context.run_id, {LATE_TAG: ",".join(late)})
+        context.instance.add_run_tags(context.run_id, {tags.LATE: ",".join(late)})
         sentence = _sentence(late, len(results))
         # The command line looks for the sentence in the cause.
         raise dg.Failure(

@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, partition_key, validate_ticker
+from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, parse_daily_key, partition_key
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.metadata import show
 from stockcast_assets.orchestration.assets.run_config import NOTHING, RunInput
 from stockcast_assets.tables import Table
@@ -17,20 +18,18 @@ from stockcast_assets.warehouse import KeyedFrame, asset_metadata
 
 IDENTITY = dg.IdentityPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()
-KEY_TAG = "stockcast/key"
-"""Tag of every asset: what a key of it is. `tag:"stockcast/key"="ticker-day"` selects what runs every night."""
 
 
 def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
     """`2024-05-31|AAPL`, … → {"AAPL": [2024-05-31, …]}, tickers and days sorted.
 
     Raises:
-        StockcastError: if a key's ticker is malformed.
+        NotAKey: if one is no key, or has no day.
     """
     grouped: dict[str, list[pd.Timestamp]] = defaultdict(list)
     for key in keys:
-        day, ticker = key.split("|", 1)
-        grouped[validate_ticker(ticker)].append(pd.Timestamp(day))
+        ticker, day = parse_daily_key(key)
+        grouped[ticker].append(pd.Timestamp(day))
     return {ticker: sorted(grouped[ticker]) for ticker in sorted(grouped)}
 
 
@@ -79,7 +78,7 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
 
 
 def key_of(partitions_def: dg.PartitionsDefinition) -> str:
-    """What a key is, as the value of `KEY_TAG`."""
+    """What a key is, as the value of `tags.KEY`."""
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return "ticker"
     times = partitions_def.time_window_dimension.partitions_def
@@ -122,7 +121,7 @@ def of_table(
             **asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
             **{name: dg.MetadataValue.url(link) for name, link in (links or {}).items()},
         },
-        "tags": {KEY_TAG: key_of(partitions_def)},
+        "tags": {tags.KEY: key_of(partitions_def)},
         "pool": table.name,
         "config_schema": NOTHING if config is None else config.schema_of_runs(),
         **kinds(*extra_kinds),

@@ -14,10 +14,11 @@ from stockcast_assets.forecasting.training.tuning import Tuning, tune
 from stockcast_assets.keys import month_of, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.metadata import picture, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
-from stockcast_assets.orchestration.assets.specs import KEY_TAG, SINGLE_RUN, kinds, of_ticker
+from stockcast_assets.orchestration.assets.specs import SINGLE_RUN, kinds, of_ticker
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.tracking.registry import ModelRegistry
@@ -85,7 +86,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
     @dg.asset(
         name=TUNING,
         description=_ABOUT.strip(),
-        tags={KEY_TAG: "ticker"},
+        tags={tags.KEY: "ticker"},
         group_name="forecasting",
         partitions_def=ticker_partitions,
         backfill_policy=SINGLE_RUN,

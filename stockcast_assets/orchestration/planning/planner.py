@@ -94,6 +94,7 @@ class World:
         done: materialised keys by asset.
         attempts: the runs of the last weeks, in order of creation.
         uploaded: the tickers whose bars come by CSV, with the days of `raw_prices` they have, ascending.
+        left_out: what others wrote and nobody understands, a sentence each.
     """
 
     now: pd.Timestamp
@@ -105,6 +106,7 @@ class World:
     done: Mapping[str, Collection[str]]
     attempts: Sequence[Attempt] = ()
     uploaded: Mapping[str, Sequence[date]] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     def has(self, asset: str, ticker: str, day: date | pd.Timestamp) -> bool:
         return partition_key(ticker, day) in self.done.get(asset, ())

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.partitions import ticker_partitions
 
 TickerRange = tuple[str, str]
@@ -55,7 +55,7 @@ def range_tags(tickers: TickerRange, first: date | None = None, last: date | Non
     start, end = tickers
     if first is not None and last is not None:
         start, end = partition_key(start, first), partition_key(end, last)
-    return {ASSET_PARTITION_RANGE_START_TAG: start, ASSET_PARTITION_RANGE_END_TAG: end}
+    return {tags.RANGE_START: start, tags.RANGE_END: end}
 
 
 def stretches(

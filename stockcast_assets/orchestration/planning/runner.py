@@ -13,9 +13,11 @@ import dagster as dg
 
 from stockcast_assets.dagster_private.launcher import this_machine
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.keys import month_of
+from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.failures import why_failed
 from stockcast_assets.orchestration.jobs import DAILY_ASSETS, job_for
 from stockcast_assets.orchestration.planning.ranges import (
     known_tickers,
@@ -26,9 +28,6 @@ from stockcast_assets.orchestration.planning.ranges import (
 )
 from stockcast_assets.orchestration.planning.tuned import training_run_config
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
-
-LAUNCHED_TAG = "stockcast/launched_by"
-"""Tag of a run that no schedule or sensor launched; Dagster tags those itself."""
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Step"], Any]
@@ -94,21 +93,27 @@ class Runner:
                     asset_selection=[dg.AssetKey(name) for name in step.assets],
                     tags={
                         **range_tags((first, last), step.first, step.last),
-                        LAUNCHED_TAG: "command line",
+                        tags.LAUNCHED_BY: "command line",
                         **this_machine(),
                     },
                     run_config={**(run_config or {}), "loggers": loggers},
                     raise_on_error=False,
                 )
                 if not result.success:
-                    raise StockcastError(_reason(result))
+                    failure = why_failed(self.instance, result.run_id)
+                    if failure.ours:
+                        raise StockcastError(failure.words)
+                    raise StockcastError(
+                        f"{failure.step or 'The run'} failed: {failure.words} (run {result.run_id}; `stockcast ui` "
+                        "shows its log)."
+                    )
             self.finished.append((step, time.monotonic() - started))
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
         """The days of `wanted` that were never materialised, per ticker."""
         done = self.instance.get_materialized_partitions(dg.AssetKey(asset))
         gaps = {
-            ticker: [day for day in days if f"{day.date()}|{ticker}" not in done] for ticker, days in wanted.items()
+            ticker: [day for day in days if partition_key(ticker, day) not in done] for ticker, days in wanted.items()
         }
         return {ticker: days for ticker, days in gaps.items() if days}
 
@@ -160,21 +165,3 @@ def _rectangles(
             tickers_of[stretch].append(ticker)
     for (first, last), tickers in sorted(tickers_of.items()):
         yield tuple(tickers), first, last
-
-
-def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The sentence a failed run ends with: ours if an asset gave one, else the exception and where to look."""
-    for event in result.all_events:
-        if not event.is_step_failure:
-            continue
-        error = event.step_failure_data.error
-        while error is not None:
-            if error.cls_name == StockcastError.__name__:
-                return error.message.strip().removeprefix(f"{_qualified_name()}: ")
-            last, error = error, error.cause
-        return f"{event.step_key} failed: {last.message.strip()} (run {result.run_id}; `stockcast ui` shows its log)."
-    return f"The run {result.run_id} failed before its first step; `stockcast ui` shows its log."
-
-
-def _qualified_name() -> str:
-    return f"{StockcastError.__module__}.{StockcastError.__name__}"

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.orchestration.assets.tuning import FED, TUNING
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.tables import TRAINED_MODEL
 
 
@@ -20,10 +21,18 @@ def tuned_parameters(instance: dg.DagsterInstance, tickers: Iterable[str]) -> di
         wanted = dg.AssetRecordsFilter(key, asset_partitions=[ticker])
         materialization = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
         if materialization is not None and FED in materialization.metadata:
-            parameters: Any = materialization.metadata[FED].value
+            written = materialization.metadata[FED].value
+            parameters = understood(_hyperparameters, written, f"What the tuning of {ticker} found")
             if parameters:
                 found[ticker] = parameters
     return found
+
+
+def _hyperparameters(written: Any) -> dict[str, Any]:
+    from stockcast_assets.forecasting.config import ModelConfig
+
+    ModelConfig.from_dict(written)
+    return dict(written)
 
 
 def training_run_config(instance: dg.DagsterInstance, tickers: Iterable[str], **config: Any) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from datetime import date, timedelta
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
+from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.assets.prices import LATE_TAG, first_sources
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.assets.prices import first_sources
+from stockcast_assets.orchestration.fence import Tell, understood
 from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB, DAILY_ASSETS, job_for
 from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.planner import Attempt, DueRun, Plan, World
@@ -23,9 +25,6 @@ from stockcast_assets.orchestration.planning.tuned import training_run_config
 from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
-
-STAGE_TAG = "stockcast/stage"
-"""Tag of every run that a plan asked for: its stage."""
 
 _MEMORY = timedelta(days=45)
 _ASSETS = (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name)
@@ -89,11 +88,7 @@ def read_world(
     uploaded = [ticker for ticker in order if universe.uploads_only or states[ticker].uploaded]
     if bars is not None and not universe.uploads_only:
         uploaded += _new_uploaded([ticker for ticker in order if states[ticker].is_new], *bars)
-    days_of: dict[str, list[date]] = {ticker: [] for ticker in uploaded}
-    for key in done[RAW_PRICES.name] if uploaded else ():
-        day, _, ticker = key.partition("|")
-        if ticker in days_of:
-            days_of[ticker].append(date.fromisoformat(day))
+    left_out: list[str] = []
     return World(
         now=now,
         order=order,
@@ -102,8 +97,9 @@ def read_world(
         days=universe.days(keys_at),
         months=universe.months(keys_at),
         done=done,
-        attempts=attempts(instance, order, now),
-        uploaded={ticker: sorted(days) for ticker, days in days_of.items()},
+        attempts=attempts(instance, order, now, left_out.append),
+        uploaded=days_of(done[RAW_PRICES.name], uploaded) if uploaded else {},
+        left_out=left_out,
     )
 
 
@@ -117,61 +113,73 @@ def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) ->
     return [ticker for ticker in new if stored.get(ticker) == "csv" or (ticker in without and ticker in waiting)]
 
 
-def attempts(instance: dg.DagsterInstance, order: Sequence[str], now: pd.Timestamp) -> list[Attempt]:
-    """The planned runs of the last weeks, and whatever else is under way, in order of creation."""
+def attempts(
+    instance: dg.DagsterInstance, order: Sequence[str], now: pd.Timestamp, tell: Tell = lambda line: None
+) -> list[Attempt]:
+    """The planned runs of the last weeks, and whatever else is under way, in order of creation.
+
+    `tell` is told of each run whose tags cannot be understood; it counts as no run of ours.
+    """
     since = (now - _MEMORY).to_pydatetime()
     stages = list(planner.ASSETS_OF)
     records = {
         record.storage_id: record
         for filters in (
-            dg.RunsFilter(tags={STAGE_TAG: stages}, created_after=since),
+            dg.RunsFilter(tags={tags.STAGE: stages}, created_after=since),
             dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, created_after=since),
         )
         for record in instance.get_run_records(filters)
     }
-    found = [_attempt(record, order, now) for _, record in sorted(records.items())]
+    found = [
+        understood(
+            lambda record: _attempt(record, order, now), record, f"The run {record.dagster_run.run_id[:8]}", tell
+        )
+        for _, record in sorted(records.items())
+    ]
     return [attempt for attempt in found if attempt is not None]
 
 
 def _attempt(record: RunRecord, order: Sequence[str], now: pd.Timestamp) -> Attempt | None:
-    """None for a run without a range of tickers that still exist."""
+    """None for a run without a range of tickers that still exist.
+
+    Raises:
+        Exception: if its tags are none of ours, though they should be.
+    """
     run = record.dagster_run
-    start, end = (run.tags.get(tag) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+    start, end = (run.tags.get(tag) for tag in (tags.RANGE_START, tags.RANGE_END))
     if start is None or end is None:
-        start = end = run.tags.get("dagster/partition")
+        start = end = run.tags.get(tags.PARTITION)
     if not start or not end:
         return None
-    (first, first_ticker), (last, last_ticker) = _split(start), _split(end)
-    if first_ticker not in order or last_ticker not in order:
+    first, last = parse_key(start), parse_key(end)
+    if first.ticker not in order or last.ticker not in order:
         return None
+    tickers = tuple(order[order.index(first.ticker) : order.index(last.ticker) + 1])
+    if not tickers or (first.day is None) != (last.day is None) or (first.day and last.day and first.day > last.day):
+        raise NotAKey(f"{start} to {end} is no range of keys")
     created = pd.Timestamp(record.create_timestamp)
     created = created.tz_localize("UTC") if created.tzinfo is None else created
     dead = not run.is_finished and now - created > planner.DEAD_AFTER
     ended = pd.Timestamp(record.end_time, unit="s", tz="UTC") if record.end_time else None
-    late = run.tags.get(LATE_TAG, "")
     return Attempt(
         run_id=run.run_id,
         assets=_assets(run),
-        tickers=tuple(order[order.index(first_ticker) : order.index(last_ticker) + 1]),
-        first=first,
-        last=last,
+        tickers=tickers,
+        first=first.day,
+        last=last.day,
         created=created,
         ended=(ended or created) if run.is_finished or dead else None,
         ok=run.is_success,
-        late=frozenset(late.split(",")) if late else frozenset(),
-        automatic=STAGE_TAG in run.tags,
+        # A run that names nobody of its own failed for all.
+        late=frozenset(run.tags.get(tags.LATE, "").split(",")) & set(tickers),
+        automatic=tags.STAGE in run.tags,
     )
-
-
-def _split(key: str) -> tuple[date | None, str]:
-    day, bar, ticker = key.partition("|")
-    return (date.fromisoformat(day), ticker) if bar else (None, key)
 
 
 def _assets(run: dg.DagsterRun) -> frozenset[str]:
     if run.asset_selection:
         return frozenset(key.to_user_string() for key in run.asset_selection)
-    stage = run.tags.get(STAGE_TAG)
+    stage = run.tags.get(tags.STAGE)
     if stage is not None:
         return frozenset(planner.ASSETS_OF[stage])
     return frozenset(ASSETS_OF_JOB.get(run.job_name, ()))
@@ -179,13 +187,13 @@ def _assets(run: dg.DagsterRun) -> frozenset[str]:
 
 def request(instance: dg.DagsterInstance, run: DueRun) -> dg.RunRequest:
     """The run request of a due run; a training gets what was tuned."""
-    tags = {**range_tags((run.tickers[0], run.tickers[-1]), run.first, run.last), STAGE_TAG: run.stage}
+    labels = {**range_tags((run.tickers[0], run.tickers[-1]), run.first, run.last), tags.STAGE: run.stage}
     if run.stage in _RUN_PRIORITY:
-        tags["dagster/priority"] = _RUN_PRIORITY[run.stage]
+        labels[tags.PRIORITY] = _RUN_PRIORITY[run.stage]
     return dg.RunRequest(
         run_key=run.run_key,
         job_name=job_for(run.assets),
-        tags=tags,
+        tags=labels,
         asset_selection=[dg.AssetKey(name) for name in run.assets],
         run_config=training_run_config(instance, run.tickers) if TRAINED_MODEL.name in run.assets else {},
     )
@@ -210,9 +218,7 @@ class Quiet:
     words: str
 
     @classmethod
-    def load(cls, cursor: str | None) -> Quiet | None:
-        if not cursor:
-            return None
+    def load(cls, cursor: str) -> Quiet:
         stored = json.loads(cursor)
         until = stored["until"]
         return cls(stored["fingerprint"], pd.Timestamp(until) if until else None, stored["words"])

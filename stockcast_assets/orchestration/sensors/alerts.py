@@ -1,8 +1,8 @@
 """Telling a person: failed runs and red checks, one sentence each, to where STOCKCAST_ALERTS says.
 
 Whatever should wake somebody is a run or an asset check: stale tickers, gaps, drift, lost coverage, damaged models.
-So the sensor looks at these two only. A subject is told once, and again every `AGAIN` while it lasts; what was told is
-in the sensor's cursor, which Dagster keeps over restarts.
+So the sensor looks at these two, and at ticks that failed, since no run begins then. A subject is told once, and again
+every `AGAIN` while it lasts; what was told is in the sensor's cursor, which Dagster keeps over restarts.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.keys import parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.masking import redact, remember, secrets_of_notification
-from stockcast_assets.orchestration.assets.prices import LATE_TAG
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.failures import root_cause, why_failed
+from stockcast_assets.orchestration.fence import understood
 
 AGAIN = timedelta(hours=24)
 """How long a subject that was told is left alone."""
@@ -48,13 +50,13 @@ class Told:
     subjects: dict[str, pd.Timestamp] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, cursor: str | None, now: pd.Timestamp) -> Told:
-        """A sensor that never ran tells nothing of the past."""
-        if not cursor:
-            return cls(now)
+    def load(cls, cursor: str) -> Told:
         stored = json.loads(cursor)
         subjects = {subject: pd.Timestamp(moment) for subject, moment in stored["subjects"].items()}
-        return cls(pd.Timestamp(stored["since"]), subjects)
+        told = cls(pd.Timestamp(stored["since"]), subjects)
+        if any(moment.tzinfo is None for moment in (told.since, *subjects.values())):
+            raise ValueError("a moment without a time zone")
+        return told
 
     def dump(self) -> str:
         subjects = {subject: moment.isoformat() for subject, moment in self.subjects.items()}
@@ -129,37 +131,39 @@ def failed_runs(instance: dg.DagsterInstance, since: pd.Timestamp) -> list[Probl
     problems = []
     for record in instance.get_run_records(filters, limit=200, ascending=True):
         run = record.dagster_run
-        start, end = (run.tags.get(tag, "") for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+        start, end = (run.tags.get(tag, "") for tag in (tags.RANGE_START, tags.RANGE_END))
         keys = start if start == end else f"{start} to {end}"
-        if run.tags.get(LATE_TAG):
-            day = start.partition("|")[0] if "|" in start else "its past"
+        if run.tags.get(tags.LATE):
+            key = understood(parse_key, start, f"The key of the run {run.run_id[:8]}")
+            day = "its past" if key is None or key.day is None else key.day
             problems += [
                 Problem(f"late {ticker}", f"{ticker} is late at the source for {day} (run {run.run_id[:8]}).")
-                for ticker in run.tags[LATE_TAG].split(",")
+                for ticker in run.tags[tags.LATE].split(",")
             ]
             continue
         problems.append(
             Problem(
                 f"run {run.job_name} {keys}",
-                f"The run {run.run_id[:8]} of {run.job_name} ({keys or 'no keys'}) failed: {_reason(instance, run)}",
+                f"The run {run.run_id[:8]} of {run.job_name} ({keys or 'no keys'}) failed: "
+                f"{why_failed(instance, run.run_id).words}",
             )
         )
     return problems
 
 
-def _reason(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    for entry in failures:
-        error = entry.dagster_event.step_failure_data.error if entry.dagster_event else None
-        while error is not None and error.cause is not None and error.cls_name != StockcastError.__name__:
-            error = error.cause
-        if error is not None:
-            return error.message.strip().splitlines()[0].rpartition("StockcastError: ")[2]
-    # No step failed: the process was gone, or never came; Dagster's monitor says so at the run's end.
-    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-        if entry.dagster_event and entry.dagster_event.message:
-            return entry.dagster_event.message.strip().splitlines()[0]
-    return "its log says more."
+def failed_ticks(instance: dg.DagsterInstance, since: pd.Timestamp) -> list[Problem]:
+    """The schedules and sensors with a tick that failed since a moment: nothing begins a run in their place."""
+    problems = []
+    for state in instance.all_instigator_state():
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since.timestamp(), limit=20)
+        for tick in ticks:
+            if tick.is_failure:
+                reason = root_cause(tick.error).words if tick.error else "its log says more."
+                what = state.instigator_type.value.lower()
+                words = f"A tick of the {what} {state.instigator_name} failed: {reason}"
+                problems.append(Problem(f"tick {what} {state.instigator_name}", words))
+                break
+    return problems
 
 
 def red_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> list[Problem]:
@@ -186,14 +190,18 @@ def build_alerts(
         name="alerts",
         minimum_interval_seconds=60,
         default_status=status,
-        description="Tells failed runs and red checks, each subject once a day, to STOCKCAST_ALERTS or the log.",
+        description=(
+            "Tells failed runs, failed ticks and red checks, each subject once a day, to STOCKCAST_ALERTS or the log."
+        ),
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = utc_now()
-        told = Told.load(context.cursor, now)
+        # A sensor that never ran tells nothing of the past.
+        told = understood(Told.load, context.cursor, "The cursor", context.log.warning) or Told(now)
         red = red_checks(context.instance, checks)
         told.forget([problem.subject for problem in red], now)
-        news = told.news([*red, *failed_runs(context.instance, told.since)], now)
+        ticks = failed_ticks(context.instance, told.since)
+        news = told.news([*red, *ticks, *failed_runs(context.instance, told.since)], now)
         if news:
             try:
                 send(news, urls)

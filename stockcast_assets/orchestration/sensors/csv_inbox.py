@@ -18,6 +18,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches
@@ -109,6 +110,10 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
+def _versions(cursor: str) -> dict[str, str]:
+    return {str(name): str(version) for name, version in json.loads(cursor).items()}
+
+
 def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.RunRequest:
     config = {"ops": {asset: {"config": {"source": "csv"}}}}
     return dg.RunRequest(run_key=run_key, job_name=job, tags=tags, run_config=config)
@@ -128,7 +133,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
         ),
     )
     def csv_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        done: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+        done = understood(_versions, context.cursor, "The cursor", context.log.warning) or {}
         present = {upload.name: upload for upload in inbox.uploads.files()}
         handled = {name: version for name, version in done.items() if name in present}
         requests: list[dg.RunRequest] = []

@@ -11,6 +11,7 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.dagster_private.migrations import read_migrations_once
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning import planner, world
@@ -61,7 +62,7 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
     ) -> dg.SensorResult:
         now = utc_now()
         print_now = world.fingerprint(context.instance, universe, now)
-        quiet = Quiet.load(context.cursor)
+        quiet = understood(Quiet.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
         seen = world.read_world(context.instance, universe, now, (sources, warehouse))
@@ -70,7 +71,7 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
         if plan.brought_up:
             # The states changed, so the next tick looks again.
             print_now = world.fingerprint(context.instance, universe, now)
-        return _result(context, plan, print_now, now, "Every active ticker is brought up.")
+        return _result(context, seen, plan, print_now, now, "Every active ticker is brought up.")
 
     return ticker_lifecycle
 
@@ -95,20 +96,27 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
         # Retries are due on the minute; only the work of a schedule's own moment is left to it.
         planned_at = now - HEAD_START
         print_now = world.fingerprint(context.instance, universe, planned_at)
-        quiet = Quiet.load(context.cursor)
+        quiet = understood(Quiet.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
         seen = world.read_world(context.instance, universe, now, keys_at=planned_at)
         plan = planner.plan_training(seen).then(planner.plan_daily(seen))
-        return _result(context, plan, print_now, now, "Every finished day of every active ticker is there.")
+        return _result(context, seen, plan, print_now, now, "Every finished day of every active ticker is there.")
 
     return daily_catch_up
 
 
 def _result(
-    context: dg.SensorEvaluationContext, plan: planner.Plan, print_now: str, now: pd.Timestamp, idle: str
+    context: dg.SensorEvaluationContext,
+    seen: planner.World,
+    plan: planner.Plan,
+    print_now: str,
+    now: pd.Timestamp,
+    idle: str,
 ) -> dg.SensorResult:
-    words = plan.in_words() or idle
+    words = " ".join([plan.in_words() or idle, *seen.left_out])
+    for line in seen.left_out:
+        context.log.warning(line)
     for given_up in plan.given_up.values():
         context.log.error(given_up)
     if plan.runs:

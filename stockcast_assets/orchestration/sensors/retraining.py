@@ -23,15 +23,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
-from stockcast_assets.keys import month_of
+from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.trained_model import stored_models
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags
 from stockcast_assets.orchestration.planning.tuned import training_run_config
@@ -61,9 +64,6 @@ COVERAGE = (0.70, 0.90)
 
 COOL_DOWN = 10
 """Sessions between two trainings of a ticker, whatever their reason."""
-
-RETRAIN_TAG = "stockcast/retrain"
-"""Tag of a run that trains again: why, in words."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,9 @@ def build_retraining(
         days = universe.days(now)
         if not days:
             return dg.SensorResult(skip_reason="No day is over yet.")
-        looked_at = _looked_at(context.cursor, days[-1])
+        looked_at = (
+            understood(partial(_looked_at, days[-1]), context.cursor, "The cursor", context.log.warning) or frozenset()
+        )
         order = known_tickers(context.instance)
         states = ticker_states(context.instance, order)
         scored = context.instance.get_materialized_partitions(dg.AssetKey(FORECAST_ACCURACY.name))
@@ -250,7 +252,7 @@ def build_retraining(
         for ticker, state in states.items():
             session = calendars.previous_session(calendars.calendar_for(ticker), days[-1]).date()
             # A day that is late or still running is looked at by a later tick.
-            if ticker not in looked_at and state.state == "active" and f"{session}|{ticker}" in scored:
+            if ticker not in looked_at and state.state == "active" and partition_key(ticker, session) in scored:
                 watched[ticker] = session
         cursor = json.dumps({"day": days[-1].isoformat(), "looked_at": sorted({*looked_at, *watched})})
         if not watched:
@@ -275,9 +277,9 @@ def build_retraining(
     return retraining
 
 
-def _looked_at(cursor: str | None, day: date) -> frozenset[str]:
+def _looked_at(day: date, cursor: str) -> frozenset[str]:
     """The tickers that have their decision of the day."""
-    stored = json.loads(cursor) if cursor else {}
+    stored = json.loads(cursor)
     return frozenset(stored["looked_at"]) if stored.get("day") == day.isoformat() else frozenset()
 
 
@@ -291,6 +293,6 @@ def _request(instance: dg.DagsterInstance, jobs: Jobs, ticker: str, known_until:
     return dg.RunRequest(
         run_key=f"retrain {ticker} {known_until}",
         job_name=jobs.monthly_training.name,
-        tags={**range_tags((ticker, ticker), month, month), RETRAIN_TAG: why},
+        tags={**range_tags((ticker, ticker), month, month), tags.RETRAIN: why},
         run_config=training_run_config(instance, [ticker], known_until=known_until.isoformat(), trigger=why),
     )

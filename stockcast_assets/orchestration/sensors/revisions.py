@@ -9,17 +9,19 @@ the repair's own runs see asks for nothing.
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
-from dagster._core.events import AssetObservation
 
-from stockcast_assets.keys import partition_key
+from stockcast_assets.keys import days_of, key_day, partition_key, validate_ticker
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.assets.prices import REPAIR_TAG, REVISIONS, TOUCHED
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.assets.prices import REVISIONS, TOUCHED
+from stockcast_assets.orchestration.fence import Tell, understood
 from stockcast_assets.orchestration.jobs import Jobs, job_for
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches, stretches
 from stockcast_assets.orchestration.planning.tuned import training_run_config
@@ -41,6 +43,8 @@ MOST_AT_ONCE = 10
 """Tickers under repair at a time."""
 
 _PAGE = 1000
+
+_log = logging.getLogger(__name__)
 
 _STAGES: tuple[tuple[str, ...], ...] = (
     (PRICE_HISTORY.name,),
@@ -86,37 +90,75 @@ def revisions(instance: dg.DagsterInstance, limit: int = 500) -> pd.DataFrame:
     rows = [
         {**revision, "found_at": pd.Timestamp(record.timestamp, unit="s", tz="UTC"), "run_id": record.run_id}
         for record in found
-        for revision in _metadata(record, REVISIONS) or ()
+        for revision in understood(_revisions, _metadata(record, REVISIONS), _observation(record)) or ()
     ]
     columns = ["ticker", "date", "kind", "column", "before", "after", "found_at", "run_id"]
     return pd.DataFrame(rows, columns=columns).drop_duplicates(columns[:6], ignore_index=True)
 
 
-def pending_revisions(instance: dg.DagsterInstance, cursor: str | None) -> tuple[list[RefetchRequest], str | None]:
+def _revisions(written: Any) -> list[dict[str, Any]]:
+    for revision in written:
+        validate_ticker(revision["ticker"])
+        key_day(revision["date"])
+        if not {"kind", "column", "before", "after"} <= set(revision):
+            raise ValueError("a revision lacks a field")
+    return list(written)
+
+
+def _observation(record: dg.EventLogRecord) -> str:
+    return f"The observation {record.storage_id} of {RAW_PRICES.name}"
+
+
+@dataclass(frozen=True)
+class Touched:
+    """The keys that an observation asks to fetch again: days of `raw_prices` (None: none), and the deep past."""
+
+    ticker: str
+    first: date | None
+    last: date | None
+    history: bool
+
+    @classmethod
+    def parse(cls, written: Any) -> Touched:
+        """From the metadata `TOUCHED`.
+
+        Raises:
+            Exception: if it is not of that form.
+        """
+        first, last = (None if written[end] is None else key_day(written[end]) for end in ("first", "last"))
+        if (first is None) != (last is None) or (first and last and first > last):
+            raise ValueError("first and last are no range")
+        return cls(validate_ticker(written["ticker"]), first, last, written["history"] is True)
+
+
+def pending_revisions(
+    instance: dg.DagsterInstance, cursor: str | None, tell: Tell = _log.warning
+) -> tuple[list[RefetchRequest], str | None]:
     """What the observations since `cursor` ask to materialise again, one request per ticker.
 
     Args:
         instance: whose event log is read.
         cursor: as returned by the call before; None for the beginning.
+        tell: is told of observations that cannot be understood.
 
     Returns:
         Requests by ticker, without those settled already, and the cursor for the next call.
     """
     newest = int(cursor) if cursor else 0
     filters = dg.AssetRecordsFilter(dg.AssetKey(RAW_PRICES.name), after_storage_id=newest)
-    touched: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    touched: dict[str, list[tuple[int, Touched]]] = defaultdict(list)
     states = ticker_states(instance, known_tickers(instance))
     present = {ticker for ticker, state in states.items() if state.state == "active"}
     for record in instance.fetch_observations(filters, limit=_PAGE, ascending=True).records:
         newest = max(newest, record.storage_id)
-        keys = _metadata(record, TOUCHED)
-        if keys and keys["ticker"] in present and not _settled(instance, keys, record.timestamp):
-            touched[keys["ticker"]].append((record.storage_id, keys))
+        keys = understood(Touched.parse, _metadata(record, TOUCHED), _observation(record), tell)
+        if keys and keys.ticker in present and not _settled(instance, keys, record.timestamp):
+            touched[keys.ticker].append((record.storage_id, keys))
     requests = []
     for ticker, asked in sorted(touched.items()):
-        firsts = [date.fromisoformat(keys["first"]) for _, keys in asked if keys["first"]]
-        lasts = [date.fromisoformat(keys["last"]) for _, keys in asked if keys["last"]]
-        history = any(keys["history"] for _, keys in asked)
+        firsts = [keys.first for _, keys in asked if keys.first]
+        lasts = [keys.last for _, keys in asked if keys.last]
+        history = any(keys.history for _, keys in asked)
         requests.append(
             RefetchRequest(asked[-1][0], ticker, min(firsts, default=None), max(lasts, default=None), history)
         )
@@ -125,15 +167,14 @@ def pending_revisions(instance: dg.DagsterInstance, cursor: str | None) -> tuple
 
 def _metadata(record: dg.EventLogRecord, name: str) -> Any:
     observation = record.event_log_entry.dagster_event.event_specific_data.asset_observation  # type: ignore[union-attr]
-    value = observation.metadata.get(name) if isinstance(observation, AssetObservation) else None
+    value = observation.metadata.get(name) if isinstance(observation, dg.AssetObservation) else None
     return None if value is None else value.value
 
 
-def _settled(instance: dg.DagsterInstance, keys: dict[str, Any], moment: float) -> bool:
+def _settled(instance: dg.DagsterInstance, keys: Touched, moment: float) -> bool:
     """Whether every key asked for was materialised after the observation; of a range, its ends stand for all."""
-    wanted = [(PRICE_HISTORY.name, keys["ticker"])] if keys["history"] else []
-    if keys["first"]:
-        wanted += [(RAW_PRICES.name, partition_key(keys["ticker"], keys[end])) for end in ("first", "last")]
+    wanted = [(PRICE_HISTORY.name, keys.ticker)] if keys.history else []
+    wanted += [(RAW_PRICES.name, partition_key(keys.ticker, day)) for day in (keys.first, keys.last) if day]
     for asset, key in wanted:
         later = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key], after_timestamp=moment)
         if not instance.fetch_materializations(later, limit=1).records:
@@ -174,7 +215,7 @@ def _stage_runs(instance: dg.DagsterInstance, request: RefetchRequest, stage: in
 
 def _stretches(instance: dg.DagsterInstance, request: RefetchRequest, asset: str) -> list[tuple[date, date]]:
     keys = instance.get_materialized_partitions(dg.AssetKey(asset))
-    days = [pd.Timestamp(key.partition("|")[0]) for key in keys if key.endswith(f"|{request.ticker}")]
+    days = [pd.Timestamp(day) for day in days_of(keys, [request.ticker])[request.ticker]]
     if asset == RAW_PRICES.name:
         if request.first is None or request.last is None:
             return []
@@ -195,7 +236,7 @@ def _run_request(instance: dg.DagsterInstance, request: RefetchRequest, run: _Ru
     return dg.RunRequest(
         run_key=f"repair {name}",
         job_name=job_for(run.assets),
-        tags={**range_tags((request.ticker, request.ticker), first, last), REPAIR_TAG: name},
+        tags={**range_tags((request.ticker, request.ticker), first, last), tags.REPAIR: name},
         asset_selection=[dg.AssetKey(asset) for asset in run.assets],
         run_config=training_run_config(instance, [request.ticker]) if TRAINED_MODEL.name in run.assets else {},
     )
@@ -209,7 +250,7 @@ def _next_run(
         launched: dg.DagsterRun | None = None
         for attempt in range(1, ATTEMPTS + 1):
             wanted = _run_request(instance, repair.request, run, attempt)
-            found = instance.get_runs(dg.RunsFilter(tags={REPAIR_TAG: wanted.tags[REPAIR_TAG]}), limit=1)
+            found = instance.get_runs(dg.RunsFilter(tags={tags.REPAIR: wanted.tags[tags.REPAIR]}), limit=1)
             if not found:
                 return "due", wanted
             launched = found[0]
@@ -229,7 +270,7 @@ def _advance(instance: dg.DagsterInstance, repair: _Repair) -> tuple[_Repair | N
         if standing == "given up":
             words = (
                 f"The repair of {repair.request.ticker} is given up after {ATTEMPTS} failed runs "
-                f"({run.tags[REPAIR_TAG] if run else ''}): read their logs, then materialise these keys again by hand."
+                f"({run.tags[tags.REPAIR] if run else ''}): read their logs, then materialise these keys again by hand."
             )
             return None, None, words
         if standing != "done":
@@ -253,9 +294,7 @@ def _dump(cursor: str | None, repairs: list[_Repair]) -> str:
     )
 
 
-def _load(text: str | None) -> tuple[str | None, list[_Repair]]:
-    if not text:
-        return None, []
+def _load(text: str) -> tuple[str | None, list[_Repair]]:
     state = json.loads(text)
     repairs = []
     for entry in state["repairs"]:
@@ -283,9 +322,10 @@ def build_revisions(jobs: Jobs, status: dg.DefaultSensorStatus) -> dg.SensorDefi
         ),
     )
     def revisions_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        cursor, repairs = _load(context.cursor)
+        tell = context.log.warning
+        cursor, repairs = understood(_load, context.cursor, "The cursor", tell) or (None, [])
         if not repairs:
-            requests, cursor = pending_revisions(context.instance, cursor)
+            requests, cursor = pending_revisions(context.instance, cursor, tell)
             repairs = [_Repair(request, 0, _stage_runs(context.instance, request, 0)) for request in requests]
         left, runs, failures = [], [], []
         for repair in repairs[:MOST_AT_ONCE]:

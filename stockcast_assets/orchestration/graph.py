@@ -1,0 +1,28 @@
+"""The order of the assets, and what a key of each is: from the lineage that the tables declare, and nowhere else.
+
+A test holds that Dagster's own asset graph has the same order and keys.
+"""
+
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+
+from stockcast_assets.tables import ALL_TABLES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+
+KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in ALL_TABLES} | {
+    PRICE_HISTORY.name: "ticker",
+    TRAINED_MODEL.name: "ticker-month",
+}
+
+# Dictionaries, not sets: they keep the order in which lineage is declared, so that ours is the same in every process.
+ORDER: tuple[str, ...] = tuple(
+    TopologicalSorter(
+        {
+            table.name: dict.fromkeys(origin.partition(".")[0] for from_ in table.lineage.values() for origin in from_)
+            for table in ALL_TABLES
+        }
+    ).static_order()
+)
+"""Every asset that is stored as a table, after all that it is computed from."""
+
+DAILY_ASSETS = tuple(name for name in ORDER if KEY_OF[name] == "ticker-day")
+DERIVED_ASSETS = tuple(name for name in DAILY_ASSETS if name != RAW_PRICES.name)
