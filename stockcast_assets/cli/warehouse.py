@@ -104,6 +104,11 @@ def sweep(as_json: bool, debug: bool) -> None:
 def views(as_json: bool, debug: bool) -> None:
     """Create or renew the views of Looker Studio and print their names."""
     with open_session(debug) as session:
+        if session.settings.warehouse != "bigquery":
+            raise StockcastError(
+                "Looker Studio reads BigQuery, and these tables are in DuckDB: set STOCKCAST_WAREHOUSE=bigquery "
+                "(`stockcast warehouse copy --from duckdb --to bigquery` brings the rows there)."
+            )
         names = create_views(session.warehouse)
     if as_json:
         print_json({"views": names})

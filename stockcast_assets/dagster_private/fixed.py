@@ -5,8 +5,9 @@ whoever may launch a run may choose another database, another bucket, or, by `{e
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from dagster import ConfigurableResource, Field, ResourceDefinition
 from dagster._config.pythonic_config.io_manager import ConfigurableIOManagerFactoryResourceDefinition
@@ -21,16 +22,17 @@ from dagster._utils.cached_method import cached_method
 from stockcast_assets.errors import StockcastError
 
 HIDDEN = "(hidden)"
+_SECRET = re.compile(r"credential|secret|password|token|_key$", re.IGNORECASE)
 
 
 class _Fixed(ConfiguredDefinitionConfigSchema):
     """What a run may configure: nothing. What the Resources page reads: the fields and values of the definition."""
 
-    def __init__(self, definition: ResourceDefinition, hidden: frozenset[str]) -> None:
+    def __init__(self, definition: ResourceDefinition) -> None:
         own = definition.config_schema
         given = own.default_value if own.default_provided else {}
         super().__init__(definition, DefinitionConfigSchema(Field({}, is_required=False)), lambda _: given)
-        shown = {name: _shown(name, value, hidden) for name, value in given.items()} if isinstance(given, dict) else {}
+        shown = {name: _shown(name, value) for name, value in given.items()} if isinstance(given, dict) else {}
         self._shown = json.dumps(shown, default=str)
 
     @property
@@ -46,19 +48,17 @@ class _Fixed(ConfiguredDefinitionConfigSchema):
         return self._shown
 
 
-def _shown(name: str, value: Any, hidden: frozenset[str]) -> Any:
+def _shown(name: str, value: Any) -> Any:
     named = isinstance(value, dict) and set(value) == {"env"}
-    return HIDDEN if name in hidden and value is not None and not named else value
+    return HIDDEN if _SECRET.search(name) and value is not None and not named else value
 
 
-def fixed(definition: ResourceDefinition, hidden: frozenset[str] = frozenset()) -> ResourceDefinition:
+def fixed(definition: ResourceDefinition) -> ResourceDefinition:
     """The same resource, which a run's configuration can no longer change.
 
-    Args:
-        definition: the resource, with its configuration.
-        hidden: fields whose values the Resources page does not show.
+    The Resources page shows its configuration, but not the values of fields whose names say that they hold a secret.
     """
-    schema: IDefinitionConfigSchema = _Fixed(definition, hidden)
+    schema: IDefinitionConfigSchema = _Fixed(definition)
     for kind in (ConfigurableIOManagerFactoryResourceDefinition, ConfigurableResourceFactoryResourceDefinition):
         if isinstance(definition, kind):
             # Not `copy_for_configured`: it forgets the class, which the page names, and the nested resources.
@@ -94,13 +94,10 @@ def fixed_value(
 class FixedConfiguration(ConfigurableResource):
     """A resource that is configured in code and by nothing else. Put it before the class of the resource."""
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that hold a secret: the Resources page does not show their values."""
-
     @cached_method
     def get_resource_definition(self) -> Any:
         """Dagster's definition of the resource, closed to a run's configuration."""
-        return fixed(super().get_resource_definition(), self.hidden_fields)
+        return fixed(super().get_resource_definition())
 
     @classmethod
     def configure_at_launch(cls, **kwargs: Any) -> NoReturn:

@@ -3,26 +3,54 @@
 import base64
 import binascii
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stockcast_assets.errors import StockcastError
 
 if TYPE_CHECKING:
-    from google.oauth2.service_account import Credentials
+    from google.auth.credentials import Credentials
 
 
-def credentials_of(encoded: str) -> "Credentials":
-    """The credentials of a service account's JSON key in base64.
+class ServiceAccountKey:
+    """A service account's JSON key in base64: read when it is first used, and written nowhere.
+
+    Args:
+        encoded: the key.
+        name: what the user knows it by, for the sentence if it is none.
+    """
+
+    def __init__(self, encoded: str, name: str = "gcp_credentials") -> None:
+        self._encoded = encoded
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<service account key of {self._name}>"
+
+    @cached_property
+    def credentials(self) -> "Credentials":
+        """What Google's clients take.
+
+        Raises:
+            StockcastError: if it is no key.
+        """
+        from google.oauth2.service_account import Credentials
+
+        try:
+            return Credentials.from_service_account_info(json.loads(base64.b64decode(self._encoded)))  # type: ignore[no-untyped-call]
+        except (binascii.Error, ValueError):
+            # Not `from`: the causes hold what they could not read.
+            raise StockcastError(
+                f"{self._name} is not a base64-encoded service-account key: encode the JSON key file with `base64 -w0`."
+            ) from None
+
+
+def opened(given: "Credentials | ServiceAccountKey | str | None") -> "Credentials | None":
+    """Credentials as Google's clients take them; None leaves it to Application Default Credentials.
 
     Raises:
-        StockcastError: if it is none.
+        StockcastError: if a key is none.
     """
-    from google.oauth2.service_account import Credentials
-
-    try:
-        return Credentials.from_service_account_info(json.loads(base64.b64decode(encoded)))  # type: ignore[no-untyped-call]
-    except (binascii.Error, ValueError) as error:
-        raise StockcastError(
-            "STOCKCAST_GCP_CREDENTIALS is not a base64-encoded service-account key: encode the JSON key file "
-            "with `base64 -w0`."
-        ) from error
+    if isinstance(given, str):
+        given = ServiceAccountKey(given)
+    return given.credentials if isinstance(given, ServiceAccountKey) else given

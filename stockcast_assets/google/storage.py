@@ -5,12 +5,14 @@ Google's client is imported when a bucket is used, not before.
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.google.credentials import credentials_of
+from stockcast_assets.google.clients import storage_client
+from stockcast_assets.google.credentials import ServiceAccountKey
 
 if TYPE_CHECKING:
+    from google.cloud import storage
     from google.cloud.storage import Bucket
 
 SCHEME = "gs://"
@@ -22,6 +24,13 @@ class CloudStorageError(StockcastError):
     """A bucket cannot be used now."""
 
 
+class StorageClients(Protocol):
+    """What `GCSResource` is here: dagster-gcp's, our subclass of it, or a user's."""
+
+    def get_client(self) -> "storage.Client":
+        """A client of Cloud Storage."""
+
+
 class BucketPlace:
     """A prefix of a bucket.
 
@@ -30,12 +39,20 @@ class BucketPlace:
         setting: the environment variable that names it, for the sentences.
         project: Google Cloud project to act for; the credentials' own if None.
         credentials: base64-encoded service-account key; Application Default Credentials if None.
+        gcs: a `GCSResource` to use instead of these two, ours or dagster-gcp's.
 
     Raises:
         StockcastError: if the location names no bucket.
     """
 
-    def __init__(self, location: str, setting: str, project: str | None = None, credentials: str | None = None) -> None:
+    def __init__(
+        self,
+        location: str,
+        setting: str,
+        project: str | None = None,
+        credentials: str | None = None,
+        gcs: "StorageClients | None" = None,
+    ) -> None:
         self.location = location
         self.setting = setting
         name, _, prefix = location.removeprefix(SCHEME).partition("/")
@@ -44,18 +61,16 @@ class BucketPlace:
         self.name = name
         self.prefix = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
         self._project = project
-        self._credentials = credentials
+        self._credentials = ServiceAccountKey(credentials, "STOCKCAST_GCP_CREDENTIALS") if credentials else None
+        self._gcs = gcs
         self._opened: Bucket | None = None
 
     def bucket(self) -> "Bucket":
         """The bucket; no request is made yet."""
         if self._opened is None:
-            from google.cloud import storage
-
-            arguments: dict[str, Any] = {"project": self._project} if self._project else {}
-            if self._credentials:
-                arguments["credentials"] = credentials_of(self._credentials)
-            self._opened = storage.Client(**arguments).bucket(self.name)
+            given = self._gcs
+            client = given.get_client() if given else storage_client(self._project, self._credentials)
+            self._opened = client.bucket(self.name)
         return self._opened
 
     @contextlib.contextmanager

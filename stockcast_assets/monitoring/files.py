@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.google.storage import SCHEME, BucketPlace, patience
+from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
 
 SETTING = "STOCKCAST_REPORTS"
 _REQUESTS_AT_ONCE = 8
@@ -39,14 +39,19 @@ class Files(Protocol):
         """Remove files; one that is gone already is no error."""
 
 
-def open_files(location: Path | str, gcp_project: str | None = None, gcp_credentials: str | None = None) -> Files:
+def open_files(
+    location: Path | str,
+    gcp_project: str | None = None,
+    gcp_credentials: str | None = None,
+    gcs: StorageClients | None = None,
+) -> Files:
     """The files at a folder, which need not exist yet, or at `gs://bucket/prefix`.
 
     Raises:
         StockcastError: if the place is malformed.
     """
     if str(location).startswith(SCHEME):
-        return BucketFiles(BucketPlace(str(location), SETTING, gcp_project, gcp_credentials))
+        return BucketFiles(BucketPlace(str(location), SETTING, gcp_project, gcp_credentials, gcs))
     return FolderFiles(Path(location))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.google.storage import StorageClients
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring.drift import DriftResult, compared_windows
@@ -52,6 +53,7 @@ class ReportStore:
         location: the place; a folder need not exist yet.
         gcp_project: Google Cloud project to act for; the credentials' own if None.
         gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
+        gcs: a `GCSResource` to read a bucket by, instead of these two.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class ReportStore:
         location: Path | str,
         gcp_project: str | None = None,
         gcp_credentials: str | None = None,
+        gcs: StorageClients | None = None,
     ) -> None:
-        self._files = open_files(location, gcp_project, gcp_credentials)
+        self._files = open_files(location, gcp_project, gcp_credentials, gcs)
 
     @property
     def location(self) -> str:

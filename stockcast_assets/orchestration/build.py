@@ -1,6 +1,7 @@
 """Settings, resources, assets and automation, wired together here and nowhere else."""
 
 import warnings
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ import dagster as dg
 
 from stockcast_assets.clock import utc_today
 from stockcast_assets.dagster_private.fixed import fixed, fixed_value
+from stockcast_assets.google.credentials import ServiceAccountKey
+from stockcast_assets.google.storage import SCHEME, StorageClients
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -52,15 +55,8 @@ from stockcast_assets.warehouse import (
 def warehouse_from(settings: Settings) -> Warehouse:
     """The warehouse the settings name. Opening it touches nothing until it is read or written."""
     if settings.warehouse == "bigquery":
-        return BigQueryWarehouse(**_bigquery(settings))
+        return BigQueryWarehouse(**_bigquery(settings), gcp_credentials=_key(settings))
     return DuckDBWarehouse(database=str(settings.database), schema="stockcast")
-
-
-def io_manager_from(settings: Settings) -> dg.ConfigurableIOManager:
-    """The IO manager that writes to the warehouse the settings name."""
-    if settings.warehouse == "bigquery":
-        return BigQueryWarehouseIOManager(**_bigquery(settings))
-    return DuckDBWarehouseIOManager(database=str(settings.database), schema="stockcast")
 
 
 def _bigquery(settings: Settings) -> dict[str, Any]:
@@ -68,13 +64,17 @@ def _bigquery(settings: Settings) -> dict[str, Any]:
         "project": str(settings.gcp_project),
         "dataset": settings.bq_dataset,
         "location": settings.bq_location,
-        "gcp_credentials": _key(settings),
         "maximum_bytes_billed": settings.bq_maximum_bytes_billed,
         "require_partition_filter": settings.bq_require_partition_filter,
     }
 
 
-def _key(settings: Settings) -> str | None:
+def _key(settings: Settings) -> ServiceAccountKey | None:
+    key = _encoded_key(settings)
+    return ServiceAccountKey(key, "STOCKCAST_GCP_CREDENTIALS") if key else None
+
+
+def _encoded_key(settings: Settings) -> str | None:
     return settings.gcp_credentials.get_secret_value() if settings.gcp_credentials else None
 
 
@@ -84,43 +84,79 @@ def registry_from(settings: Settings) -> ModelRegistry:
     return ModelRegistry(settings.mlflow_tracking_uri, None if settings.mlflow_uri else settings.artifacts)
 
 
-def sources_from(settings: Settings) -> Sources:
+def sources_from(settings: Settings, gcs: StorageClients | None = None) -> Sources:
     """Every source of bars, with STOCKCAST_SOURCE as the default."""
-    return Sources(settings.source, settings.uploads_location, settings.gcp_project, _key(settings))
+    return Sources(settings.source, settings.uploads_location, settings.gcp_project, _encoded_key(settings), gcs)
 
 
-def uploads_from(settings: Settings) -> Uploads:
+def uploads_from(settings: Settings, gcs: StorageClients | None = None) -> Uploads:
     """The place where CSV files are uploaded."""
-    return open_uploads(settings.uploads_location, settings.gcp_project, _key(settings))
+    return open_uploads(settings.uploads_location, settings.gcp_project, _encoded_key(settings), gcs)
 
 
-def reports_from(settings: Settings) -> ReportStore:
+def reports_from(settings: Settings, gcs: StorageClients | None = None) -> ReportStore:
     """The drift reports: in STOCKCAST_REPORTS, or in the home."""
-    return ReportStore(settings.reports_location, settings.gcp_project, _key(settings))
+    return ReportStore(settings.reports_location, settings.gcp_project, _encoded_key(settings), gcs)
 
 
-def resources_from(settings: Settings) -> dict[str, Any]:
-    """Every resource by name. The Resources page shows their configuration; no run's configuration changes it."""
-    warehouse = warehouse_from(settings)
-    return {
+def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every resource by name. The Resources page shows their configuration; no run's configuration changes it.
+
+    Args:
+        settings: the settings.
+        given: resources to use instead, by name: what reads through them does so, too.
+    """
+    google = _google(settings)
+    bigquery, gcs = (_ready(given[name]) if name in given else google.get(name) for name in ("bigquery", "gcs"))
+    if settings.warehouse == "bigquery":
+        io_manager: Any = BigQueryWarehouseIOManager(**_bigquery(settings), bigquery=bigquery)
+    else:
+        io_manager = DuckDBWarehouseIOManager(database=str(settings.database), schema="stockcast")
+    warehouse: Warehouse = io_manager.warehouse()
+    uploads, reports = settings.uploads_location, settings.reports_location
+    made = {
+        **google,
+        "io_manager": io_manager,
         "warehouse": fixed_value(
             warehouse, "The tables: assets read them here.", {"kind": warehouse.kind, "place": warehouse.place}
         ),
-        "io_manager": io_manager_from(settings),
         "sources": fixed_value(
-            sources_from(settings),
+            sources_from(settings, gcs),
             "Where bars come from.",
-            {"default": settings.source, "uploads": settings.uploads_location},
+            {"default": settings.source, "uploads": uploads},
         ),
         "registry": fixed_value(
             registry_from(settings),
             "The models, in MLflow.",
             {"tracking_uri": without_credentials(settings.mlflow_tracking_uri)},
         ),
-        "reports": fixed_value(
-            reports_from(settings), "The stored drift reports.", {"location": settings.reports_location}
-        ),
+        "reports": fixed_value(reports_from(settings, gcs), "The stored drift reports.", {"location": reports}),
     }
+    return made | {name: _fixed(value) for name, value in given.items()}
+
+
+def _ready(resource: Any) -> Any:
+    """A resource that a user hands in, with what its configuration takes from the environment."""
+    if not isinstance(resource, dg.ConfigurableResource):
+        return resource
+    with resource.process_config_and_initialize_cm() as ready:
+        return ready
+
+
+def _google(settings: Settings) -> dict[str, Any]:
+    """What of Google's the settings name; nothing of it is imported where they name nothing."""
+    buckets = any(place.startswith(SCHEME) for place in (settings.uploads_location, settings.reports_location))
+    if settings.warehouse != "bigquery" and not buckets:
+        return {}
+    from stockcast_assets.google.resources import BigQueryResource, GCSResource
+
+    project, key = settings.gcp_project, _key(settings)
+    found: dict[str, Any] = {}
+    if settings.warehouse == "bigquery":
+        found["bigquery"] = BigQueryResource(project=project, location=settings.bq_location, credentials=key)
+    if buckets:
+        found["gcs"] = GCSResource(project=project, credentials=key)
+    return found
 
 
 def _fixed(value: Any) -> dg.ResourceDefinition:
@@ -146,8 +182,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
 
     Args:
         settings: the settings.
-        resources: replacements by resource name (`warehouse`, `io_manager`, `sources`, `registry`, `reports`),
-            for tests.
+        resources: replacements by resource name: `warehouse`, `io_manager`, `sources`, `registry`, `reports`, and
+            `bigquery` and `gcs`, by dagster-gcp or a user, through which the others then go.
 
     Raises:
         StockcastError: if a setting is wrong.
@@ -156,7 +192,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     for category in (dg.BetaWarning, dg.PreviewWarning):
         warnings.filterwarnings("ignore", category=category)
     prepare(settings)
-    start = settings.start_date
+    start, gcs = settings.start_date, _ready(resources.get("gcs"))
     # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
     reach = settings.end_date or utc_today() + timedelta(days=365)
     # No calendar is built to find that one of them trades every day.
@@ -172,7 +208,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         *build_quality_checks(),
     ]
     calendar_table = settings.home / "calendars.toml"
-    inbox = Inbox(uploads_from(settings), start, settings.end_date, settings.calendars, calendar_table)
+    inbox = Inbox(uploads_from(settings, gcs), start, settings.end_date, settings.calendars, calendar_table)
     sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
     schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
@@ -208,5 +244,5 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 sensor_status,
             ),
         ],
-        resources=resources_from(settings) | {name: _fixed(value) for name, value in resources.items()},
+        resources=resources_from(settings, resources),
     )

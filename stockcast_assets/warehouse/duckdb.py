@@ -213,10 +213,7 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.Error as error:
             if _is_busy(error):
                 raise WarehouseBusyError(self._locked(_holder(error))) from None
-            raise StockcastError(
-                f"DuckDB cannot open {self.database}: {_first_line(error)} "
-                "Check STOCKCAST_HOME or the IO manager's 'database'."
-            ) from None
+            raise StockcastError(f"DuckDB cannot open {self.database}: {_first_line(error)} Check the path.") from None
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         with _OPENING[self.database]:

@@ -57,9 +57,10 @@ class KeyedFrame:
 def to_arrow(frame: object, name: str, contract: Table | None) -> tuple[pa.Table, Table]:
     """The frame as Arrow, exactly in the contract's columns and types, and that contract.
 
-    Without a contract it is inferred. Raises StockcastError, one sentence naming table and column, for: not
-    a DataFrame, a column missing, extra or in another place, a value of another type, a null where none may
-    be, a duplicate primary key. Timestamps are stored to the microsecond.
+    Columns go by their names: a DataFrame's order has no meaning. Without a contract it is inferred. Raises
+    StockcastError, one sentence naming table and column, for: not a DataFrame, a column missing, extra or there twice,
+    a value of another type, a null where none may be, a duplicate primary key. Timestamps are stored to the
+    microsecond.
     """
     if not isinstance(frame, pd.DataFrame):
         raise StockcastError(
@@ -69,10 +70,11 @@ def to_arrow(frame: object, name: str, contract: Table | None) -> tuple[pa.Table
         contract = _inferred(frame, name)
     if len(frame) == 0 and len(frame.columns) == 0:
         return conform(None, contract), contract
-    _check_columns([str(column) for column in frame.columns], name, contract)
+    places = {str(label): place for place, label in enumerate(frame.columns)}
+    _check_columns([str(label) for label in frame.columns], name, contract)
     arrays = []
-    for position, column in enumerate(contract.columns):
-        array = _array(frame.iloc[:, position], column, name)
+    for column in contract.columns:
+        array = _array(frame.iloc[:, places[column.name]], column, name)
         if column.required and array.null_count:
             row = pc.index(array.is_null(), True).as_py()
             raise StockcastError(
@@ -143,13 +145,9 @@ def _check_columns(found: Sequence[str], name: str, contract: Table) -> None:
             f"The frame for table {name} has the extra column {extra[0]!r}: drop it, or declare it in the "
             "asset's metadata 'dagster/column_schema'."
         )
-    if list(found) != declared:
-        first = next((a, b) for a, b in zip(found, [*declared, None], strict=False) if a != b)
-        raise StockcastError(
-            f"The frame for table {name} has column {first[0]!r} where {first[1] or 'none'!r} belongs: "
-            "return the "
-            f"columns in the order {', '.join(declared)}."
-        )
+    if len(found) > len(declared):
+        twice = next(column for column in declared if found.count(column) > 1)
+        raise StockcastError(f"The frame for table {name} has column {twice!r} twice: drop one of them.")
 
 
 def _from_pandas(series: pd.Series) -> pa.Array | None:
@@ -312,8 +310,8 @@ def check_types(stored: Table, sql_name: str, sql_types: Mapping[str, str]) -> N
     for column in stored.columns:
         if column.type not in arrow_types():
             raise StockcastError(
-                f"Column {column.name!r} of table {sql_name} is {column.type}, which stockcast does not read or "
-                f"write: cast it to one of {', '.join(sql_types.values())}."
+                f"Column {column.name!r} of table {sql_name} is {column.type}, which cannot be read or "
+                f"written: cast it to one of {', '.join(sql_types.values())}."
             )
 
 
@@ -343,7 +341,7 @@ def conform(data: pa.Table | None, contract: Table) -> pa.Table:
             raise StockcastError(
                 f"Column {column.name!r} of table {contract.name} is declared as {column.type} but stored as "
                 f"{data[column.name].type} ({str(error).splitlines()[0]}): declare it as it is stored, or migrate the "
-                "table (`stockcast warehouse check` says how)."
+                "table."
             ) from error
     return pa.table(columns, names=contract.column_names)
 

@@ -69,7 +69,7 @@ def copy(
     """
     present = _present(source, tables)
     if not present:
-        raise StockcastError(f"There is nothing to copy: {source.place} holds no table of stockcast.")
+        raise StockcastError(f"There is nothing to copy: {source.place} holds none of these tables.")
     there = _present(target, tables)
     concerned = [table for table in tables if table in present or table in there]
     held = {table.name: target.content_hash(table) for table in there}
@@ -106,8 +106,8 @@ def _present(warehouse: Warehouse, tables: Sequence[Table]) -> list[Table]:
             if different.migration:
                 raise StockcastError(
                     f"Table {comparison.table} of {warehouse.place} is not as declared (column "
-                    f"{different.column!r}), and nothing was copied: "
-                    "`stockcast warehouse check` says how to migrate it."
+                    f"{different.column!r}), and nothing was copied: run "
+                    f"{different.migration} there first."
                 )
     return [table for table, comparison in zip(tables, compared, strict=True) if comparison.created]
 

@@ -50,8 +50,7 @@ def create_views(warehouse: Warehouse) -> list[str]:
     """
     if not isinstance(warehouse, BigQueryWarehouse):
         raise StockcastError(
-            "Looker Studio reads BigQuery, and these tables are in DuckDB: set STOCKCAST_WAREHOUSE=bigquery "
-            "(`stockcast warehouse copy --from duckdb --to bigquery` brings the rows there)."
+            "Looker Studio reads BigQuery, and these tables are in DuckDB: copy them there and use that warehouse."
         )
     views = declared_views()
     for table in sorted({table for view in views for table in view.tables}):

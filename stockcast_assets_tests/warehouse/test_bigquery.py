@@ -217,7 +217,7 @@ LASTING: dict[str, tuple[Any, Any, str]] = {
     "bytes limit": (
         lambda r: r.is_merge,
         Answer(400, "bytesBilledLimitExceeded", "Query exceeded limit for bytes billed: 1."),
-        "STOCKCAST_BQ_MAXIMUM_BYTES_BILLED",
+        "raise maximum_bytes_billed",
     ),
     "forbidden": (lambda r: r.is_load, Answer(403, "accessDenied", "Access Denied"), "BigQuery Data Editor"),
     "bad request": (lambda r: r.is_merge, Answer(400, "invalid", "Bad"), "could not write table .*prices: Bad"),
@@ -338,7 +338,7 @@ def test_a_service_account_key_comes_by_the_environment_alone(
 @pytest.mark.parametrize("encoded", ["bm9uc2Vuc2U=", "not base64", "e30="], ids=["no JSON", "no base64", "no key"])
 def test_a_key_that_is_none_is_one_sentence(encoded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
-    with pytest.raises(StockcastError, match="GCP_CREDENTIALS is not a base64-encoded service-account key"):
+    with pytest.raises(StockcastError, match="gcp_credentials is not a base64-encoded service-account key"):
         BigQueryWarehouse("test-project", gcp_credentials=encoded).read(PRICES)
 
 

@@ -161,7 +161,9 @@ def test_a_difference_is_named_with_the_command_that_ends_it(store: Store, case:
     found = {each.table: each.differences for each in compare(store.warehouse, ALL_TABLES) if each.differences}
     ((table, (different,)),) = found.items()
     assert (table, different.column, different.stored, str(different.declared)) == (stored.name, column, was, declared)
-    with pytest.raises(StockcastError, match=rf"{stored.name} of .* not as declared .*'{column}'.*warehouse check"):
+    with pytest.raises(
+        StockcastError, match=rf"{stored.name} of .* not as declared .*'{column}'.*: run ALTER TABLE .* there first"
+    ):
         copy(store.warehouse, bigquery_store().warehouse, ALL_TABLES)
     assert different.migration
     if isinstance(store.warehouse, BigQueryWarehouse):

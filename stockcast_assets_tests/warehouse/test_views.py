@@ -103,7 +103,7 @@ def test_no_view_is_made_before_its_tables(bigquery):
 
 
 def test_duckdb_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(StockcastError, match="stockcast warehouse copy"):
+    with pytest.raises(StockcastError, match="copy them there and use that warehouse"):
         create_views(duckdb_store(tmp_path).warehouse)
 
 

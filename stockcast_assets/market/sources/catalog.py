@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stockcast_assets.google.storage import StorageClients
 from stockcast_assets.market.sources.base import Source
 
 
@@ -17,9 +18,10 @@ class Sources:
         uploads: Path | str,
         gcp_project: str | None = None,
         gcp_credentials: str | None = None,
+        gcs: StorageClients | None = None,
     ) -> None:
         self.default = default
-        self._uploads = (uploads, gcp_project, gcp_credentials)
+        self._uploads = (uploads, gcp_project, gcp_credentials, gcs)
         self._made: dict[str, Source] = {}
 
     def get(self, name: str | None = None) -> Source:

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.google.storage import SCHEME, BucketPlace, patience
+from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
 from stockcast_assets.libraries import pd
 
 if TYPE_CHECKING:
@@ -142,19 +142,25 @@ class Uploads(Protocol):
         """
 
 
-def open_uploads(location: Path | str, gcp_project: str | None = None, gcp_credentials: str | None = None) -> Uploads:
+def open_uploads(
+    location: Path | str,
+    gcp_project: str | None = None,
+    gcp_credentials: str | None = None,
+    gcs: StorageClients | None = None,
+) -> Uploads:
     """The uploads at a folder or at `gs://bucket/prefix`.
 
     Args:
         location: the place; a folder need not exist yet.
         gcp_project: Google Cloud project to act for; the credentials' own if None.
         gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
+        gcs: a `GCSResource` to read a bucket by, instead of these two.
 
     Raises:
         StockcastError: if the place is malformed or there are no credentials for it.
     """
     if str(location).startswith(SCHEME):
-        return BucketUploads(str(location), gcp_project, gcp_credentials)
+        return BucketUploads(str(location), gcp_project, gcp_credentials, gcs)
     return FolderUploads(Path(location))
 
 
@@ -291,9 +297,15 @@ class FolderUploads:
 class BucketUploads:
     """Uploads under a prefix of a Cloud Storage bucket."""
 
-    def __init__(self, location: str, project: str | None = None, credentials: str | None = None) -> None:
+    def __init__(
+        self,
+        location: str,
+        project: str | None = None,
+        credentials: str | None = None,
+        gcs: StorageClients | None = None,
+    ) -> None:
         self.location = location
-        self._place = BucketPlace(location, "STOCKCAST_UPLOADS", project, credentials)
+        self._place = BucketPlace(location, "STOCKCAST_UPLOADS", project, credentials, gcs)
         self._prefix = self._place.prefix
 
     def files(self) -> list[Upload]:

@@ -21,14 +21,14 @@ _STORED: Mapping[str, str] = {
 }
 
 
-def new_table(name: str, contract: Table, filtered: bool) -> "bigquery.Table":
+def new_table(name: str, contract: Table, filtered: bool, labels: Mapping[str, str]) -> "bigquery.Table":
     """The table to make: by month on `date` and by `ticker` if it has them; `filtered`: it demands bounds on `date`."""
     from google.cloud import bigquery
 
     types = {column.name: column.type for column in contract.columns}
     table = bigquery.Table(name, schema=[field(column) for column in contract.columns])
     table.description = contract.description or None
-    table.labels = {"app": "stockcast"}
+    table.labels = dict(labels)
     if types.get("date") == "DATE":
         table.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="date")
         table.require_partition_filter = filtered and can_demand_bounds(contract)
@@ -76,9 +76,9 @@ def migration(name: str, column: str, stored: str, declared: Column | None) -> s
     )
 
 
-def labels(table: str) -> dict[str, str]:
-    """The labels of a job, or stage, that works for a table."""
-    return {"app": "stockcast", "table": re.sub(r"[^a-z0-9_-]", "_", table.lower())[:63]}
+def table_label(table: str) -> dict[str, str]:
+    """The label of a job, or stage, that works for a table."""
+    return {"table": re.sub(r"[^a-z0-9_-]", "_", table.lower())[:63]}
 
 
 def quote(name: str) -> str:

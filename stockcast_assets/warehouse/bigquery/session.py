@@ -22,7 +22,7 @@ from stockcast_assets.libraries import pa
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef
-from stockcast_assets.warehouse.bigquery.schema import field, labels, migration, new_table, quote, stored_table
+from stockcast_assets.warehouse.bigquery.schema import field, migration, new_table, quote, stored_table, table_label
 from stockcast_assets.warehouse.slices import Slice
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def explained(doing: str, deadline: float) -> Iterator[None]:
     except GoogleAuthError as error:
         raise StockcastError(
             f"BigQuery could not {doing} for want of valid Google credentials ({_text(error).rstrip('.')}): run "
-            "'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS or "
-            "STOCKCAST_GCP_CREDENTIALS to a valid key."
+            "'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS to "
+            "the file of a valid key, or give one as 'gcp_credentials'."
         ) from error
     except (RequestException, RetryError, ConnectionError, TimeoutError) as error:
         raise StockcastError(
@@ -78,10 +78,17 @@ def explained(doing: str, deadline: float) -> Iterator[None]:
 class Session:
     """A client for one operation: its deadline, its retries and its jobs."""
 
-    def __init__(self, client: bigquery.Client, deadline: float, maximum_bytes_billed: int | None) -> None:
+    def __init__(
+        self,
+        client: bigquery.Client,
+        deadline: float,
+        maximum_bytes_billed: int | None,
+        labels: Mapping[str, str],
+    ) -> None:
         self._client = client
         self._ends = time.monotonic() + deadline
         self._maximum_bytes_billed = maximum_bytes_billed
+        self._labels = dict(labels)
 
     def get_table(self, name: str) -> bigquery.Table | None:
         """The table, or None if there is none."""
@@ -103,7 +110,7 @@ class Session:
             if location:
                 dataset.location = location
             self._call(self._client.create_dataset, dataset, exists_ok=True)
-            self._call(self._client.create_table, new_table(name, contract, filtered), exists_ok=True)
+            self._call(self._client.create_table, new_table(name, contract, filtered, self._labels), exists_ok=True)
             return
         added = evolution.new_columns(stored_table(stored, ref), contract, name, partial(migration, name))
         for column in added:
@@ -119,7 +126,7 @@ class Session:
         from google.cloud import bigquery
 
         view = bigquery.Table(name)
-        view.view_query, view.description, view.labels = sql, description, {"app": "stockcast"}
+        view.view_query, view.description, view.labels = sql, description, self._labels
         if self.get_table(name) is None:
             self._call(self._client.create_table, view, exists_ok=True)
         else:
@@ -136,7 +143,7 @@ class Session:
         name = f"{self._client.project}.{ref.schema}.{short}"
         table = bigquery.Table(name, schema=[field(column) for column in contract.columns])
         table.expires = datetime.now(UTC) + STAGE_LIFETIME
-        table.labels = labels(ref.name)
+        table.labels = self._labels | table_label(ref.name)
         self._call(self._client.create_table, table, exists_ok=True)
         try:
             loaded = self._run(
@@ -151,7 +158,7 @@ class Session:
                         source_format="PARQUET",
                         write_disposition="WRITE_TRUNCATE",
                         schema=table.schema,
-                        labels=labels(ref.name),
+                        labels=self._labels | table_label(ref.name),
                     ),
                     timeout=self._timeout(),
                 ),
@@ -181,7 +188,7 @@ class Session:
 
         def begin(job_id: str) -> bigquery.QueryJob:
             config = bigquery.QueryJobConfig(
-                query_parameters=list(parameters), labels={"app": "stockcast"}, use_query_cache=False
+                query_parameters=list(parameters), labels=self._labels, use_query_cache=False
             )
             if self._maximum_bytes_billed is not None:
                 config.maximum_bytes_billed = self._maximum_bytes_billed
@@ -330,7 +337,7 @@ def _advice(error: Any) -> str:
     if "quotaExceeded" in reasons:
         return "The project's quota is used up: wait for it to refill or ask for more, then run again."
     if "bytesBilledLimitExceeded" in reasons:
-        return "Read fewer days or columns, or raise maximum_bytes_billed (STOCKCAST_BQ_MAXIMUM_BYTES_BILLED)."
+        return "Read fewer days or columns, or raise maximum_bytes_billed."
     if error.code in (401, 403):
         return "Give the account the roles BigQuery Data Editor and BigQuery Job User on the project."
     if error.code == 404:

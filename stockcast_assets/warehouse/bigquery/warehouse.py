@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
-
-from stockcast_assets.google.credentials import credentials_of
+from stockcast_assets.google.clients import bigquery_client
+from stockcast_assets.google.credentials import ServiceAccountKey
 from stockcast_assets.libraries import pa, pq
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import slices
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.bigquery.schema import TYPES, can_demand_bounds, migration, quote, stored_table
 from stockcast_assets.warehouse.bigquery.session import STAGE_LIFETIME, Session, explained
-from stockcast_assets.warehouse.io_manager import WarehouseIOManager
 from stockcast_assets.warehouse.slices import Slice, Windows
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
 _Answer = TypeVar("_Answer")
+LABELS: Mapping[str, str] = {"app": "stockcast"}
+"""Labels of jobs, tables and views, unless others are given."""
+
 # Every DATE there is, for tables that refuse a statement without a bound on their partitions.
 _FIRST_DATE = "0001-01-01"
 
@@ -59,7 +60,9 @@ class BigQueryWarehouse(Warehouse):
 
     `deadline` bounds each operation in seconds, retries included; `maximum_bytes_billed` bounds each query. With
     `require_partition_filter` new tables refuse, from anyone, a query without a bound on `date`.
-    Credentials are Application Default Credentials, or `gcp_credentials`: a service account key in base64.
+    Credentials are Application Default Credentials, or `gcp_credentials`: a service account key in base64, or as an
+    object. `clients` makes clients another way, such as `BigQueryResource.get_client`. `labels` are those of every job,
+    table and view.
     """
 
     kind = "bigquery"
@@ -70,19 +73,22 @@ class BigQueryWarehouse(Warehouse):
         project: str,
         dataset: str = "stockcast",
         location: str | None = None,
-        gcp_credentials: str | None = None,
+        gcp_credentials: ServiceAccountKey | str | None = None,
         *,
         deadline: float = 300.0,
         maximum_bytes_billed: int | None = None,
         require_partition_filter: bool = False,
+        labels: Mapping[str, str] = LABELS,
+        clients: Callable[[], AbstractContextManager[bigquery.Client]] | None = None,
     ) -> None:
         self.project = project
         self.schema = dataset
         self.location = location
-        self.gcp_credentials = gcp_credentials
+        self._client = clients or partial(bigquery_client, project, location, gcp_credentials)
         self.deadline = deadline
         self.maximum_bytes_billed = maximum_bytes_billed
         self.require_partition_filter = require_partition_filter
+        self.labels = dict(labels)
 
     def full_name(self, ref: TableRef) -> str:
         return f"{self.project}.{ref}"
@@ -184,60 +190,7 @@ class BigQueryWarehouse(Warehouse):
     @contextmanager
     def _session(self, doing: str) -> Iterator[Session]:
         with explained(doing, self.deadline), self._client() as client:
-            yield Session(client, self.deadline, self.maximum_bytes_billed)
-
-    @contextmanager
-    def _client(self) -> Iterator[bigquery.Client]:
-        from google.cloud import bigquery
-
-        options: dict[str, Any] = {}
-        emulator = os.environ.get("BIGQUERY_EMULATOR_HOST")
-        if emulator:
-            from google.auth.credentials import AnonymousCredentials
-
-            endpoint = emulator if "://" in emulator else f"http://{emulator}"
-            options = {"credentials": AnonymousCredentials(), "client_options": {"api_endpoint": endpoint}}
-        elif self.gcp_credentials:
-            # Not by Dagster's resource: it sets an environment variable meanwhile, on which threads fail each other.
-            options = {"credentials": credentials_of(self.gcp_credentials)}
-        client = bigquery.Client(self.project, location=self.location, **options)
-        try:
-            yield client
-        finally:
-            client.close()
-
-
-class BigQueryWarehouseIOManager(WarehouseIOManager):
-    """Stores assets in BigQuery, slice by slice, all or nothing.
-
-    A table's dataset is the asset's metadata `schema`, else `dataset` here, else the asset key's prefix, else
-    "public". Datasets and tables are made on first use.
-    """
-
-    hidden_fields = frozenset({"gcp_credentials"})
-    project: str = Field(description="Google Cloud project.")
-    dataset: str | None = Field(default=None, description="Dataset of the tables.")
-    location: str | None = Field(default=None, description="Location of jobs and new datasets.")
-    gcp_credentials: str | None = Field(default=None, repr=False, description="Base64-encoded service account key.")
-    deadline: float = Field(default=300.0, description="Seconds that one read or write may take.")
-    maximum_bytes_billed: int | None = Field(default=None, description="Bytes that one query may bill.")
-    require_partition_filter: bool = Field(
-        default=False, description="Whether new tables refuse queries without a bound on their partitions."
-    )
-
-    def warehouse(self) -> BigQueryWarehouse:
-        return BigQueryWarehouse(
-            self.project,
-            self.dataset or "public",
-            self.location,
-            self.gcp_credentials,
-            deadline=self.deadline,
-            maximum_bytes_billed=self.maximum_bytes_billed,
-            require_partition_filter=self.require_partition_filter,
-        )
-
-    def default_schema(self) -> str | None:
-        return self.dataset
+            yield Session(client, self.deadline, self.maximum_bytes_billed, self.labels)
 
 
 def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
