@@ -24,7 +24,7 @@ def check_ticker(settings: Settings, ticker: str) -> str:
         StockcastError: otherwise.
     """
     validate_ticker(ticker)
-    calendar = calendars.calendar_for(ticker)
+    calendar = calendars.known_calendar_for(ticker)
     if calendar not in settings.calendars:
         enabled = ",".join(settings.calendars)
         raise StockcastError(
@@ -61,6 +61,7 @@ def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timest
     yesterday = (utc_now() - pd.Timedelta(days=1)).date()
     end = min(yesterday, settings.end_date or yesterday)
     done = finished_sessions(ticker, settings.start_date, end, utc_now())
+    done = done.difference(calendars.optional_days(ticker, done))
     if done.empty:
         raise StockcastError(
             f"{ticker} has no finished session between STOCKCAST_START_DATE={settings.start_date} and {end}."
@@ -103,5 +104,8 @@ def session_of(settings: Settings, source: Source, ticker: str, text: str | None
     first = source.first_session(ticker)
     if first is not None and day < first:
         raise StockcastError(f"The history of {ticker} begins on {first}: ask for a day from then on, not {day}.")
-    source.bars(ticker, day, day)
+    if source.bars(ticker, day, day).empty and len(calendars.optional_days(ticker, [pd.Timestamp(day)])):
+        raise StockcastError(
+            f"{ticker} did not trade on {day} ({day:%A}), a day that may be without a bar: ask for another."
+        )
     return pd.Timestamp(day)

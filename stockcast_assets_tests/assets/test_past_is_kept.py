@@ -19,7 +19,7 @@ from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
 from stockcast_assets.settings import Settings
-from stockcast_assets.tables import PRICE_HISTORY
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
 START = date(2013, 1, 2)
@@ -128,6 +128,26 @@ def test_removing_names_what(run: Run) -> None:
     status, _, err = run("backfill", "--tickers", "MSFT", "--source", "nowhere")
     assert status == 1
     assert "There is no source 'nowhere'" in err
+
+
+def test_a_stored_day_that_would_be_empty_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", source="sample", start_date=START)
+    warehouse = warehouse_from(settings)
+    arguments = ("backfill", "--tickers", "IBM", "--assets", "raw_prices", "--from", "2013-01-02", "--to", "2013-01-31")
+    assert run("backfill", "--tickers", "IBM", "--assets", "price_history")[0] == 0
+    assert run(*arguments)[0] == 0
+    before = warehouse.content_hash(RAW_PRICES)
+    # From now on the exchange was closed on a day of which a bar is stored.
+    (tmp_path / "home" / "calendars.toml").write_text("[closed]\nXNYS = [2013-01-16]\n")
+    status, _, err = run(*arguments)
+    assert status == 1
+    assert "IBM has a stored bar of 2013-01-16, which this run would remove (market closed): nothing was" in err
+    assert warehouse.content_hash(RAW_PRICES) == before
+    removal = err[err.index("stockcast backfill") + len("stockcast ") : err.rindex("`")].split()
+    assert run(*removal)[0] == 0
+    days = warehouse.read(RAW_PRICES)["date"]
+    assert len(days) == before[0] - 1
+    assert pd.Timestamp("2013-01-16") not in set(days)
 
 
 def test_the_sentence_of_a_loss_names_every_day() -> None:

@@ -3,13 +3,32 @@ over, and what an empty range means."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Protocol
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
-from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, session_close, sessions
+from stockcast_assets.market.calendars import FIRST_DAY, known_calendar_for, session_close, sessions
 from stockcast_assets.tables import RAW_PRICES
+
+DEEP_PAST = timedelta(days=30)
+"""Bars older than this are no longer corrected by anybody: an impossible one counts as missing there."""
+
+NOTES = "notes"
+"""Of a frame's `attrs`: what a source left out of it, a sentence each."""
+
+
+class MissingBars(StockcastError):
+    """A source has no bar of sessions that it should have one of.
+
+    Attributes:
+        days: those sessions.
+    """
+
+    def __init__(self, message: str, days: Sequence[pd.Timestamp]) -> None:
+        super().__init__(message)
+        self.days = tuple(days)
 
 
 class Source(Protocol):
@@ -25,8 +44,9 @@ class Source(Protocol):
         same request, so that what is stored can be compared with it; that one of those is missing is no error.
 
         The frame has the columns of `tables.RAW_PRICES`, sorted by date, one row per day, only finished
-        sessions of the ticker's calendar. It is empty only if the calendar has no session in the range, or
-        the range lies wholly before the first bar.
+        sessions of the ticker's calendar. It is empty only if the calendar has no session in the range that
+        must have a bar, or the range lies wholly before the first bar. What was left out, and why, is in its
+        `attrs`, sentences under the name `NOTES`.
 
         Raises:
             StockcastError: if the ticker is unknown, the source has nothing for a range that has sessions, or
@@ -48,7 +68,7 @@ def finished_sessions(
     ticker: str, start: date | None, end: date, now: pd.Timestamp, grace: timedelta = timedelta(0)
 ) -> pd.DatetimeIndex:
     """Sessions of the ticker's calendar from `start` to `end` that closed at least `grace` before `now`."""
-    calendar = calendar_for(ticker)
+    calendar = known_calendar_for(ticker)
     found = sessions(calendar, FIRST_DAY if start is None else start, end)
     unfinished = 0
     while unfinished < len(found) and session_close(calendar, found[-1 - unfinished]) + grace > now:
@@ -93,7 +113,7 @@ def nothing_to_expect(
     """
     if start is not None and start > now.date() + timedelta(days=1):
         raise StockcastError(f"{start} is in the future: no bar of {ticker} can be had {span(start, end)} yet.")
-    calendar = calendar_for(ticker)
+    calendar = known_calendar_for(ticker)
     due = sessions(calendar, FIRST_DAY if start is None else start, end)
     if len(due) and finished_sessions(ticker, start, end, now, grace).empty:
         raise StockcastError(

@@ -11,6 +11,7 @@ Behind a proxy set HTTPS_PROXY, and CURL_CA_BUNDLE if it signs with a certificat
 import getpass
 import json
 import logging
+import re
 import sqlite3
 import tempfile
 import threading
@@ -27,8 +28,23 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
-from stockcast_assets.market.sources.base import finished_sessions, nothing_to_expect, span
-from stockcast_assets.market.sources.validate import COLUMNS, PRICES, validate_bars
+from stockcast_assets.market import calendars
+from stockcast_assets.market.sources.base import (
+    DEEP_PAST,
+    NOTES,
+    MissingBars,
+    finished_sessions,
+    nothing_to_expect,
+    span,
+)
+from stockcast_assets.market.sources.validate import (
+    COLUMNS,
+    LIMITS,
+    PRICES,
+    carry_events,
+    leave_out,
+    validate_bars,
+)
 from stockcast_assets.private_files import own_folder
 from stockcast_assets.tables import RAW_PRICES
 
@@ -44,10 +60,14 @@ RATES = (Rate(5, Duration.SECOND), Rate(100, Duration.MINUTE))
 HOLES = 0.05
 """Share of the sessions of a long range that Yahoo may lack, as it does of old or thinly traded tickers."""
 
+CLOSED_SHARE = 0.005
+"""Share of a ticker's bars on days its calendar calls closed, from which it is another's; two are let pass anyway."""
+
 _TIMEOUT_S = 20.0
-_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime")
+_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
+_LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
 
 _one_at_a_time = threading.Lock()
 _log = logging.getLogger(__name__)
@@ -84,6 +104,8 @@ class YahooSource:
         """See `Source.bars`."""
         validate_ticker(ticker)
         now = self._now()
+        if calendars.calendar_for(ticker) == calendars.UNKNOWN:
+            self._refuse_unknown(ticker, now)
         if nothing_to_expect(ticker, start, end, now, GRACE):
             return RAW_PRICES.empty()
         due = finished_sessions(ticker, start, end, now, GRACE)
@@ -92,21 +114,32 @@ class YahooSource:
         first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
         if first is not None:
             self._first[ticker] = first.date()
-        bars = _bars(answer, ticker, wanted, now)
+        bars, notes = _bars(answer, ticker, wanted, now, facts)
+        # What was asked for by its day is never taken for missing; who asks for all there is cannot name a day.
+        old = now.tz_localize(None).normalize() - DEEP_PAST
+        bars, left_out = leave_out(bars, old if start is None else min(old, pd.Timestamp(start)))
+        if left_out:
+            notes.append(f"left out as impossible: {'; '.join(map(str, left_out))}")
+        for note in notes:
+            _log.warning("%s: %s", ticker, note)
         owed = bars[bars["date"] >= due[0]]
         if owed.empty:
-            if first is not None and due[-1] < first:
+            if (first is not None and due[-1] < first) or len(calendars.optional_days(ticker, due)) == len(due):
                 return RAW_PRICES.empty()
             known = "" if last is None else f"; its last trade there was on {last:%Y-%m-%d}"
-            raise StockcastError(
+            lacking = due.difference(calendars.optional_days(ticker, due))
+            raise MissingBars(
                 f"Yahoo Finance has no bar of {ticker} {span(start, end)}, although its market was open{known}: "
-                f"{_LATER}."
+                f"{_LATER}{_if_closed(ticker, lacking, last)}.",
+                list(lacking),
             )
-        validate_bars(bars, "Yahoo Finance", _LATER)
+        validate_bars(bars, "Yahoo Finance", _LATER_OR_WITHOUT)
         begin = owed["date"].iloc[0] if start is None or first is None else first
         until = due[-1] if last is None else max(last, owed["date"].iloc[-1])
         expected = due[(due >= begin) & (due <= until)]
-        _refuse_holes(ticker, expected, owed["date"])
+        gone = [bar.date for bar in left_out]
+        _refuse_holes(ticker, expected.difference(pd.DatetimeIndex(gone)), owed["date"], last)
+        bars.attrs[NOTES] = notes
         return bars
 
     def first_session(self, ticker: str) -> date | None:
@@ -116,6 +149,12 @@ class YahooSource:
     def tickers(self) -> list[str]:
         """Empty: Yahoo's list is open."""
         return []
+
+    def _refuse_unknown(self, ticker: str, now: pd.Timestamp) -> None:
+        """Raise StockcastError for a ticker without a calendar, with the line that what Yahoo says of it suggests."""
+        _, facts = self._ask(ticker, (now - pd.Timedelta(days=10)).date(), now.date())
+        hint = calendars.code_in_zone(facts.get("exchangeTimezoneName"), facts.get("instrumentType"))
+        calendars.known_calendar_for(ticker, hint)
 
     def _ask(self, ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Yahoo's rows from `first` to `last`, and what it says about the ticker."""
@@ -134,8 +173,11 @@ class YahooSource:
         try:
             return retrying(_history, ticker, first, last)
         except _UnknownTicker as error:
+            other = re.sub(r"[./]([A-Z])$", r"-\1", ticker)
             raise StockcastError(
-                f"Yahoo Finance knows no ticker {ticker!r}: look its symbol up on finance.yahoo.com (London is "
+                f"Yahoo Finance knows no ticker {ticker!r}"
+                + (f", did you mean {other}" if other != ticker else "")
+                + ": look its symbol up on finance.yahoo.com (London is "
                 "VOD.L, crypto is ETH-USD); a delisted ticker's bars can be supplied as a CSV file."
             ) from error
         except YFRateLimitError as error:
@@ -253,41 +295,82 @@ def _log_pause(state: RetryCallState) -> None:
     )
 
 
-def _bars(rows: pd.DataFrame, ticker: str, due: pd.DatetimeIndex, now: pd.Timestamp) -> pd.DataFrame:
-    """The rows of due sessions as bars; rows of other days and rows without any price are left out."""
+def _bars(
+    rows: pd.DataFrame, ticker: str, due: pd.DatetimeIndex, now: pd.Timestamp, facts: dict[str, Any]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of due sessions as bars, and notes on real ones that were left out.
+
+    Rows of other days and rows without any price are left out; what they say of dividends and splits goes to the next.
+
+    Raises:
+        StockcastError: if so many bars lie on closed days that the calendar must be another's.
+    """
     if rows.empty:
-        return RAW_PRICES.empty()
-    rows = rows.set_axis(pd.DatetimeIndex(rows.index).tz_localize(None).normalize().as_unit("ns"))
-    priced = rows[["Open", "High", "Low", "Close"]].notna().any(axis=1)
-    other = rows.index[priced & ~rows.index.isin(due)]
-    if len(other):
-        _log.warning(
-            "Yahoo Finance has %d bars of %s on days without a finished session (first: %s): left out",
-            len(other),
-            ticker,
-            f"{other[0]:%Y-%m-%d}",
-        )
-    rows = rows[priced & rows.index.isin(due)]
+        return RAW_PRICES.empty(), []
+    rows = rows.set_axis(pd.DatetimeIndex(rows.index).tz_localize(None).normalize().as_unit("ns")).sort_index()
+    priced = rows[["Open", "High", "Low", "Close"]].notna().any(axis=1).to_numpy()
+    within = (rows.index >= due[0]) & (rows.index <= due[-1])
+    other = pd.DatetimeIndex(rows.index[priced & within & ~rows.index.isin(due)])
+    notes = _refuse_many_closed(ticker, other, len(rows), facts) if len(other) else []
+    left_out = rows.index.isin(calendars.left_out_days(ticker))
+    if (priced & within & left_out).any():
+        notes.append(f"{int((priced & within & left_out).sum())} bars left out, as calendars.toml says")
     bars = pd.DataFrame({"ticker": ticker, "date": rows.index})
     for name in PRICES:
         bars[name] = rows[name.replace("_", " ").title()].to_numpy("float64")
-    bars["volume"] = rows["Volume"].to_numpy("int64")
+    # More than a whole number can hold is refused with the other bounds.
+    volume = rows["Volume"].to_numpy("float64")
+    bars["volume"] = np.clip(np.nan_to_num(volume, posinf=np.inf), -1.0, 4 * LIMITS["volume"]).astype("int64")
     bars["dividend"] = rows["Dividends"].to_numpy("float64")
     splits = rows["Stock Splits"].to_numpy("float64")
     bars["split_ratio"] = np.where(splits == 0, 1.0, splits)
     bars["source"] = "yahoo"
     bars["ingested_at"] = pd.Series(now, bars.index, dtype="datetime64[ns, UTC]")
-    return bars[COLUMNS].sort_values("date", ignore_index=True)
+    return carry_events(bars[COLUMNS], priced & rows.index.isin(due) & ~left_out), notes
 
 
-def _refuse_holes(ticker: str, expected: pd.DatetimeIndex, there: pd.Series) -> None:
+def _refuse_many_closed(ticker: str, other: pd.DatetimeIndex, total: int, facts: dict[str, Any]) -> list[str]:
+    """A note on bars of days on which the ticker's calendar is closed.
+
+    Raises:
+        StockcastError: if they are more than a special session or two.
+    """
+    calendar = calendars.calendar_for(ticker)
+    days = ", ".join(f"{day:%Y-%m-%d}" for day in other[:3])
+    if len(other) > max(2, CLOSED_SHARE * total):
+        zone, kind = facts.get("exchangeTimezoneName"), facts.get("instrumentType")
+        hint = calendars.code_in_zone(zone, kind)
+        raise StockcastError(
+            f"Yahoo Finance has {len(other)} bars of {ticker} on days on which {calendar} is closed (first: {days}), "
+            f"so that is not where it trades; Yahoo says {kind or 'nothing of its kind'}, {zone or 'nowhere'}: write "
+            f"its calendar, {calendars.line_for(ticker, hint or 'XLON')}, into {calendars.user_table()}."
+        )
+    opened = ", ".join(f"{day:%Y-%m-%d}" for day in other)
+    return [
+        f"Yahoo Finance has {len(other)} bars on days on which {calendar} is closed ({days}), which were left out; "
+        f'if it was open, write `"{calendar}" = [{opened}]` under [open] in {calendars.user_table()}'
+    ]
+
+
+def _if_closed(ticker: str, days: pd.DatetimeIndex, last: pd.Timestamp | None) -> str:
+    """What to write if nothing was traded on a few days that lie before the ticker's last trade."""
+    if len(days) == 0 or len(days) > 5 or last is None or last <= days[-1]:
+        return ""
+    exchange, own = calendars.closing_line(calendars.calendar_for(ticker), days), calendars.closing_line(ticker, days)
+    return f"; if its exchange was closed, write {exchange}, or {own} if it alone was not traded"
+
+
+def _refuse_holes(ticker: str, expected: pd.DatetimeIndex, there: pd.Series, last: pd.Timestamp | None) -> None:
     missing = expected.difference(pd.DatetimeIndex(there))
+    missing = missing.difference(calendars.optional_days(ticker, missing))
     if missing.empty:
         return
     words = f"{len(missing)} of {len(expected)} bars of {ticker}, the first one that of {missing[0]:%Y-%m-%d}"
     at_an_end = missing[0] == expected[0] or missing[-1] == expected[-1]
     if at_an_end or len(missing) > HOLES * len(expected):
-        raise StockcastError(f"Yahoo Finance did not send {words}: {_LATER}.")
+        raise MissingBars(
+            f"Yahoo Finance did not send {words}: {_LATER}{_if_closed(ticker, missing, last)}.", list(missing)
+        )
     _log.warning("Yahoo Finance did not send %s", words)
 
 

@@ -90,7 +90,7 @@ def complete_bars(
 
 def require_sessions(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:
     """Raise StockcastError if a session of the ticker from `start` to `until` has no bar."""
-    expected = calendars.sessions(calendars.calendar_for(ticker), start, until)
+    expected = calendars.expected_sessions(ticker, start, until)
     gaps = expected.difference(pd.DatetimeIndex(bars["date"]))
     if len(gaps):
         raise StockcastError(
@@ -102,14 +102,18 @@ def require_sessions(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until
 def closed_or_unlisted(
     ticker: str, days: Iterable[pd.Timestamp], first_bar: date | pd.Timestamp | None
 ) -> dict[tuple[str, pd.Timestamp], str]:
-    """Why a (ticker, day) rightfully has no row: the market was closed, or the ticker was not listed yet."""
-    calendar = calendars.calendar_for(ticker)
+    """Why a (ticker, day) without a bar rightfully has no row: the market was closed, the ticker was not listed yet, or
+    the day is one that may be without a bar."""
+    calendar, days = calendars.calendar_for(ticker), list(days)
+    optional = set(calendars.optional_days(ticker, days))
     reasons = {}
     for day in days:
         if not calendars.is_session(calendar, day):
             reasons[ticker, day] = "market closed"
         elif first_bar is not None and day < pd.Timestamp(first_bar):
             reasons[ticker, day] = "not listed yet"
+        elif day in optional:
+            reasons[ticker, day] = calendars.why_optional(ticker, day)
     return reasons
 
 
@@ -129,7 +133,8 @@ def open_days(
     reasons: dict[tuple[str, pd.Timestamp], str] = {}
     for ticker, asked in days.items():
         first_bar = bars[ticker]["date"].iloc[0] if len(bars[ticker]) else pd.Timestamp.max
-        closed = closed_or_unlisted(ticker, asked, first_bar)
+        there = set(bars[ticker]["date"])
+        closed = closed_or_unlisted(ticker, [day for day in asked if day not in there], first_bar)
         reasons |= closed
         if kept := [day for day in asked if (ticker, day) not in closed]:
             traded[ticker] = kept

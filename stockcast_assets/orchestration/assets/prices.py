@@ -18,12 +18,14 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.libraries import pd
+from stockcast_assets.market import calendars
+from stockcast_assets.market.evidence import plainly_closed
 from stockcast_assets.market.past import Merged, merge_past
 from stockcast_assets.market.revisions import Revision, detect
 from stockcast_assets.market.sources import SOURCES
-from stockcast_assets.market.sources.base import Source
+from stockcast_assets.market.sources.base import DEEP_PAST, NOTES, MissingBars, Source
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.market.sources.validate import refuse_implausible
+from stockcast_assets.market.sources.validate import leave_out, refuse_implausible
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, read_bars
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
@@ -50,6 +52,9 @@ TOUCHED = "touched"
 LATE_TICKERS = "late_tickers"
 """Metadata of a failure of `raw_prices` or `price_history`: JSON {ticker: reason}, all tickers that stopped the run."""
 
+LEFT_OUT = "left_out"
+"""Metadata of an observation of `raw_prices` or `price_history`: JSON, sentences on real bars that are not stored."""
+
 OVERLAP = 10
 """Stored sessions that every fetch asks for again."""
 
@@ -58,6 +63,7 @@ _OVERLAP_DAYS = 25
 
 _FETCHERS = 4
 _WORDS = "nothing was written; try again later or supply the bars as CSV"
+_OR_WITHOUT = f"{_WORDS}, or leave the day out by the line {{line}}"
 
 
 _HISTORY = """
@@ -93,6 +99,8 @@ class Fetched:
     empty: dict[Any, str] = field(default_factory=dict)
     revisions: list[Revision] = field(default_factory=list)
     late: str | None = None
+    missing: tuple[pd.Timestamp, ...] = ()
+    notes: list[str] = field(default_factory=list)
 
 
 def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
@@ -156,17 +164,23 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
             until = max([pd.Timestamp(end), *before["date"].tail(1)])
             # One request more than the past: the first daily bars show whether both are in the same shares.
             bars = source.bars(ticker, None, max([until, *stored["date"].tail(1)]).date())
+            notes = list(bars.attrs.get(NOTES, ()))
+            # Nobody will correct a single bar of years ago, and it must not shut the ticker out.
+            bars, left_out = leave_out(bars, pd.Timestamp(utc_now().date()) - DEEP_PAST)
+            notes += [f"left out as implausible: {bar}" for bar in left_out]
             refuse_implausible(bars, None, f"The source {source.name}", _remedy(source))
             past = bars[bars["date"] <= until].reset_index(drop=True)
             merged = Merged(past, 0) if config.replace else merge_past(before, past, utc_now())
             gone = before[~before["date"].isin(merged.bars["date"])]
             _tell_of_stored(context, ticker, source.name, merged, gone)
             empty = {ticker: f"no bars before {first_daily_key}"} if merged.bars.empty else {}
-            return Fetched(ticker, merged.bars, empty, [r for r in detect(stored, bars) if r.kind == "split"])
+            splits = [revision for revision in detect(stored, bars) if revision.kind == "split"]
+            return Fetched(ticker, merged.bars, empty, splits, notes=notes)
 
         results = _fetch_all(context, fetch, tickers)
         for result in results:
             context.log.info(f"{result.ticker}: {len(result.bars)} bars up to {end}")  # type: ignore[arg-type]
+            _tell_notes(context, result, result.ticker)
             if result.revisions:
                 _observe(context, warehouse, result, first_daily_key, result.ticker, history=False)
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
@@ -205,7 +219,10 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
             observe=lambda result: _observe(
                 context, warehouse, result, first_daily_key, partition_key(result.ticker, days[result.ticker][-1])
             ),
+            look_for_closed=lambda results: _close_by_evidence(context, warehouse, source_for, results),
         )
+        for result in results:
+            _tell_notes(context, result, partition_key(result.ticker, days[result.ticker][-1]))
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
         show(context, numbers(fetched, {"close": "close", "volume": "volume"}))
         closed = {key: reason for result in results for key, reason in result.empty.items()}
@@ -222,6 +239,7 @@ def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stor
     """
     overlap = stored["date"].iloc[0].date() if len(stored) else None
     bars = source.bars(ticker, asked[0].date(), asked[-1].date(), overlap)
+    notes = list(bars.attrs.get(NOTES, ()))
     refuse_implausible(bars, asked[0], f"The source {source.name}", _remedy(source))
     revisions = detect(stored, bars)
     split = next((revision for revision in revisions if revision.kind == "split"), None)
@@ -238,11 +256,13 @@ def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stor
     reasons = closed_or_unlisted(ticker, absent, source.first_session(ticker))
     unexplained = [day for day in absent if (ticker, day) not in reasons]
     if unexplained:
-        raise StockcastError(
+        raise MissingBars(
             f"The source {source.name} has no bar of {ticker} for {shown_days(unexplained)}, although the "
-            f"market was open: {_WORDS}."
+            f"market was open: {_WORDS}; if it was closed, write "
+            f"{calendars.closing_line(calendars.calendar_for(ticker), unexplained)}.",
+            unexplained,
         )
-    return Fetched(ticker, own, reasons, revisions)
+    return Fetched(ticker, own, reasons, revisions, notes=notes)
 
 
 def refuse_loss(fetched: Fetched, stored: Iterable[pd.Timestamp]) -> Fetched:
@@ -270,8 +290,11 @@ def _fetch_all(
     fetch: Callable[[str], Fetched],
     tickers: Sequence[str],
     observe: Callable[[Fetched], None] | None = None,
+    look_for_closed: Callable[[Sequence[Fetched]], bool] | None = None,
 ) -> list[Fetched]:
     """Fetch every ticker, a few at a time, before judging any.
+
+    `look_for_closed` says whether what came shows that an exchange was closed; then the late ones are fetched again.
 
     Raises:
         dg.Failure: if one is late, naming all that are (see `LATE_TICKERS`).
@@ -281,10 +304,12 @@ def _fetch_all(
         try:
             return fetch(ticker)
         except StockcastError as error:
-            return Fetched(ticker, late=str(error))
+            return Fetched(ticker, late=str(error), missing=error.days if isinstance(error, MissingBars) else ())
 
     with ThreadPoolExecutor(_FETCHERS) as pool:
         results = list(pool.map(attempt, tickers))
+    if look_for_closed is not None and look_for_closed(results):
+        results = [result if result.late is None else attempt(result.ticker) for result in results]
     for result in results:
         if result.revisions and observe is not None:
             observe(result)
@@ -314,6 +339,53 @@ def _tell_of_stored(
         show(context, {ticker: {"removed bars": len(gone), "removed": words}})
 
 
+def _tell_notes(context: dg.AssetExecutionContext, fetched: Fetched, key: str) -> None:
+    """Put what was left out of a ticker's bars on a key's page, and on the asset's."""
+    if not fetched.notes:
+        return
+    words = "; ".join(fetched.notes)
+    context.log.warning(f"{fetched.ticker}: {words}.")
+    show(context, {key: {"left out": words}})
+    context.log_event(
+        dg.AssetObservation(
+            context.asset_key,
+            partition=key,
+            description=f"{fetched.ticker}: {words}",
+            metadata={LEFT_OUT: dg.MetadataValue.json(fetched.notes)},
+        )
+    )
+
+
+def _close_by_evidence(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    source_for: Mapping[str, Source],
+    results: Sequence[Fetched],
+) -> bool:
+    """Learn the days on which an exchange was plainly closed; whether there is one."""
+    lacking: dict[tuple[str, pd.Timestamp], list[str]] = {}
+    for result in results:
+        for day in result.missing:
+            lacking.setdefault((calendars.calendar_for(result.ticker), day), []).append(result.ticker)
+    found = False
+    for (calendar, day), tickers in sorted(lacking.items()):
+        others = [
+            ticker
+            for ticker in context.instance.get_dynamic_partitions(str(ticker_partitions.name))
+            if calendars.calendar_for(ticker) == calendar
+        ]
+        stored = warehouse.read(RAW_PRICES, tickers=others, start=day.date(), end=day.date(), columns=["ticker"])
+        if len(stored):
+            continue
+        asked = {ticker: source_for.get(ticker, source_for[tickers[0]]) for ticker in {*tickers, *others}}
+        because = plainly_closed(calendar, day, asked)
+        if because is not None:
+            calendars.learn_closed(calendar, day, because)
+            context.log.warning(f"{because} To revise it: calendars.toml, [open].")
+            found = True
+    return found
+
+
 def _ends(bars: pd.DataFrame) -> dict[str, Any]:
     return {"first bar": f"{bars['date'].min():%Y-%m-%d}", "last bar": f"{bars['date'].max():%Y-%m-%d}"}
 
@@ -327,7 +399,7 @@ def _sentence(late: Mapping[str, str], asked: int) -> str:
 
 
 def _remedy(source: Source) -> str:
-    return "correct it and upload the file again" if source.name == "csv" else _WORDS
+    return "correct it and upload the file again" if source.name == "csv" else _OR_WITHOUT
 
 
 def _sources_for(

@@ -62,7 +62,7 @@ def stale(rows: "pd.DataFrame", states: Mapping[str, TickerState], expected_unti
     for ticker, state in states.items():
         if state.state != "active" or state.daily_from is None or state.uploaded:
             continue
-        expected = calendars.previous_session(calendars.calendar_for(ticker), expected_until)
+        expected = calendars.last_expected_session(ticker, expected_until)
         last = newest.get(ticker)
         if last is None:
             found[ticker] = f"{ticker} has no row at all"
@@ -87,7 +87,7 @@ def gaps(rows: "pd.DataFrame", states: Mapping[str, TickerState], from_bring_up:
         if state.state != "active" or state.daily_from is None or days is None:
             continue
         first = pd.Timestamp(state.daily_from) if from_bring_up else days.min()
-        missing = calendars.sessions(calendars.calendar_for(ticker), first, days.max()).difference(days)
+        missing = calendars.expected_sessions(ticker, first, days.max()).difference(days)
         if len(missing):
             named = ", ".join(f"{day:%Y-%m-%d}" for day in missing[:_SHOWN])
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""

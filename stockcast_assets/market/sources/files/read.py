@@ -11,7 +11,7 @@ import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shown, validate_ticker
-from stockcast_assets.market.calendars import FIRST_DAY, calendar_for, is_session, sessions, time_zone
+from stockcast_assets.market.calendars import FIRST_DAY, is_session, known_calendar_for, sessions, time_zone
 from stockcast_assets.market.sources.base import finished_sessions
 from stockcast_assets.market.sources.files import names, symbols
 from stockcast_assets.market.sources.files.dates import Dates, looks_like_date, read_dates, second_of
@@ -113,7 +113,7 @@ def require_enabled(parsed: ParsedUpload, label: str, enabled: Sequence[str]) ->
         StockcastError: naming the ticker, its calendar and the setting.
     """
     for ticker in parsed.tickers:
-        calendar = calendar_for(ticker)
+        calendar = known_calendar_for(ticker)
         if calendar not in enabled:
             raise StockcastError(
                 f"{label}: {ticker} trades on the calendar {calendar}, which is not in "
@@ -375,7 +375,7 @@ def _of_coin(rows: _Rows) -> bool:
 
 def _calendar(ticker: str, stem: str) -> str:
     try:
-        return calendar_for(ticker)
+        return known_calendar_for(ticker)
     except StockcastError as error:
         refuse(f"{str(error).rstrip('.')}{symbols.suggestion(ticker)}")
 
