@@ -133,18 +133,23 @@ def test_removing_names_what(run: Run) -> None:
 def test_a_stored_day_that_would_be_empty_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", source="sample", start_date=START)
     warehouse = warehouse_from(settings)
-    arguments = ("backfill", "--tickers", "IBM", "--assets", "raw_prices", "--from", "2013-01-02", "--to", "2013-01-31")
-    assert run("backfill", "--tickers", "IBM", "--assets", "price_history")[0] == 0
+    inbox = Path(settings.uploads_location)
+    inbox.mkdir(parents=True)
+    days = sessions("XNYS", "2012-12-03", "2013-01-31")
+    (inbox / "NEW.csv").write_text(HEADER + "".join(row(f"{day:%Y-%m-%d}") for day in days))
+    by_csv = ("backfill", "--tickers", "NEW", "--source", "csv", "--assets")
+    arguments = (*by_csv, "raw_prices", "--from", "2013-01-02", "--to", "2013-01-31")
+    assert run(*by_csv, "price_history")[0] == 0
     assert run(*arguments)[0] == 0
     before = warehouse.content_hash(RAW_PRICES)
     # From now on the exchange was closed on a day of which a bar is stored.
     (tmp_path / "home" / "calendars.toml").write_text("[closed]\nXNYS = [2013-01-16]\n")
     status, _, err = run(*arguments)
     assert status == 1
-    assert "IBM has a stored bar of 2013-01-16, which this run would remove (market closed): nothing was" in err
+    assert "NEW has a stored bar of 2013-01-16, which this run would remove (market closed): nothing was" in err
     assert warehouse.content_hash(RAW_PRICES) == before
     removal = err[err.index("stockcast backfill") + len("stockcast ") : err.rindex("`")].split()
-    assert run(*removal)[0] == 0
+    assert run(*removal, "--source", "csv")[0] == 0
     days = warehouse.read(RAW_PRICES)["date"]
     assert len(days) == before[0] - 1
     assert pd.Timestamp("2013-01-16") not in set(days)
