@@ -1,5 +1,5 @@
-"""The class that the `dagster.yaml` of existing homes names; it lives in `dagster_private`."""
+"""The class that the `dagster.yaml` of homes names; it lives in `dagster_private`."""
 
-from stockcast_assets.dagster_private.launcher import WatchingRunLauncher
+from stockcast_assets.dagster_private import fallback
 
-__all__ = ["WatchingRunLauncher"]
+WatchingRunLauncher = fallback.launcher()

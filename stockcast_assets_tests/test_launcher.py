@@ -13,7 +13,7 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher.default_run_launcher import GRPC_INFO_TAG
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
-from stockcast_assets.dagster_private.launcher import MACHINE_TAG, this_machine
+from stockcast_assets.dagster_private.machine import MACHINE_TAG, this_machine
 from stockcast_assets.orchestration.home import default_config
 
 HERE = {GRPC_INFO_TAG: '{"host": "localhost", "port": 1}'}

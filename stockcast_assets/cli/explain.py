@@ -21,9 +21,8 @@ from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forec
 from stockcast_assets.inputs import parse_day
 from stockcast_assets.keys import month_of, partition_key, validate_ticker
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
+from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models
 from stockcast_assets.orchestration.assets.forecasts import with_target_dates
-from stockcast_assets.orchestration.assets.trained_model import stored_models
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS

@@ -6,23 +6,20 @@ event log if DAGSTER_EVENT_BATCH_SIZE is set, which this does unless it was set 
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from threading import Lock
+from typing import Any
 
-import dagster as dg
-from dagster._config.config_schema import UserConfigSchema
-from dagster._core.events import DagsterEventType
-from dagster._core.events.log import EventLogEntry
+from dagster import DagsterEventType, EventLogEntry
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
+from stockcast_assets.dagster_private.home_log import HomeLog
 from stockcast_assets.dagster_private.migrations import read_migrations_once
-from stockcast_assets.errors import StockcastError
 
 BATCH_SIZE = "1000"
 
@@ -42,29 +39,14 @@ def _engine(url: str) -> Engine:
     return create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
 
 
-class BatchingEventLogStorage(SqliteEventLogStorage):
+class BatchingEventLogStorage(HomeLog, SqliteEventLogStorage):
     """Where Dagster keeps it by default: `history/runs` in DAGSTER_HOME, unless `base_dir` says otherwise."""
 
-    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", BATCH_SIZE)
         read_migrations_once()
+        self._one_at_a_time = Lock()
         super().__init__(base_dir, inst_data)
-
-    @classmethod
-    def config_type(cls) -> UserConfigSchema:
-        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # type: ignore[override]
-        base_dir = config_value.get("base_dir")
-        if not base_dir:
-            if "DAGSTER_HOME" not in os.environ:
-                raise StockcastError(
-                    "The event log of this dagster.yaml lies in DAGSTER_HOME, which is not set: set it to the folder "
-                    "of the file, or name event_log_storage.config.base_dir there."
-                )
-            base_dir = str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
-        return cls(base_dir, inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -74,7 +56,7 @@ class BatchingEventLogStorage(SqliteEventLogStorage):
         """
         file = self.path_for_shard(shard)
         engine = _engine(self.conn_string_for_shard(shard))
-        with self._db_lock:
+        with self._one_at_a_time:
             if file not in _CHECKED or not Path(file).exists():
                 self._initdb(engine)
                 _CHECKED.add(file)

@@ -12,18 +12,12 @@ import dagster as dg
 import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 
+from stockcast_assets.dagster_private.machine import MACHINE_TAG
+
 if TYPE_CHECKING:
     from dagster._grpc.client import DagsterGrpcClient
 
-MACHINE_TAG = "stockcast/machine"
-"""On runs that a command executes in its own process: the machine it runs on."""
-
 _CLOCKS_DIFFER_S = 60.0
-
-
-def this_machine() -> dict[str, str]:
-    """The tags of a run that is executed in this process."""
-    return {MACHINE_TAG: socket.gethostname()}
 
 
 class WatchingRunLauncher(DefaultRunLauncher):

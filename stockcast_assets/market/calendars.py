@@ -256,12 +256,12 @@ def closing_line(name: str, days: Iterable[pd.Timestamp]) -> str:
 
 @lru_cache(maxsize=64)
 def _built(code: str, start: date) -> exchange_calendars.ExchangeCalendar:
-    from exchange_calendars.calendar_utils import global_calendar_dispatcher
-
-    factory = global_calendar_dispatcher._calendar_factories.get(code)
-    bound = factory.bound_min() if factory is not None else None
-    earliest = pd.Timestamp(start)
-    return exchange_calendars.get_calendar(code, start=earliest if bound is None else max(earliest, bound))
+    try:
+        return exchange_calendars.get_calendar(code, start=pd.Timestamp(start))
+    except ValueError:
+        # It is known from a later day on.
+        bound = type(exchange_calendars.get_calendar(code)).bound_min()
+        return exchange_calendars.get_calendar(code, start=bound)
 
 
 def _sessions(code: str, day: Day) -> pd.DatetimeIndex:
@@ -322,7 +322,7 @@ def code_in_zone(zone: str | None, kind: str | None = None) -> str | None:
         return "24/5"
     from exchange_calendars.calendar_utils import global_calendar_dispatcher
 
-    factories = global_calendar_dispatcher._calendar_factories
+    factories = global_calendar_dispatcher._calendar_factories  # noqa: SLF001
     alike = [code for code in [_rules.default, *sorted(factories)] if str(getattr(factories[code], "tz", "")) == zone]
     return next(iter(alike), None)
 

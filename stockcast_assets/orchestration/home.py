@@ -26,7 +26,7 @@ def workspace() -> Path:
 _EVENT_LOG = """
 # The place and format of Dagster's own event log, written in one transaction per range of keys.
 event_log_storage:
-  module: stockcast_assets.dagster_private.event_log
+  module: stockcast_assets.event_log
   class: BatchingEventLogStorage
 """
 

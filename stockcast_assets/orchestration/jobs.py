@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
 from stockcast_assets.tables import (
@@ -57,13 +57,13 @@ _KEY_OF_JOB = {
 class Jobs:
     """The jobs by what they do."""
 
-    ingest_history: UnresolvedAssetJobDefinition
-    ingest_daily: UnresolvedAssetJobDefinition
-    daily_forecast: UnresolvedAssetJobDefinition
-    monthly_training: UnresolvedAssetJobDefinition
-    tune: UnresolvedAssetJobDefinition
+    ingest_history: AssetJob
+    ingest_daily: AssetJob
+    daily_forecast: AssetJob
+    monthly_training: AssetJob
+    tune: AssetJob
 
-    def all(self) -> list[UnresolvedAssetJobDefinition]:
+    def all(self) -> list[AssetJob]:
         return [self.ingest_history, self.ingest_daily, self.daily_forecast, self.monthly_training, self.tune]
 
 

@@ -15,6 +15,7 @@ from dagster import ConfigurableIOManager, InputContext, OutputContext
 
 from stockcast_assets.dagster_private.fixed import FixedConfiguration
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
+from stockcast_assets.dagster_private.reads import attempts_before
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.warehouse import frames
@@ -69,7 +70,7 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
         context.add_output_metadata(metadata)
         if counts is not None:
             rows = {key: {"dagster/row_count": n, "dagster/partition_row_count": n} for key, n in counts.items()}
-            add_key_metadata(context.step_context, context.asset_key, rows)
+            add_key_metadata(context, rows)
 
     def load_input(self, context: InputContext) -> pd.DataFrame:
         """The upstream slice that the run maps to; keys that were never stored simply have no rows."""
@@ -155,8 +156,7 @@ def _check_complete(
 
 
 def _attempt(context: OutputContext) -> str:
-    step = context.step_context
-    return f"{context.run_id}/{context.step_key}/{context.name}/{step.previous_attempt_count}"
+    return f"{context.run_id}/{context.step_key}/{context.name}/{attempts_before(context)}"
 
 
 def _output_metadata(

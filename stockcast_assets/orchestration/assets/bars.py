@@ -1,4 +1,4 @@
-"""Reading the bars of a ticker: `price_history` and `raw_prices` as one series, checked for gaps."""
+"""What is stored of a ticker: its models, and `price_history` and `raw_prices` as one series, checked for gaps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.specs import shown_days
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 # No exchange stays closed longer; a wider hole before the first daily key means that the start date was moved.
 LONGEST_CLOSURE = timedelta(days=30)
+
+
+def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
+    """The rows of `trained_model` of some tickers, of the months up to the one of `until`."""
+    return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
 
 
 def read_bars(

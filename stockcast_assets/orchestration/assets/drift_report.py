@@ -16,10 +16,9 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
-from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import newest_days, numbers, picture, report_page, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
-from stockcast_assets.orchestration.assets.trained_model import stored_models
 from stockcast_assets.tables import (
     DRIFT_REPORT,
     FORECAST_ACCURACY,

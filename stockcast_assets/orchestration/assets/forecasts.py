@@ -14,10 +14,9 @@ from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
-from stockcast_assets.orchestration.assets.trained_model import stored_models
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry, model_name
 from stockcast_assets.tracking.serving import Servant, Serving, rounds, rows_by_ticker

@@ -17,6 +17,7 @@ import dagster as dg
 
 from stockcast_assets.charts.png import markdown_image
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
+from stockcast_assets.dagster_private.reads import function_of
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 
 def show(context: dg.AssetExecutionContext, by_key: Mapping[str, Mapping[str, Any]]) -> None:
     """Put metadata on the materialisations of keys, on top of what earlier calls put there."""
-    add_key_metadata(context.get_step_execution_context(), context.asset_key, by_key)
+    add_key_metadata(context, by_key)
 
 
 def timed(compute: Callable[..., Result]) -> Callable[..., Result]:
@@ -55,7 +56,7 @@ def with_code_link(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
     `dg.with_source_code_references` would show the file of a decorator such as `timed`. The label is the path inside
     the package, which says where to look even where the file is on another machine, as in a container.
     """
-    compute = inspect.unwrap(asset.op.compute_fn.decorated_fn)  # type: ignore[union-attr]
+    compute = inspect.unwrap(function_of(asset))
     code = compute.__code__
     label = f"{Path(code.co_filename).relative_to(PACKAGE).as_posix()}:{code.co_firstlineno}"
     link = dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=label)

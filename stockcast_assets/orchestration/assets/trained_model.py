@@ -16,7 +16,7 @@ from stockcast_assets.forecasting.training.train import Candidate, fit_many
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.assets.bars import complete_bars
+from stockcast_assets.orchestration.assets.bars import complete_bars, stored_models
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
@@ -112,11 +112,6 @@ class TrainingConfig(Hyperparameters):
     def why(self) -> str | None:
         """Why a further model of the month is trained; None for the first one."""
         return None if self.known_until is None else self.trigger or "asked for by hand"
-
-
-def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
-    """The rows of `trained_model` of some tickers, of the months up to the one of `until`."""
-    return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
 
 
 def _known_bars(

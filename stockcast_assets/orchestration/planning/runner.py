@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from stockcast_assets.dagster_private.launcher import this_machine
+from stockcast_assets.dagster_private.machine import this_machine
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
 
 from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pd
@@ -26,6 +25,11 @@ from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
 
+_UNFINISHED = [
+    status
+    for status in dg.DagsterRunStatus
+    if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+]
 _MEMORY = timedelta(days=45)
 _ASSETS = (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name)
 _RUN_PRIORITY = {planner.DAILY: "10", planner.NEWEST: "5", planner.TRAINING: "5"}
@@ -126,7 +130,7 @@ def attempts(
         record.storage_id: record
         for filters in (
             dg.RunsFilter(tags={tags.STAGE: stages}, created_after=since),
-            dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, created_after=since),
+            dg.RunsFilter(statuses=_UNFINISHED, created_after=since),
         )
         for record in instance.get_run_records(filters)
     }
@@ -139,7 +143,7 @@ def attempts(
     return [attempt for attempt in found if attempt is not None]
 
 
-def _attempt(record: RunRecord, order: Sequence[str], now: pd.Timestamp) -> Attempt | None:
+def _attempt(record: dg.RunRecord, order: Sequence[str], now: pd.Timestamp) -> Attempt | None:
     """None for a run without a range of tickers that still exist.
 
     Raises:

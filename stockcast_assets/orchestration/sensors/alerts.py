@@ -17,6 +17,7 @@ from datetime import timedelta
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.dagster_private.reads import check_summaries
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import parse_key
 from stockcast_assets.libraries import pd
@@ -169,7 +170,7 @@ def failed_ticks(instance: dg.DagsterInstance, since: pd.Timestamp) -> list[Prob
 def red_checks(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> list[Problem]:
     """The checks whose newest evaluation failed."""
     problems = []
-    for key, summary in instance.event_log_storage.get_asset_check_summary_records(list(checks)).items():
+    for key, summary in check_summaries(instance, checks).items():
         record = summary.last_completed_check_execution_record
         event = record.event.dagster_event if record is not None and record.event is not None else None
         if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:

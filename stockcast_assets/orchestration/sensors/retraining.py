@@ -33,7 +33,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
 from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.assets.trained_model import stored_models
+from stockcast_assets.orchestration.assets.bars import stored_models
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags

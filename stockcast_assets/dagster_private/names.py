@@ -1,0 +1,103 @@
+"""Every private name of Dagster that stockcast stands on, and what each stands for.
+
+A name is `module:attribute.attribute`. Dagster may move any of them with a minor release; a test of each name says
+which it moved. Whoever adds an import of `dagster._*` or a reach into a private attribute, adds it here.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from importlib import import_module
+from typing import Any
+
+_LOG = "dagster._core.storage.event_log:SqliteEventLogStorage"
+
+EVENT_LOG: Mapping[str, str] = {
+    _LOG: "Dagster's event log on SQLite, of which ours is a kind",
+    f"{_LOG}.path_for_shard": "the file of a run's events, or of the index",
+    f"{_LOG}.conn_string_for_shard": "the address of that file for SQLAlchemy",
+    f"{_LOG}._connect": "how every connection to a file is opened, which ours does with one engine per file",
+    f"{_LOG}._initdb": "makes a file's tables",
+    f"{_LOG}._event_to_row": "the row of an event",
+    f"{_LOG}.index_transaction": "a transaction on the index",
+    f"{_LOG}.run_connection": "a connection to the file of a run",
+    f"{_LOG}._store_asset_event_tags": "writes the tags of many asset events",
+    f"{_LOG}._store_asset_event": "writes what an asset's last event was",
+    f"{_LOG}.store_event_batch": "what Dagster hands many events to",
+    "dagster._core.storage.event_log:SqlEventLogStorageTable": "the table of events",
+    "dagster._core.storage.sqlite:SQLITE_BUSY_TIMEOUT_SECONDS": "how long a writer waits for another",
+}
+
+LAUNCHER: Mapping[str, str] = {
+    "dagster._core.launcher:CheckRunHealthResult": "the answer to whether a run's process lives",
+    "dagster._core.launcher:WorkerStatus": "the word in that answer",
+    "dagster:DefaultRunLauncher.supports_check_run_worker_health": "whether the daemon asks",
+    "dagster:DefaultRunLauncher.check_run_worker_health": "the daemon's question",
+    "dagster:DefaultRunLauncher._get_grpc_client_for_termination": "the code server of a run, if it is known",
+    "dagster:DefaultRunLauncher._instance": "the instance that the launcher is of",
+}
+
+MIGRATIONS: Mapping[str, str] = {
+    "dagster._core.storage.sql:ALEMBIC_SCRIPTS_LOCATION": "where Alembic finds the migrations of Dagster's storages",
+}
+
+KEY_METADATA: Mapping[str, str] = {
+    "dagster._core.execution.context.metadata_logging:AssetMetadataHandle": "names a key of an asset",
+    "dagster._core.execution.context.metadata_logging:OutputMetadataAccumulator": "the metadata of a step so far",
+    "dagster._core.execution.context.system:StepExecutionContext": "the step that holds it, as _metadata_accumulator",
+    "dagster:AssetExecutionContext.get_step_execution_context": "the step of an asset's computation",
+    "dagster:OutputContext.step_context": "the step of an IO manager's output",
+}
+
+READS: Mapping[str, str] = {
+    "dagster:OpDefinition.compute_fn": "holds the function of an asset, as decorated_fn",
+    "dagster._core.execution.context.system:StepExecutionContext.previous_attempt_count": "how often a step was tried",
+    "dagster._core.storage.event_log:EventLogStorage.get_asset_check_summary_records": "the last result of many checks",
+    "dagster:DagsterInstance.event_log_storage": "the event log of an instance",
+    "dagster._core.definitions.unresolved_asset_job_definition:UnresolvedAssetJobDefinition": (
+        "what `define_asset_job` gives"
+    ),
+}
+
+DAEMON: Mapping[str, str] = {"dagster._daemon.cli:main": "the daemon, which `web` starts as a module"}
+
+RESOURCES: Mapping[str, str] = {
+    "dagster._config.pythonic_config.io_manager:ConfigurableIOManagerFactoryResourceDefinition": (
+        "the definition of an IO manager with fields"
+    ),
+    "dagster._config.pythonic_config.resource:ConfigurableResourceFactoryResourceDefinition": (
+        "the definition of a resource with fields"
+    ),
+    "dagster._core.definitions.definition_config_schema:ConfiguredDefinitionConfigSchema": (
+        "a schema whose values are given in code"
+    ),
+    "dagster._core.definitions.definition_config_schema:DefinitionConfigSchema": "a schema of fields",
+    "dagster._core.definitions.definition_config_schema:IDefinitionConfigSchema": "what both of them are",
+    "dagster._utils.cached_method:cached_method": "a method whose result is kept, as Dagster keeps its definitions",
+    "dagster:ResourceDefinition.copy_for_configured": "a definition with another schema",
+}
+
+PRIVATE: Mapping[str, str] = {**EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **DAEMON, **RESOURCES}
+
+
+def resolve(name: str) -> Any:
+    """What a name stands for.
+
+    Raises:
+        ImportError: if the module is gone.
+        AttributeError: if it has the attribute no longer.
+    """
+    module, _, attributes = name.partition(":")
+    return reduce(getattr, attributes.split("."), import_module(module))
+
+
+def gone(names: Iterable[str]) -> list[str]:
+    """Those of the names that the Dagster installed here does not have."""
+
+    def there(name: str) -> bool:
+        try:
+            resolve(name)
+        except (ImportError, AttributeError):
+            return False
+        return True
+
+    return [name for name in names if not there(name)]
