@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import stockcast_assets
-from stockcast_assets.dagster_private.names import EVENT_LOG, LAUNCHER, MIGRATIONS, PRIVATE, gone, resolve
+from stockcast_assets.dagster_private.names import EVENT_LOG, LAUNCHER, PRIVATE, gone, resolve
 from stockcast_assets.orchestration.home import default_config
 from stockcast_assets_tests.conftest import clean_env
 
@@ -93,20 +93,13 @@ def opened(home: Path, moved: str | None) -> list[str]:
 
 def test_a_home_opens_and_goes_on_whatever_dagster_moved(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text(default_config())
-    assert opened(tmp_path, None) == ["0", "WatchingRunLauncher"]
-    event, worker, script = (next(iter(names)) for names in (EVENT_LOG, LAUNCHER, MIGRATIONS))
-    for runs, (moved, launcher, own) in enumerate(
-        [
-            (event, "WatchingRunLauncher", "event log"),
-            (script, "WatchingRunLauncher", "event log"),
-            (worker, "DefaultRunLauncher", "run launcher"),
-        ],
-        start=1,
-    ):
+    event, worker = (next(iter(names)) for names in (EVENT_LOG, LAUNCHER))
+    moves = (event, "WatchingRunLauncher", "event log"), (worker, "DefaultRunLauncher", "run launcher")
+    for runs, (moved, launcher, own) in enumerate(moves):
         before, class_name, *told = opened(tmp_path, moved)
         # What was there is there, and one sentence says what gave way.
         assert (before, class_name) == (str(runs), launcher)
         assert len(told) == 1
         assert moved in told[0]
         assert f"Dagster's own {own}" in told[0]
-    assert opened(tmp_path, None) == ["4", "WatchingRunLauncher"]
+    assert opened(tmp_path, None) == ["2", "WatchingRunLauncher"]

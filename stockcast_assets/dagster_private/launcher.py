@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import psutil
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster import DefaultRunLauncher
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
 from stockcast_assets.dagster_private.machine import MACHINE_TAG
 

@@ -58,7 +58,15 @@ READS: Mapping[str, str] = {
     ),
 }
 
-DAEMON: Mapping[str, str] = {"dagster._daemon.cli:main": "the daemon, which `web` starts as a module"}
+SERVERS: Mapping[str, str] = {
+    "dagster._daemon.cli:main": "the daemon, which `web` starts as a module",
+    "dagster._cli.proxy_server_manager:ProxyServerManager": "the code servers of a workspace, each in its process",
+    "dagster._core.workspace.context:WorkspaceProcessContext": "what the webserver is a view of",
+    "dagster._core.workspace.load_target:WorkspaceFileTarget": "a workspace file as that context wants it",
+    "dagster_webserver.webserver:DagsterWebserver.build_graphql_validation_rules": "where a rule against changes goes",
+    "dagster_webserver.webserver:DagsterWebserver.create_asgi_app": "the web application, to put a guard around",
+    "dagster:DagsterInstance.optimize_for_webserver": "how an instance is set up for many readers",
+}
 
 RESOURCES: Mapping[str, str] = {
     "dagster._config.pythonic_config.io_manager:ConfigurableIOManagerFactoryResourceDefinition": (
@@ -76,7 +84,7 @@ RESOURCES: Mapping[str, str] = {
     "dagster:ResourceDefinition.copy_for_configured": "a definition with another schema",
 }
 
-PRIVATE: Mapping[str, str] = {**EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **DAEMON, **RESOURCES}
+PRIVATE: Mapping[str, str] = {**EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES}
 
 
 def resolve(name: str) -> Any:
