@@ -39,9 +39,11 @@ from stockcast_assets.orchestration.sensors.lifecycle import (
     build_daily_catch_up,
     build_ticker_lifecycle,
 )
+from stockcast_assets.orchestration.sensors.mlflow_runs import build_mlflow_runs
 from stockcast_assets.orchestration.sensors.retraining import build_retraining
 from stockcast_assets.orchestration.sensors.revisions import build_revisions
 from stockcast_assets.settings import Settings
+from stockcast_assets.tracking.parent_runs import parent_run
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.warehouse import (
     BigQueryWarehouse,
@@ -130,6 +132,7 @@ def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, An
             "The models, in MLflow.",
             {"tracking_uri": without_credentials(settings.mlflow_tracking_uri)},
         ),
+        "mlflow": fixed(parent_run(given.get("registry") or registry_from(settings))),
         "reports": fixed_value(reports_from(settings, gcs), "The stored drift reports.", {"location": reports}),
     }
     return made | {name: _fixed(value) for name, value in given.items()}
@@ -238,6 +241,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_revisions(jobs, sensor_status),
             build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
             build_freshness(universe, sensor_status),
+            build_mlflow_runs(registry_from(settings), sensor_status),
             build_alerts(
                 [url.get_secret_value() for url in settings.alerts],
                 [key for check in checks for key in check.check_keys],

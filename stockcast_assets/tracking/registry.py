@@ -7,7 +7,7 @@ their SHA-256 is the one asked for.
 import math
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -56,7 +56,12 @@ class ModelRegistry(Tracking):
         return self.experiment_id(EXPERIMENT)
 
     def publish(
-        self, ticker: str, month: date, trained: TrainedModel, tags: Mapping[str, str] | None = None
+        self,
+        ticker: str,
+        month: date,
+        trained: TrainedModel,
+        tags: Mapping[str, str] | None = None,
+        parent: Callable[[str], str] | None = None,
     ) -> ModelVersion:
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
@@ -71,6 +76,8 @@ class ModelRegistry(Tracking):
             month: first day of the month of use.
             trained: the model.
             tags: further tags of the run, such as fingerprints of the data.
+            parent: gives the id of the run that a new run is a child of, for an experiment; called only if there is
+                something new.
 
         Raises:
             StockcastError: if MLflow cannot be reached or refuses.
@@ -82,7 +89,7 @@ class ModelRegistry(Tracking):
         try:
             version = self._find_version(name, identity)
             if version is None:
-                run_id = self._find_run(identity) or self._record(identity, trained, tags or {})
+                run_id = self._find_run(identity) or self._record(identity, trained, tags or {}, parent)
                 version = self._register(name, run_id, identity, trained)
             self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
             return version
@@ -188,16 +195,24 @@ class ModelRegistry(Tracking):
         )
         return runs[0].info.run_id if runs else None
 
-    def _record(self, identity: Mapping[str, str], trained: TrainedModel, tags: Mapping[str, str]) -> str:
+    def _record(
+        self,
+        identity: Mapping[str, str],
+        trained: TrainedModel,
+        tags: Mapping[str, str],
+        parent: Callable[[str], str] | None,
+    ) -> str:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
+        child_of = {} if parent is None else {"mlflow.parentRunId": parent(EXPERIMENT)}
         run = self.client.create_run(
             self._experiment_id,
             run_name=_run_name(identity, trained),
             tags={
                 **tags,
+                **child_of,
                 **identity,
                 **_life(trained),
                 "stockcast.method": trained.decision.published,

@@ -87,10 +87,13 @@ def _parallel(axes: Axes, tuning: Tuning) -> None:
     axes.set_yticks([0, 1], ["lowest", "highest"])
 
 
-def log_tuning(tracking: Tracking, tuning: Tuning, pictures: dict[str, bytes]) -> str:
+def log_tuning(
+    tracking: Tracking, tuning: Tuning, pictures: dict[str, bytes], parent_of: Callable[[str], str] | None = None
+) -> str:
     """Record the study's parent run and a nested run of every trial that has none yet; returns the parent's link.
 
-    Doing it again, also after a death half-way, adds only what is missing.
+    Doing it again, also after a death half-way, adds only what is missing. `parent_of` gives the id of the run that a
+    new study is a child of, for an experiment.
 
     Raises:
         StockcastError: if MLflow cannot be reached or refuses.
@@ -102,6 +105,8 @@ def log_tuning(tracking: Tracking, tuning: Tuning, pictures: dict[str, bytes]) -
         parent = _find(tracking, experiment, tuning.study, "parent")
         if parent is None:
             tags = {_STUDY: tuning.study, _TRIAL: "parent", "stockcast.ticker": tuning.ticker}
+            if parent_of is not None:
+                tags["mlflow.parentRunId"] = parent_of(EXPERIMENT)
             parent = tracking.client.create_run(experiment, run_name=tuning.study, tags=tags).info.run_id
         _end_abandoned(tracking, experiment, tuning.study)
         logged = _logged_trials(tracking, experiment, tuning.study)

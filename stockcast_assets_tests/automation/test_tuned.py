@@ -94,6 +94,7 @@ def test_the_next_training_has_them_in_its_run_and_in_mlflow(
     assert run.run_config["ops"]["trained_model"]["config"]["tuned"] == {"IBM": BETTER}
     client = MlflowClient(settings.mlflow_tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("stockcast").experiment_id])
-    params = {run.data.tags["stockcast.ticker"]: run.data.params for run in runs}
+    tickers = {run.info.run_id: run.data.tags.get("stockcast.ticker") for run in runs}
+    params = {tickers[run.info.run_id]: run.data.params for run in runs if tickers[run.info.run_id]}
     assert {name: params["IBM"][name] for name in BETTER} == {name: str(value) for name, value in BETTER.items()}
     assert params["AAPL"]["units"] == str(ModelConfig.units)

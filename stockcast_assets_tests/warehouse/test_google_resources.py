@@ -181,7 +181,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
 def test_the_resources_page_shows_configuration_and_no_secret(page: DagsterDev) -> None:
     data = page.graphql(RESOURCES, of=CODE)["allTopLevelResourceDetailsOrError"]
     found = {each["name"]: each for each in data["results"]}
-    assert {"warehouse", "io_manager", "bigquery", "gcs", "registry", "sources", "reports"} <= set(found)
+    assert {"warehouse", "io_manager", "bigquery", "gcs", "mlflow", "registry", "sources", "reports"} <= set(found)
     values = {name: {v["key"]: v["value"] for v in each["configuredValues"]} for name, each in found.items()}
     assert values["bigquery"]["project"] == '"some-project"'
     assert values["sources"]["uploads"] == '"gs://some-bucket/inbox"'
@@ -197,6 +197,7 @@ def test_no_launch_changes_a_resource_or_reads_the_environment(page: DagsterDev)
         {"resources": {"bigquery": {"config": {"endpoint": "http://127.0.0.1:1"}}}},
         {"resources": {"sources": {"config": {"uploads": "gs://elsewhere"}}}},
         {"resources": {"registry": {"config": {"tracking_uri": "http://127.0.0.1:1"}}}},
+        {"resources": {"mlflow": {"config": {"tracking_uri": "http://127.0.0.1:1"}}}},
         {"ops": {"raw_prices": {"config": {"source": {"env": "CANARY"}}}}},
     ):
         params = {"selector": {**CODE, "pipelineName": "ingest_daily"}, "runConfigData": json.dumps(section)}

@@ -21,6 +21,7 @@ from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.tracking.serving import Row, reigning
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
@@ -155,6 +156,7 @@ def _judge_and_publish(
     registry: ModelRegistry,
     max_age_days: int,
     trigger: str | None,
+    mlflow: ParentRun,
 ) -> dict[str, Any]:
     """The row of a model, judged against the champion among the ticker's `earlier` rows, and published."""
     known_to = candidate.history.dates[-1]
@@ -164,7 +166,11 @@ def _judge_and_publish(
     heir = champion[0]["model_version"] if decision.champion_serves and champion is not None else None
     tags = {"stockcast.trigger": trigger, "stockcast.served_by_version": heir}
     version = registry.publish(
-        ticker, month.date(), trained, {name: value for name, value in tags.items() if value is not None}
+        ticker,
+        month.date(),
+        trained,
+        {name: value for name, value in tags.items() if value is not None},
+        mlflow.begin,
     )
     return {
         "ticker": ticker,
@@ -227,6 +233,7 @@ def build_trained_model(
 
     @dg.asset(
         **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT, config=TrainingConfig),
+        hooks={end_parent},
         deps=[
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
@@ -240,6 +247,7 @@ def build_trained_model(
         warehouse: dg.ResourceParam[Warehouse],
         sources: dg.ResourceParam[Sources],
         registry: dg.ResourceParam[ModelRegistry],
+        mlflow: dg.ResourceParam[ParentRun],
     ) -> KeyedFrame:
         months = days_by_ticker(context.partition_keys)
         bars = _known_bars(months, config, warehouse, context.instance, first_daily_key, sources)
@@ -254,7 +262,7 @@ def build_trained_model(
         rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
         for (ticker, month), candidate in candidates.items():
             own = [row for row in rows if row["ticker"] == ticker]
-            row = _judge_and_publish(ticker, month, candidate, own, registry, max_age_days, config.why())
+            row = _judge_and_publish(ticker, month, candidate, own, registry, max_age_days, config.why(), mlflow)
             rows.append(row)
             shown[partition_key(ticker, month)] = _shown(row, registry)
         show(context, shown)

@@ -21,6 +21,7 @@ from stockcast_assets.orchestration.assets.run_config import RunInput, configure
 from stockcast_assets.orchestration.assets.specs import SINGLE_RUN, kinds, of_ticker
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.tracking.studies import charts, log_tuning
 from stockcast_assets.warehouse import Warehouse
@@ -92,6 +93,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         backfill_policy=SINGLE_RUN,
         deps=[PRICE_HISTORY.name, dg.AssetDep(RAW_PRICES.name, partition_mapping=of_ticker())],
         pool=TUNING,
+        hooks={end_parent},
         config_schema=TuningConfig.schema_of_runs(),
         **kinds("optuna", "mlflow"),
     )
@@ -103,6 +105,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         warehouse: dg.ResourceParam[Warehouse],
         sources: dg.ResourceParam[Sources],
         registry: dg.ResourceParam[ModelRegistry],
+        mlflow: dg.ResourceParam[ParentRun],
     ) -> dg.MaterializeResult:
         tickers = [validate_ticker(key) for key in context.partition_keys]
         bars = {
@@ -119,7 +122,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         shown = {}
         for ticker, result in found.items():
             pictures = charts(result)
-            link = log_tuning(registry, result, pictures)
+            link = log_tuning(registry, result, pictures, mlflow.begin)
             context.log.info(f"{ticker}: {result.in_words()}")
             shown[ticker] = _shown(result, link, pictures)
         show(context, shown)
