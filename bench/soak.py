@@ -26,10 +26,10 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 WHAT = {
     "dagster._daemon": "daemon",
-    "dagster_webserver": "webserver",
+    "web.dagster_ui": "webserver",
     "api grpc": "code server",
     "code-server start": "keeper of the code server",
-    " dev -w ": "dagster dev",
+    "stockcast ui": "stockcast ui",
 }
 
 

@@ -56,7 +56,7 @@ def served(command: str) -> Iterator[str]:
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            # `dagster dev` may wait for its webserver for ever.
+            # It is busy with the run of somebody who is not interested in it any more.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

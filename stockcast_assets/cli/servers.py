@@ -4,8 +4,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-import typer
-
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -37,9 +35,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
         hosts = session.settings.allowed_hosts
         with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
             _tell(f"Dagster UI: {url(host, port)} (it takes some seconds to start)")
-            number = wait(started)
-    # As a shell tells of a process that a signal ended.
-    raise typer.Exit(128 + number)
+            wait(started)
 
 
 def dashboard(host: str, port: int) -> None:

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import dagster as dg
 import psutil
@@ -33,6 +34,9 @@ POLICY = Policy(
     closed=("/notebook", "/dagit/notebook"),
 )
 PATIENCE_S = 20.0
+_LOOK_S = 0.5
+# Dagster's daemon gives a sign of life this often.
+_BEAT_S = 30.0
 
 
 @contextmanager
@@ -53,10 +57,13 @@ def dagster_ui(
 
     Raises:
         StockcastError: if a daemon of this home is running.
+        SystemExit: if SIGINT or SIGTERM comes, from now on.
     """
     with ExitStack() as stack:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, _unwind)
         if not read_only:
-            stack.enter_context(_only_daemon(Path(instance.root_directory)))
+            stack.enter_context(only_daemon(instance))
         left: list[psutil.Process] = []
         stack.callback(_end_left, left)
         file = str(stack.enter_context(code_server(instance, workspace)))
@@ -74,34 +81,42 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(follower, stdin=subprocess.PIPE)
 
 
-def wait(started: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Wait for a signal to stop; returns its number.
+def wait(started: Mapping[str, subprocess.Popen[bytes]]) -> NoReturn:
+    """Wait until a signal ends it all.
 
     Raises:
+        SystemExit: with the status that a shell gives to what a signal ended.
         StockcastError: if one of the processes ends by itself.
     """
-    told: list[int] = []
-    stop = threading.Event()
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        told.append(number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    while not stop.wait(0.5):
+    while True:
+        time.sleep(_LOOK_S)
         for name, process in started.items():
             if (status := process.poll()) is not None:
                 raise StockcastError(
                     f"Dagster's {name} ended by itself (status {status}), and the rest was stopped: what it said "
                     "stands above; `stockcast ui` starts them again."
                 )
-    return told[0]
+
+
+def _unwind(number: int, _: FrameType | None) -> NoReturn:
+    # A second one must not cut short what the first began.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 @contextmanager
-def _only_daemon(home: Path) -> Iterator[None]:
-    """Two daemons on one home would start every run twice."""
+def only_daemon(instance: dg.DagsterInstance, patience_s: float = _BEAT_S + 5) -> Iterator[None]:
+    """Be the only one who runs a daemon on this home: two would start every run twice.
+
+    Args:
+        instance: of the home.
+        patience_s: seconds to wait for a sign of life of a daemon that was alive just now.
+
+    Raises:
+        StockcastError: if another daemon is alive, of `stockcast ui` or started by hand.
+    """
+    home = Path(instance.root_directory)
     note = home / "daemon.pid"
     lock = FileLock(home / "daemon.lock")
     try:
@@ -113,11 +128,37 @@ def _only_daemon(home: Path) -> Iterator[None]:
             f"twice: stop it (`kill {pid}`), or look on with `stockcast ui --read-only` on another --port."
         ) from None
     try:
+        # One that was started by hand knows nothing of the lock.
+        if _beats(instance, patience_s):
+            raise StockcastError(
+                f"A Dagster daemon that was started by hand (`dagster dev` or `dagster-daemon`) is alive on {home}, "
+                "and a second one would start every run twice: stop it, or look on with `stockcast ui --read-only`."
+            )
         note.write_text(str(os.getpid()))
-        yield
+        try:
+            yield
+        finally:
+            # Whoever starts the next need not wait to see whether this one is alive.
+            instance.wipe_daemon_heartbeats()
     finally:
         note.unlink(missing_ok=True)
         lock.release()
+
+
+def _beats(instance: dg.DagsterInstance, patience_s: float) -> bool:
+    """Whether a daemon gives signs of life. One that has just ended left a fresh one, but gives no other."""
+
+    def last() -> float:
+        return max((beat.timestamp for beat in instance.get_daemon_heartbeats().values()), default=0.0)
+
+    found, until = last(), time.time() + patience_s
+    if found < time.time() - 2 * _BEAT_S:
+        return False
+    while time.time() < until:
+        time.sleep(_LOOK_S)
+        if last() > found:
+            return True
+    return False
 
 
 def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:

@@ -1,4 +1,4 @@
-"""A real `dagster dev` (webserver, daemon, code server) on a home, and the GraphQL a user's browser would send."""
+"""A real `stockcast ui` (webserver, daemon, code server) on a home, and the GraphQL a user's browser would send."""
 
 import json
 import os
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stockcast_assets.orchestration.home import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, wait_for_http
 
@@ -127,26 +126,25 @@ class DagsterDev:
 
 @contextmanager
 def dagster_dev(cli: Cli) -> Iterator[DagsterDev]:
-    """`dagster dev` on the CLI's home, stopped with everything it started."""
-    with _started(cli, cli.home / "dagster-dev.log", str(Path(sys.executable).with_name("stockcast")), "ui") as dev:
+    """`stockcast ui` on the CLI's home, stopped with everything it started."""
+    with _started(cli, cli.home / "dagster-dev.log") as dev:
         yield dev
 
 
 @contextmanager
 def dagster_webserver(cli: Cli, log: Path) -> Iterator[DagsterDev]:
     """The Dagster UI on the CLI's home without a daemon and read-only, so that the home stays as it is."""
-    command = (sys.executable, "-m", "dagster_webserver", "-w", str(workspace()), "--read-only")
-    with _started(cli, log, *command) as dev:
+    with _started(cli, log, "--read-only") as dev:
         yield dev
 
 
 @contextmanager
-def _started(cli: Cli, log: Path, *command: str) -> Iterator[DagsterDev]:
+def _started(cli: Cli, log: Path, *options: str) -> Iterator[DagsterDev]:
     port = free_port()
     home = {"STOCKCAST_HOME": str(cli.home), "DAGSTER_HOME": str(cli.home / "dagster")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [str(Path(sys.executable).with_name("stockcast")), "ui", "--port", str(port), *options],
             cwd=Path(__file__).parents[2],
             env=clean_env() | home | cli.env,
             stdout=output,
@@ -157,9 +155,9 @@ def _started(cli: Cli, log: Path, *command: str) -> Iterator[DagsterDev]:
         wait_for_http(f"http://127.0.0.1:{port}/server_info", process, log, seconds=120)
         yield DagsterDev(f"http://127.0.0.1:{port}", log, process.pid)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

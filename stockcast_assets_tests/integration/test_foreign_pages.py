@@ -6,6 +6,8 @@ a server without the guard, which all of them reach.
 """
 
 import json
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import dagster as dg
+import psutil
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, Route, expect
@@ -32,6 +36,7 @@ from stockcast_assets_tests.integration.dagster_dev import LAUNCH, LAUNCH_RUN
 from stockcast_assets_tests.servers import free_port, wait_for_http
 
 SCRIPT = Path(__file__).with_name("foreign_page.js").read_text()
+STOCKCAST = str(Path(sys.executable).with_name("stockcast"))
 NAMES = ("dagster", "dashboard", "mlflow")
 FOREIGN = ("http://evil.example", "http://localhost", "http://127.0.0.1")
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "stockcast"}
@@ -100,6 +105,11 @@ class Doors:
 
     home: Path
     targets: Mapping[str, Target]
+    environment: Mapping[str, str]
+    processes: Mapping[str, subprocess.Popen]
+
+    def asked_of_mlflow(self, path: str, body: object) -> dict[str, Any]:
+        return post(f"{self.targets['mlflow'].base}/api/2.0/mlflow/{path}", body)
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         answer = post(f"{self.targets['dagster'].base}/graphql", {"query": query, "variables": variables})
@@ -108,7 +118,7 @@ class Doors:
 
     def state(self) -> dict[str, Any]:
         """All that an attack could change: runs, backfills, tickers, experiments, files (of the user as well)."""
-        found = post(f"{self.targets['mlflow'].base}/api/2.0/mlflow/experiments/search", {"max_results": 100})
+        found = self.asked_of_mlflow("experiments/search", {"max_results": 100})
         files = (path for path in self.home.parent.rglob("*") if not path.name.endswith(OWN_FILES))
         return {
             "dagster": self.graphql(STATE),
@@ -130,14 +140,14 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     settings = {"STOCKCAST_SOURCE": "sample", "STOCKCAST_TICKERS": "MSFT", "STOCKCAST_AUTOMATION": "false"}
     # DuckDB keeps extensions in the user's home.
     environment = clean_env() | settings | {"STOCKCAST_HOME": str(folder / "home"), "HOME": str(folder)}
-    bases = {}
+    bases, processes = {}, {}
     with ExitStack() as stack:
         started = []
         for name, command in zip(NAMES, ("ui", "dashboard", "mlflow"), strict=True):
             port = free_port()
             log = folder / f"{command}.log"
             process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("stockcast")), command, "--port", str(port)],
+                [STOCKCAST, command, "--port", str(port)],
                 env=environment,
                 cwd=folder,
                 stdout=stack.enter_context(log.open("wb")),
@@ -145,7 +155,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
             )
             stack.callback(process.wait, 90)
             stack.callback(process.terminate)
-            bases[name] = f"http://127.0.0.1:{port}"
+            bases[name], processes[name] = f"http://127.0.0.1:{port}", process
             started.append((f"{bases[name]}/", process, log))
         for each in started:
             wait_for_http(*each, seconds=240)
@@ -156,7 +166,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
                 bases["mlflow"], "/ajax-api/2.0/mlflow/experiments/create", {"name": "evil"}, "/graphql", "any"
             ),
         }
-        here = Doors(folder / "home", made)
+        here = Doors(folder / "home", made, environment, processes)
         deadline = time.monotonic() + 120
         while not here.graphql(STATE)["assetNodes"] and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -223,6 +233,15 @@ def nothing_was_seen(told: Mapping[str, str]) -> None:
     """No answer was shown to the stranger's page. What it sent unseen is judged by what became of it."""
     assert {way for way, outcome in told.items() if outcome == "read"} == set()
     assert told["socket"] == "refused"
+
+
+def hostile(port: int) -> str:
+    """What somebody may write into a name, a note or a tag, so that a page that shows it asks `port` or runs it."""
+    evil = f"http://evil.example:{port}"
+    return (
+        f'<img src="{evil}/a" onerror="document.title=1"> ![b]({evil}/b) <script>document.title=2</script> '
+        f'<iframe src="{evil}/c"></iframe> [d](javascript:document.title=3) <style>@import "{evil}/e"</style>'
+    )
 
 
 @pytest.mark.parametrize("origin", FOREIGN[:2])
@@ -298,3 +317,67 @@ def test_the_ui_itself_launches_backfills_adds_and_subscribes_through_the_guard(
     tab.goto(f"{base}/assets/price_history?view=partitions")
     expect(tab.get_by_text("IBM").first).to_be_visible(timeout=60_000)
     assert failed == []
+
+
+def test_what_others_wrote_is_no_live_part_of_dagster_s_pages(doors: Doors, tab: Page) -> None:
+    reached: list[str] = []
+    with stranger_s_server(reached) as port:
+        doors.graphql(ADD, key=hostile(port), repository=REPOSITORY)
+        metadata = {
+            "note": dg.MetadataValue.md(hostile(port)),
+            "link": dg.MetadataValue.url("javascript:document.title=4"),
+        }
+        with dg.DagsterInstance.from_config(str(doors.home / "dagster")) as instance:
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization("price_history", hostile(port), metadata, partition="MSFT")
+            )
+        base = doors.targets["dagster"].base
+        tab.goto(f"{base}/assets/price_history?view=partitions&partition=MSFT")
+        tab.get_by_text("[Show Markdown]").click(timeout=60_000)
+        expect(tab.get_by_role("button", name="Close")).to_be_visible()
+        assert tab.title() != "4"
+        tab.goto(f"{base}/assets/price_history?view=events")
+        expect(tab.get_by_text("MSFT").first).to_be_visible(timeout=60_000)
+        assert tab.title() not in "1234"
+    assert reached == []
+
+
+def test_what_others_wrote_is_no_live_part_of_mlflow_s_pages(doors: Doors, tab: Page) -> None:
+    reached: list[str] = []
+    with stranger_s_server(reached) as port:
+        text = hostile(port)
+        note = [{"key": "mlflow.note.content", "value": text}, {"key": "tag", "value": text}]
+        experiment = doors.asked_of_mlflow("experiments/create", {"name": "hostile", "tags": note})["experiment_id"]
+        made = {"experiment_id": experiment, "run_name": text, "tags": note}
+        run = doors.asked_of_mlflow("runs/create", made)["run"]["info"]["run_id"]
+        model = {"name": "hostile", "description": text, "tags": note}
+        doors.asked_of_mlflow("registered-models/create", model)
+        base = doors.targets["mlflow"].base
+        for page in (f"experiments/{experiment}", f"experiments/{experiment}/runs/{run}", "models/hostile"):
+            tab.goto(f"{base}/#/{page}")
+            tab.reload()
+            expect(tab.get_by_text("document.title").first).to_be_visible(timeout=60_000)
+            assert tab.title() not in "1234"
+    assert reached == []
+
+
+def test_a_second_daemon_is_refused_and_the_first_stops_with_all_it_started(doors: Doors) -> None:
+    second = subprocess.run(
+        [STOCKCAST, "ui", "--port", str(free_port())],
+        env=doors.environment,
+        cwd=doors.home.parent,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert second.returncode == 1
+    found = re.search(r"already running on .* stop it \(`kill (\d+)`\)", second.stderr)
+    assert found, second.stderr
+    first = doors.processes["dagster"]
+    assert int(found.group(1)) == first.pid
+    started = psutil.Process(first.pid).children(recursive=True)
+    assert len(started) >= 4, "webserver, daemon, code server and its keeper"
+    subprocess.run(["kill", found.group(1)], check=True)
+    assert first.wait(90) == 128 + signal.SIGTERM
+    assert [process for process in started if process.is_running()] == []
+    assert not (doors.home / "dagster" / "daemon.pid").exists()

@@ -1,6 +1,9 @@
 """Dagster's own webserver behind the guard, in this process: what it would execute, and what reaches it."""
 
 import json
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,11 +11,13 @@ from urllib.parse import quote
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from stockcast_assets.dagster_private.webserver import webserver
-from stockcast_assets.web.dagster_ui import POLICY
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.web.dagster_ui import POLICY, only_daemon
 from stockcast_assets.web.guard import Guard
 
 OWN = "http://localhost:3000"
@@ -127,3 +132,30 @@ def test_the_page_is_dagster_s_with_both_policies(serve: Callable) -> None:
     assert "'nonce-" in policies[0]
     assert "img-src 'self' data: blob:" in policies[1]
     assert answer.headers.get_list("referrer-policy") == ["same-origin"]
+
+
+def beat(instance: dg.DagsterInstance) -> None:
+    instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "by hand"))
+
+
+def test_a_daemon_started_by_hand_is_found_by_its_signs_of_life(instance: dg.DagsterInstance) -> None:
+    beat(instance)
+    sign = threading.Timer(1, beat, [instance])
+    sign.start()
+    with pytest.raises(StockcastError, match="started by hand"), only_daemon(instance, 20):
+        pass
+    sign.join()
+
+
+def test_a_daemon_that_has_ended_stands_in_nobody_s_way(instance: dg.DagsterInstance) -> None:
+    beat(instance)
+    with only_daemon(instance, 1):
+        with (
+            pytest.raises(StockcastError, match=rf"already running .* \(`kill {os.getpid()}`\)"),
+            only_daemon(instance),
+        ):
+            pass
+        beat(instance)
+    started = time.monotonic()
+    with only_daemon(instance, 60):
+        assert time.monotonic() - started < 30, "its end was noted"
