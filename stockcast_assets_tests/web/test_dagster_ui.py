@@ -156,6 +156,14 @@ def test_a_daemon_that_has_ended_stands_in_nobody_s_way(instance: dg.DagsterInst
         ):
             pass
         beat(instance)
+
+    def stop_when_told() -> None:
+        with only_daemon(instance, 60):
+            beat(instance)
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        stop_when_told()
     started = time.monotonic()
     with only_daemon(instance, 60):
         assert time.monotonic() - started < 30, "its end was noted"
