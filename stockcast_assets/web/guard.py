@@ -97,11 +97,11 @@ class Guard:
             return 400, "This is no path of a page."
         if any(path == closed.rstrip("/") or path.startswith(closed) for closed in self.policy.closed):
             return 404, "This part of the application is switched off."
-        sites = headers.getlist("sec-fetch-site")
-        foreign = any(not _same(origin, named[0]) for origin in headers.getlist("origin"))
-        # What Sec-Fetch-Site calls the same site is another port of this machine.
-        foreign = foreign or any(site not in ("same-origin", "none") for site in sites)
         reads = scope["type"] == "http" and scope["method"] in READS
+        # "none" is an address that somebody typed; "same-site" is another port of this machine.
+        own = ("same-origin", "none") if reads else ("same-origin",)
+        foreign = any(site not in own for site in headers.getlist("sec-fetch-site"))
+        foreign = foreign or any(not _same(origin, named[0]) for origin in headers.getlist("origin"))
         if foreign and not (reads and _follows_a_link(headers)):
             return 403, "This request comes from a page of another origin, which may do nothing here."
         if reads and path in self.policy.post_only and scope["query_string"]:

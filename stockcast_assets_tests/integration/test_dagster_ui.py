@@ -151,7 +151,7 @@ def test_an_asset_says_what_it_is_what_it_holds_and_where_more_is(ui: DagsterDev
     # From tab to tab, which loads nothing twice.
     page.get_by_role("tab", name="Overview").click()
     shows(page, table.description, wanted.group, "stockcast", "Python", "Row count", *wanted.columns)
-    expect(page.locator("a[href*='/stockcast_assets/assets/']")).to_be_visible()
+    expect(page.locator("a[href*='/stockcast_assets/orchestration/assets/']")).to_be_visible()
 
     page.get_by_role("tab", name="Checks").click()
     page.get_by_text("obeys_its_declaration", exact=True).first.click()

@@ -193,6 +193,15 @@ def test_what_the_browser_calls_another_site_loads_nothing(noting: Noting, site:
     assert noting.reached == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none", ""])
+def test_only_its_own_page_changes_something_whatever_else_the_browser_says(noting: Noting, site: str) -> None:
+    client = noting.client()
+    for headers in ({"Sec-Fetch-Site": site}, {"Sec-Fetch-Site": site, "Origin": OWN}):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert client.request(method, "/graphql", json={}, headers=headers).status_code == 403
+    assert noting.reached == []
+
+
 def test_a_link_from_another_site_opens_a_page_but_sends_no_form(noting: Noting) -> None:
     client = noting.client()
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
