@@ -59,7 +59,8 @@ class Guard:
         self.hosts = frozenset(host.lower() for host in (*LOOPBACK, *hosts))
         self.policy = policy
         frames = ("SAMEORIGIN", "'self'") if policy.embeds_itself else ("DENY", "'none'")
-        self._csp = f"{policy.csp}; frame-ancestors {frames[1]}"
+        self._frames = f"frame-ancestors {frames[1]}"
+        self._csp = f"{policy.csp}; {self._frames}"
         self._headers = {**_HEADERS, "X-Frame-Options": frames[0]}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,8 +129,9 @@ class Guard:
             del headers[name]
         for name, value in self._headers.items():
             headers[name] = value
-        # Beside what the application sends: a browser obeys both.
-        headers.append("Content-Security-Policy", self._csp)
+        # Beside what the application sends: a browser obeys both. What runs in a sandbox is of no origin, ours included.
+        sandboxed = headers.get("content-security-policy", "").startswith("sandbox")
+        headers.append("Content-Security-Policy", self._frames if sandboxed else self._csp)
 
 
 def _same(origin: str, host: str) -> bool:

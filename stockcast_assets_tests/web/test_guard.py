@@ -280,6 +280,15 @@ def test_every_answer_says_what_it_may_do_in_a_browser(noting: Noting) -> None:
     assert "frame-ancestors 'self'" in embedding.headers["content-security-policy"]
 
 
+def test_what_the_application_puts_into_a_sandbox_keeps_to_its_own_policy() -> None:
+    async def report(_: Request) -> HTMLResponse:
+        return HTMLResponse("", headers={"Content-Security-Policy": "sandbox allow-scripts; default-src 'none'"})
+
+    answer = TestClient(Guard(Starlette(routes=[Route("/", report)]), [], POLICY), OWN).get("/")
+    policies = answer.headers.get_list("content-security-policy")
+    assert policies == ["sandbox allow-scripts; default-src 'none'", "frame-ancestors 'none'"]
+
+
 HEADER = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40)
 
 
