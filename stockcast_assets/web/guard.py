@@ -129,7 +129,7 @@ class Guard:
             del headers[name]
         for name, value in self._headers.items():
             headers[name] = value
-        # Beside what the application sends: a browser obeys both. What runs in a sandbox is of no origin, ours included.
+        # Beside what the application sends: a browser obeys both. What runs in a sandbox is of no origin, not ours.
         sandboxed = headers.get("content-security-policy", "").startswith("sandbox")
         headers.append("Content-Security-Policy", self._frames if sandboxed else self._csp)
 

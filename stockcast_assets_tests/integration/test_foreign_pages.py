@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-import dagster as dg
 import psutil
 import pytest
 import uvicorn
@@ -317,32 +316,6 @@ def test_the_ui_itself_launches_backfills_adds_and_subscribes_through_the_guard(
     tab.goto(f"{base}/assets/price_history?view=partitions")
     expect(tab.get_by_text("IBM").first).to_be_visible(timeout=60_000)
     assert failed == []
-
-
-def test_what_others_wrote_is_no_live_part_of_dagster_s_pages(
-    doors: Doors, tab: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(doors.home / "dagster"))
-    reached: list[str] = []
-    with stranger_s_server(reached) as port:
-        doors.graphql(ADD, key=hostile(port), repository=REPOSITORY)
-        metadata = {
-            "note": dg.MetadataValue.md(hostile(port)),
-            "link": dg.MetadataValue.url("javascript:document.title=4"),
-        }
-        with dg.DagsterInstance.get() as instance:
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization("price_history", hostile(port), metadata, partition="MSFT")
-            )
-        base = doors.targets["dagster"].base
-        tab.goto(f"{base}/assets/price_history?view=partitions&partition=MSFT")
-        tab.get_by_text("[Show Markdown]").click(timeout=60_000)
-        expect(tab.get_by_role("button", name="Close")).to_be_visible()
-        assert tab.title() != "4"
-        tab.goto(f"{base}/assets/price_history?view=events")
-        expect(tab.get_by_text("MSFT").first).to_be_visible(timeout=60_000)
-        assert tab.title() not in "1234"
-    assert reached == []
 
 
 def test_what_others_wrote_is_no_live_part_of_mlflow_s_pages(doors: Doors, tab: Page) -> None:
