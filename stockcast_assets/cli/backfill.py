@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from statistics import median
@@ -12,7 +12,7 @@ from statistics import median
 import dagster as dg
 import typer
 
-from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
@@ -99,13 +99,14 @@ def run(
     with open_session(debug) as session:
         names = _names(assets)
         _check_replace(manner, assets, names)
-        source = session.sources.get(manner.source)
-        wanted = tuple(checked_tickers(session.settings, source, tickers.split(",")))
+        sources = _sources(session, manner, [name.strip() for name in tickers.split(",") if name.strip()])
+        for ticker, source in sources.items():
+            checked_tickers(session.settings, source, [ticker])
+        wanted = tuple(sources)
         if not wanted:
             raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
-        first, last = _bounds(session, source, list(wanted), first_text, last_text)
-        if not manner.dry_run:
-            add_tickers(session.instance, wanted)
+        first, last = _bounds(session, sources, first_text, last_text)
+        new = [] if manner.dry_run else add_tickers(session.instance, wanted)
         steps = [
             replace(step, ingest=manner.ingest) if step.assets[0] in _FETCHED else step
             for step in _plan(session, wanted, names, first, last)
@@ -141,9 +142,18 @@ def run(
             print_json({"runs": runs, "failed": failed} if failed else {"runs": runs})
         else:
             print_table("Runs", ["run", "seconds"], rows)
+        forget_if_empty(session, [ticker for ticker in new if ticker in failed])
         if failed:
             reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
             raise StockcastError(f"{len(failed)} of {len(wanted)} tickers failed: {reasons}")
+
+
+def _sources(session: Session, manner: Manner, tickers: Sequence[str]) -> dict[str, Source]:
+    """Where the bars of each ticker come from: what was said, else csv for one that came by it, else the default."""
+    if manner.source is not None:
+        return dict.fromkeys(tickers, session.sources.get(manner.source))
+    began = first_sources(session.warehouse, tickers)
+    return {ticker: session.sources.get("csv" if began.get(ticker) == "csv" else None) for ticker in tickers}
 
 
 def _check_replace(manner: Manner, assets: str | None, names: Sequence[str]) -> None:
@@ -275,11 +285,11 @@ def _names(assets: str | None) -> tuple[str, ...]:
 
 
 def _bounds(
-    session: Session, source: Source, tickers: list[str], first_text: str | None, last_text: str | None
+    session: Session, sources: Mapping[str, Source], first_text: str | None, last_text: str | None
 ) -> tuple[date, date]:
     settings = session.settings
     first = parse_day(first_text) if first_text else settings.start_date
-    newest = [latest_session(settings, source, ticker).date() for ticker in tickers]
+    newest = [latest_session(settings, source, ticker).date() for ticker, source in sources.items()]
     last = parse_day(last_text) if last_text else max(newest)
     if first > last and last_text is None:
         raise StockcastError(f"--from {first} is after the newest session there is, {last}: name an earlier day.")

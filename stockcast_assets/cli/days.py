@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stockcast_assets.cli.session import Session
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources import Source
-from stockcast_assets.market.sources.base import finished_sessions
+from stockcast_assets.market.sources.base import MissingBars, finished_sessions
+from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.settings import Settings
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
 # Long enough for any holiday, so that an empty answer means an unknown ticker.
 PROBE = pd.Timedelta(days=14)
 
 
-def check_ticker(settings: Settings, ticker: str) -> str:
-    """The ticker, if it is well-formed and its exchange calendar is enabled.
+def check_ticker(settings: Settings, ticker: str, source: Source | None = None) -> str:
+    """The ticker, if it is well-formed and its exchange calendar is known and enabled.
+
+    `source` is asked what it knows of a ticker without a calendar.
 
     Raises:
         StockcastError: otherwise.
     """
     validate_ticker(ticker)
+    if source is not None and calendars.calendar_for(ticker) == calendars.UNKNOWN:
+        today = utc_now().date()
+        source.bars(ticker, today - PROBE, today)
     calendar = calendars.known_calendar_for(ticker)
     if calendar not in settings.calendars:
         enabled = ",".join(settings.calendars)
@@ -40,16 +48,29 @@ def check_known(settings: Settings, source: Source, ticker: str) -> None:
         source.first_session(ticker)
         return
     newest = latest_session(settings, source, ticker)
-    source.bars(ticker, (newest - PROBE).date(), newest.date())
+    try:
+        source.bars(ticker, (newest - PROBE).date(), newest.date())
+    except MissingBars as error:
+        # A source that lacks some of its bars knows the ticker; which it lacks is for the runs to judge.
+        if len(error.days) * 2 > len(calendars.expected_sessions(ticker, newest - PROBE, newest)):
+            raise
 
 
 def checked_tickers(settings: Settings, source: Source, tickers: Iterable[str]) -> list[str]:
     """The tickers, each once, if `check_ticker` and `check_known` have nothing against any."""
     wanted = list(dict.fromkeys(ticker.strip() for ticker in tickers if ticker.strip()))
     for ticker in wanted:
-        check_ticker(settings, ticker)
+        check_ticker(settings, ticker, source)
         check_known(settings, source, ticker)
     return wanted
+
+
+def forget_if_empty(session: Session, tickers: Iterable[str]) -> None:
+    """Take tickers of which no bar is stored out of the partitions: what was added for work that failed."""
+    for ticker in tickers:
+        tables = (PRICE_HISTORY, RAW_PRICES)
+        if not any(len(session.warehouse.read(table, tickers=[ticker], columns=["ticker"])) for table in tables):
+            session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
 
 
 def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timestamp:

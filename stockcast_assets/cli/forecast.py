@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
-from stockcast_assets.cli.days import check_ticker, session_of
+from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, styled
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
 from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use
 
@@ -17,10 +18,16 @@ from stockcast_assets.tracking.serving import row_in_use
 def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
     """Bring `ticker` up to the day and print its forecast."""
     with open_session(debug) as session:
-        check_ticker(session.settings, ticker)
+        check_ticker(session.settings, ticker, session.sources.get())
         day = session_of(session.settings, session.sources.get(), ticker, day_text)
-        add_tickers(session.instance, [ticker])
-        session.runner.bring_up({ticker: [day]})
+        if ticker not in known_tickers(session.instance):
+            check_known(session.settings, session.sources.get(), ticker)
+        new = add_tickers(session.instance, [ticker])
+        try:
+            session.runner.bring_up({ticker: [day]})
+        except StockcastError:
+            forget_if_empty(session, new)
+            raise
         document = describe(session, ticker, day.date())
         if as_json:
             print_json(document)

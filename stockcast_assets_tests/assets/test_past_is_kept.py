@@ -149,7 +149,7 @@ def test_a_stored_day_that_would_be_empty_is_refused_before_anything_is_written(
     assert "NEW has a stored bar of 2013-01-16, which this run would remove (market closed): nothing was" in err
     assert warehouse.content_hash(RAW_PRICES) == before
     removal = err[err.index("stockcast backfill") + len("stockcast ") : err.rindex("`")].split()
-    assert run(*removal, "--source", "csv")[0] == 0
+    assert run(*removal)[0] == 0
     days = warehouse.read(RAW_PRICES)["date"]
     assert len(days) == before[0] - 1
     assert pd.Timestamp("2013-01-16") not in set(days)
