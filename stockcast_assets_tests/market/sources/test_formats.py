@@ -57,3 +57,60 @@ def test_the_table_of_the_docs_is_current() -> None:
     text = DOCS.read_text(encoding="utf-8")
     assert BEGIN in text
     assert text == written(text), "run python -m stockcast_assets_tests.market.sources.formats"
+
+
+def hourly(hours: int) -> str:
+    moments = pd.date_range("2023-03-04 05:00", periods=hours, freq="h")
+    rows = (
+        f"{at:%Y-%m-%d %H:%M:%S},{10 + i % 7},{12 + i % 7},{8 + i % 7},{11 + i % 7},2" for i, at in enumerate(moments)
+    )
+    return "\n".join(["Date,Open,High,Low,Close,Volume", *rows]) + "\n"
+
+
+def test_where_nothing_ever_closes_whole_days_are_made_of_intraday_bars() -> None:
+    text = hourly(24 * 4)
+    upload = parse_bytes(text.encode(), "BTC-USD.csv", NOW)
+    table = pd.read_csv(pd.io.common.StringIO(text), parse_dates=["Date"]).set_index("Date")
+    daily = table.resample("D").agg({"Open": "first", "High": "max", "Low": "min", "Close": "last", "Volume": "sum"})
+    whole = daily.iloc[1:-1]
+    assert list(upload.bars["date"]) == list(whole.index)
+    for name in ("Open", "High", "Low", "Close", "Volume"):
+        assert list(upload.bars[name.lower()]) == list(whole[name])
+    assert any("made 3 daily bars of intraday ones, one every 60 minutes" in note for note in upload.notes)
+    assert any("2 days that lack some of their intraday bars (first: 2023-03-04)" in note for note in upload.notes)
+
+
+def test_where_an_auction_closes_the_day_they_are_refused() -> None:
+    with pytest.raises(StockcastError, match="these are intraday bars"):
+        parse_bytes(hourly(24 * 4).encode(), "AAPL.csv", NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "ticker"),
+    [
+        ("vod_uk_d.csv", "VOD.L"),
+        ("btc_v_d.csv", "BTC-USD"),
+        ("AAPL (2).csv", "AAPL"),
+        ("AAPL Historical Data (1).csv", "AAPL"),
+        ("EUR_USD Historical Data.csv", "EURUSD=X"),
+        ("BTC_USD Bitfinex Historical Data.csv", "BTC-USD"),
+        ("NASDAQ_AAPL, 1D.csv", "AAPL"),
+        ("BINANCE_BTCUSD, 1D_8f0e1.csv", "BTC-USD"),
+        ("MacroTrends_Data_Download_KO.csv", "KO"),
+        ("^GSPC.csv", "^GSPC"),
+        ("7203.T.csv", "7203.T"),
+        ("VOD.LSE.csv", "VOD.L"),
+        ("EURUSD.FOREX.csv", "EURUSD=X"),
+        ("brk-b.csv", "BRK-B"),
+        ("DATA.csv", "DATA"),
+    ],
+)
+def test_names_of_files_give_tickers(name: str, ticker: str) -> None:
+    assert tickers_of(b"Date,Open,High,Low,Close\n", name) == (ticker,)
+
+
+@pytest.mark.parametrize("name", ["export.csv", "Data.csv", "HistoricalData_1705.csv", "my shares.csv", "pkn_d.csv"])
+def test_names_that_give_none_are_refused_with_how_to_name_them(name: str) -> None:
+    with pytest.raises(StockcastError, match="the ticker is taken from the file's name") as caught:
+        parse_bytes(FORMATS[0].data, name, NOW)
+    assert "name the file after the ticker (MSFT.csv" in str(caught.value)

@@ -49,7 +49,13 @@ def require_period(cell: str, line: int) -> None:
 
 
 def require_open(
-    days: pd.DatetimeIndex, lines: np.ndarray, closed: np.ndarray, calendar: str, ticker: str, suggested: str
+    days: pd.DatetimeIndex,
+    lines: np.ndarray,
+    closed: np.ndarray,
+    calendar: str,
+    ticker: str,
+    suggested: str,
+    rows: pd.DatetimeIndex,
 ) -> None:
     """Refuse days that cannot be those of the ticker's calendar: another market's, or moments of another time zone.
 
@@ -60,6 +66,7 @@ def require_open(
         calendar: the ticker's calendar.
         ticker: the ticker.
         suggested: a ticker that the days would fit, or nothing.
+        rows: the days of all rows, with prices or without.
 
     Raises:
         Fault: if it has more rows on closed days than a few, or never one of the weekdays.
@@ -79,7 +86,7 @@ def require_open(
     if len(days) < 0.6 * len(expected):
         return
     due = np.bincount(expected.dayofweek, minlength=7)
-    there = np.bincount(days.dayofweek, minlength=7)
+    there = np.bincount(rows.dayofweek, minlength=7)
     missing = np.flatnonzero((due >= 3) & (there == 0))
     if len(missing):
         name = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")[missing[0]]

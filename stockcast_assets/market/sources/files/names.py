@@ -114,7 +114,8 @@ def meanings(name: str) -> tuple[Meaning, ...]:
 
 def is_suspect(name: str) -> bool:
     """Whether a column that is not read seems to say that prices are adjusted, or not all there is to a return."""
-    return bool(_SUSPECT.search(plain(name).replace("individual", "")))
+    letters = plain(name) if len(name) <= MAX_NAME else name.casefold()
+    return bool(_SUSPECT.search(letters.replace("individual", "")))
 
 
 def is_companion(name: str) -> bool:

@@ -11,8 +11,15 @@ import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shown, validate_ticker
-from stockcast_assets.market.calendars import FIRST_DAY, is_session, known_calendar_for, sessions, time_zone
-from stockcast_assets.market.sources.base import finished_sessions
+from stockcast_assets.market.calendars import (
+    ALWAYS_OPEN,
+    FIRST_DAY,
+    is_session,
+    known_calendar_for,
+    sessions,
+    time_zone,
+)
+from stockcast_assets.market.sources.base import DEEP_PAST, finished_sessions
 from stockcast_assets.market.sources.files import names, symbols
 from stockcast_assets.market.sources.files.dates import Dates, looks_like_date, read_dates, second_of
 from stockcast_assets.market.sources.files.days import require_daily, require_open, require_period
@@ -21,7 +28,15 @@ from stockcast_assets.market.sources.files.layout import HEAD_LINES, Layout, lay
 from stockcast_assets.market.sources.files.numbers import Mark, decimal_mark, is_absent, is_formula, number
 from stockcast_assets.market.sources.files.shares import Series, in_last_shares
 from stockcast_assets.market.sources.files.text import Record, encoding_of, records
-from stockcast_assets.market.sources.validate import COLUMNS, first_fault, refuse_implausible
+from stockcast_assets.market.sources.validate import (
+    COLUMNS,
+    MOST_LEFT_OUT,
+    LeftOut,
+    all_faults,
+    first_fault,
+    leave_out,
+    refuse_implausible,
+)
 
 MAX_ROWS = 50_000
 """Rows of one upload: a bar for every day of 136 years. Reading stops there, however large the file is."""
@@ -29,6 +44,8 @@ MAX_ROWS = 50_000
 MAX_TICKERS = 500
 """Tickers of one upload."""
 
+_DAY = 86_400
+_FEW_IMPOSSIBLE = 3
 _FOOTER_LINES = 5
 _EVENT = re.compile(
     r"(?P<cash>[\d.,]{1,20}) (?:cash )?dividends?|(?P<split>\d{1,6}[:/]\d{1,6}) stock splits?", re.ASCII | re.IGNORECASE
@@ -211,9 +228,15 @@ def _rows(content: bytes, lenient: bool = False) -> _Rows:
             continue
         if _is_words(record, dated, used):
             pending.append(record)
+            if len(pending) > _FOOTER_LINES:
+                _refuse_words(pending[0], dated)
             continue
         if pending:
-            _refuse_words(pending[0], dated)
+            # Files that were put one after the other have their names again in between.
+            if all(each.cells == head[layout.body - 1].cells for each in pending):
+                pending.clear()
+            else:
+                _refuse_words(pending[0], dated)
         event = _event(record, dated)
         if event is not None and not wide:
             rows.events.add(record.line)
@@ -228,8 +251,6 @@ def _rows(content: bytes, lenient: bool = False) -> _Rows:
                 column.append("")
         if len(rows.lines) > MAX_ROWS:
             refuse(f"more than {MAX_ROWS:,} rows; upload one file per ticker, with one row per day", record.line)
-    if len(pending) > _FOOTER_LINES:
-        _refuse_words(pending[0], dated)
     if pending:
         rows.notes.append(f"left out {_lines(len(pending))} of words at the end ({shown(pending[0].cells[0])})")
     if rows.events:
@@ -423,18 +444,21 @@ def _bars_of(
     # Of several tickers side by side each has its own days.
     if len(rows.layout.tickers) < 2:
         notes += _note(f"{empty.sum()} without any price", days[empty])
+    if calendar == ALWAYS_OPEN:
+        _make_daily(days, seconds, priced, columns, notes)
     kept = _without_repeats(days, lines, priced, seconds, columns, notes)
+    every_day = days
     _pass_on(columns, days, kept)
     days, lines = days[kept], lines[kept]
     columns = {role: column[kept] for role, column in columns.items()}
     require_daily(days, lines)
 
     stamps = pd.DatetimeIndex(days.astype("datetime64[ns]"))
-    bars = _frame(ticker, stamps, columns, now)
-    fault = first_fault(bars)
-    if fault is not None:
-        place, words = fault
-        refuse(f"the bar has {words}; {REMEDY}", None if place is None else int(lines[place]))
+    old = now.tz_localize(None).normalize() - DEEP_PAST
+    possible = _possible(_frame(ticker, stamps, columns, now), lines, old, notes)
+    _pass_on(columns, days, possible)
+    days, lines, stamps = days[possible], lines[possible], stamps[possible]
+    columns = {role: column[possible] for role, column in columns.items()}
 
     first, last = stamps[0], stamps[-1]
     finished = stamps.isin(finished_sessions(ticker, first, last, now))
@@ -446,18 +470,21 @@ def _bars_of(
     notes += _note(f"{going_on.sum()} of a session that is not over", days[going_on])
     if not finished.any():
         refuse(
-            f"not one of its {len(bars)} days is a finished session of {calendar}, the calendar of {ticker}; "
+            f"not one of its {len(stamps)} days is a finished session of {calendar}, the calendar of {ticker}; "
             "check the dates, or give the ticker its calendar in calendars.toml"
         )
     known = ~early
-    suggested = f"{ticker}-USD" if ticker.isalnum() and calendar != "24/7" else ""
-    require_open(stamps[known], lines[known], (closed & ~_repeats(columns))[known], calendar, ticker, suggested)
+    rows_there = pd.DatetimeIndex(every_day.astype("datetime64[ns]"))
+    suggested = "" if calendar == ALWAYS_OPEN else symbols.as_coin(ticker)
+    require_open(
+        stamps[known], lines[known], (closed & ~_repeats(columns))[known], calendar, ticker, suggested, rows_there
+    )
 
     # Bars of closed days keep nothing but their dividends; a bar that goes on is the last one's business.
     _pass_on(columns, days, finished)
     columns = {role: column[finished] for role, column in columns.items()}
     stamps, lines = stamps[finished], lines[finished]
-    splits_happen = calendar not in ("24/7", "24/5") and not ticker.startswith("^") and not ticker.endswith("=F")
+    splits_happen = calendar not in (ALWAYS_OPEN, "24/5") and not ticker.startswith("^") and not ticker.endswith("=F")
     split_name = next((names.plain(each.name) for each in rows.layout.fields if each.role == "split_ratio"), "")
     series = Series(
         lines,
@@ -473,7 +500,49 @@ def _bars_of(
     adjusted = {} if series.adjusted is None else {"adj_close": series.adjusted}
     events = {"dividend": series.dividend, "split_ratio": series.split}
     bars = _frame(ticker, stamps, done | adjusted | events | {"volume": series.volume}, now)
-    return refuse_implausible(bars, None, label, REMEDY), notes
+    return _plausible(bars, old, label, notes), notes
+
+
+def _possible(bars: pd.DataFrame, lines: np.ndarray, old: pd.Timestamp, notes: list[str]) -> np.ndarray:
+    """[n] Which rows are possible bars; a few impossible ones from before the day `old` count as missing.
+
+    Raises:
+        Fault: if a later bar is impossible, or more than a few are.
+    """
+    kept = np.ones(len(bars), bool)
+    fault = first_fault(bars)
+    if fault is None:
+        return kept
+    found = {row: words for row, words in all_faults(bars).items() if bars["date"].iloc[row] < old}
+    if 10 * len(found) <= len(bars) and len(found) <= max(_FEW_IMPOSSIBLE, MOST_LEFT_OUT * len(bars)):
+        kept[list(found)] = False
+        fault = first_fault(bars[kept])
+    if fault is not None:
+        place, words = fault
+        line = None if place is None else int(lines[kept][place])
+        refuse(f"the bar has {words}; correct or remove that row and upload the file again", line)
+    notes += _left_out([LeftOut(bars["date"].iloc[row], words) for row, words in sorted(found.items())])
+    return kept
+
+
+def _plausible(bars: pd.DataFrame, old: pd.Timestamp, label: str, notes: list[str]) -> pd.DataFrame:
+    """The bars, if each is plausible beside those before it; single ones from before the day `old` are left out.
+
+    Raises:
+        StockcastError: naming the first that is not.
+    """
+    try:
+        return refuse_implausible(bars, None, label, REMEDY)
+    except StockcastError:
+        kept, out = leave_out(bars, old)
+        if not out:
+            raise
+    notes += _left_out(out)
+    return refuse_implausible(kept, None, label, REMEDY)
+
+
+def _left_out(bars: Sequence[LeftOut]) -> list[str]:
+    return [f"left out as impossible: {'; '.join(map(str, bars))}"] if bars else []
 
 
 def _frame(
@@ -559,6 +628,37 @@ def _ratio(cell: str, mark: Mark) -> float | None:
     return float(found[1]) / float(found[2]) if float(found[2]) else None
 
 
+def _make_daily(
+    days: np.ndarray, seconds: np.ndarray, priced: np.ndarray, columns: Mapping[str, np.ndarray], notes: list[str]
+) -> None:
+    """Make the first row of each day the bar of the day, in place, if the rows are intraday bars of whole days.
+
+    Where nothing ever closes a day has no auction that intraday bars would lack, so its bar is exactly theirs: the
+    first open, the highest high, the lowest low, the last close, the sum of the volumes. Days that lack one of their
+    bars are not taken.
+    """
+    rows = np.flatnonzero(priced)
+    order = rows[np.lexsort((seconds[rows], days[rows]))]
+    moments = days[order].astype("datetime64[s]").astype(np.int64) + seconds[order]
+    steps = np.diff(moments)
+    if not len(steps) or (steps <= 0).any() or (step := int(steps.min())) >= _DAY or _DAY % step:
+        return
+    starts = np.flatnonzero(np.append(True, days[order][1:] != days[order][:-1]))
+    counts = np.diff(np.append(starts, len(order)))
+    whole = counts == _DAY // step
+    priced[:] = False
+    priced[order[starts[whole]]] = True
+    first, last = order[starts], order[starts + counts - 1]
+    columns["high"][first] = np.maximum.reduceat(columns["high"][order], starts)
+    columns["low"][first] = np.minimum.reduceat(columns["low"][order], starts)
+    columns["volume"][first] = np.add.reduceat(columns["volume"][order], starts)
+    for role in ("close", "adj_close"):
+        if role in columns:
+            columns[role][first] = columns[role][last]
+    notes.append(f"made {whole.sum()} daily bars of intraday ones, one every {step // 60} minutes")
+    notes += _note(f"{(~whole).sum()} days that lack some of their intraday bars", days[first[~whole]])
+
+
 def _without_repeats(
     days: np.ndarray,
     lines: np.ndarray,
@@ -608,7 +708,7 @@ def _pass_on(columns: Mapping[str, np.ndarray], days: np.ndarray, kept: np.ndarr
     for role, none, add in (("dividend", 0.0, np.add), ("split_ratio", 1.0, np.multiply)):
         if role in columns:
             column = columns[role]
-            rows = np.flatnonzero(~kept & (column != none))
+            rows = np.flatnonzero(~kept & (column != none) & np.isfinite(column) & (column > 0))
             nexts = np.searchsorted(days[places], days[rows])
             there = nexts < len(places)
             add.at(column, places[nexts[there]], column[rows[there]])

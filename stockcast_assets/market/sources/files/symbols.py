@@ -58,12 +58,13 @@ _NAMES = (
     re.compile(r"daily_(?:adjusted_)?(?P<plain>[\w.^-]{1,20})", re.ASCII),
     re.compile(r"(?P<plain>[\w.^-]{1,20})_(?:data|daily|history|historical|prices|stock|ohlcv|full)", re.ASCII),
     re.compile(r"(?P<plain>[\w.^-]{1,20})_(?:daily_historical-data|price-history)[-\d]*", re.ASCII),
-    re.compile(r"(?P<investing>.{1,60}?)(?: Stock Price| [A-Z][a-z]+)? Historical Data"),
+    re.compile(r"(?P<investing>.{1,60}?)(?: Stock Price| [A-Z][a-z]+)? Historical Data(?: - Investing\.com)?"),
     re.compile(r"Quote-Equity-(?P<nse>[A-Z0-9&-]{1,20})-(?:EQ|BE|BZ|SM)\b.*"),
     re.compile(r"Download Data - STOCK_US_[A-Z]{4}_(?P<plain>[A-Z.]{1,8})"),
     re.compile(r"MacroTrends_Data_Download_(?P<plain>[A-Z.]{1,8})"),
     re.compile(r"(?P<pair>[A-Z0-9]{5,14})-1d-\d{4}.*"),
     re.compile(r"[A-Z][A-Za-z]{2,12}_(?P<pair>[A-Z0-9]{5,14})_d"),
+    re.compile(r"[A-Z]{3,12}_(?P<view>[A-Z0-9.]{1,14}), 1D(?:_\w{1,12})?"),
     re.compile(r"(?P<country>[\w^-]{1,16}\.[A-Za-z]{2,6})", re.ASCII),
 )
 
@@ -87,7 +88,7 @@ def from_cell(cell: str, coin: bool = False) -> str:
     if slash and quote in _QUOTES + tuple(_FIAT) and base.isalnum():
         return f"{base}{quote}=X" if base in _FIAT and quote in _FIAT else f"{base}-{quote}"
     if coin:
-        return _pair(symbol) or (f"{symbol}-USD" if symbol.isalnum() else symbol)
+        return as_coin(symbol) or symbol
     return _in_country(symbol) or symbol
 
 
@@ -118,6 +119,11 @@ def suggestion(symbol: str) -> str:
     return f" (Yahoo Finance writes {found[1]}-{found[2]})" if found else ""
 
 
+def as_coin(symbol: str) -> str:
+    """What the ticker would be if the symbol were a coin: `BTC-USD` of BTC, `BTC-USDT` of BTCUSDT; else nothing."""
+    return (_pair(symbol) or f"{symbol}-USD") if symbol.isalnum() else ""
+
+
 def is_symbol(cell: str) -> bool:
     """Whether a cell of a column called Name is a ticker rather than a company."""
     return cell.isupper() and " " not in cell and _is_ticker(cell)
@@ -132,6 +138,8 @@ def _named(found: re.Match[str]) -> str | None:
         ticker = f"{text}.NS"
     elif kind == "pair":
         ticker = _pair(text.upper())
+    elif kind == "view":
+        ticker = _pair(text) or text
     elif kind == "country":
         ticker = _in_country(text.upper())
     elif kind == "stooq":
