@@ -2,17 +2,15 @@
 
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stockcast_assets.cli.terminal import guard_logs_and_tracebacks, tell_error
-from stockcast_assets.errors import StockcastError
+from stockcast_assets.cli import parse
+from stockcast_assets.cli.parse import Json, Ticker, TickerList, Tickers, day_option, tell_version
+from stockcast_assets.cli.terminal import guard_logs_and_tracebacks
 from stockcast_assets.private_files import private_process
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 app = typer.Typer(
     name="stockcast",
@@ -20,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 tickers_app = typer.Typer(help="The tickers that are forecast.", no_args_is_help=True)
 app.add_typer(tickers_app, name="tickers")
@@ -36,6 +35,9 @@ _options = {"debug": False}
 @app.callback()
 def _global(
     debug: Annotated[bool, typer.Option("--debug", help="Show Dagster's log, and tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=tell_version, is_eager=True)
+    ] = False,
 ) -> None:
     _options["debug"] = debug
 
@@ -56,10 +58,8 @@ def demo(
 
 @app.command()
 def forecast(
-    ticker: Annotated[str, typer.Argument(help="Ticker, for example MSFT.")],
-    day: Annotated[
-        str | None, typer.Argument(metavar="DATE", help="As-of session, YYYY-MM-DD; default the newest.")
-    ] = None,
+    ticker: Ticker,
+    day: Annotated[str | None, parse.day("As-of session, YYYY-MM-DD; default the newest.")] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a ticker up to a date and print the forecast of its next 10 sessions."""
@@ -70,11 +70,9 @@ def forecast(
 
 @app.command()
 def backfill(
-    tickers: Annotated[str, typer.Option(help="Comma-separated tickers.")],
-    first: Annotated[
-        str | None, typer.Option("--from", help="First day, YYYY-MM-DD; default the first daily key.")
-    ] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD; default the newest session.")] = None,
+    tickers: TickerList,
+    first: Annotated[str | None, day_option("--from", "First day, YYYY-MM-DD; default the first daily key.")] = None,
+    last: Annotated[str | None, day_option("--to", "Last day, YYYY-MM-DD; default the newest session.")] = None,
     assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
     missing_only: Annotated[
         bool, typer.Option("--missing-only", help="Only keys that were never materialised: resumes a stopped backfill.")
@@ -122,8 +120,8 @@ def evaluate(
 
 @app.command()
 def explain(
-    ticker: Annotated[str, typer.Argument(help="Ticker, for example MSFT.")],
-    day: Annotated[str, typer.Argument(metavar="DATE", help="As-of session of the stored forecast, YYYY-MM-DD.")],
+    ticker: Ticker,
+    day: Annotated[str, parse.day("As-of session of the stored forecast, YYYY-MM-DD.")],
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Make the forecast again and compare bit for bit; exit status 1 if it differs."),
@@ -173,7 +171,7 @@ def status(as_json: Json = False) -> None:
 
 @tickers_app.command("add")
 def tickers_add(
-    tickers: Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.")],
+    tickers: Tickers,
     as_json: Json = False,
 ) -> None:
     """Add tickers; schedules forecast them from then on."""
@@ -183,7 +181,7 @@ def tickers_add(
 
 
 @tickers_app.command("remove")
-def tickers_remove(tickers: Annotated[list[str], typer.Argument(help="Tickers.")], as_json: Json = False) -> None:
+def tickers_remove(tickers: Tickers, as_json: Json = False) -> None:
     """Stop forecasting tickers. Their stored rows stay."""
     from stockcast_assets.cli import tickers as command
 
@@ -200,7 +198,7 @@ def tickers_list(as_json: Json = False) -> None:
 
 @tickers_app.command("pause")
 def tickers_pause(
-    tickers: Annotated[list[str], typer.Argument(help="Tickers.")],
+    tickers: Tickers,
     reason: Annotated[str, typer.Option(help="Why, in words.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -211,7 +209,7 @@ def tickers_pause(
 
 
 @tickers_app.command("resume")
-def tickers_resume(tickers: Annotated[list[str], typer.Argument(help="Tickers.")], as_json: Json = False) -> None:
+def tickers_resume(tickers: Tickers, as_json: Json = False) -> None:
     """Bring paused, delisted or given-up tickers up again, and forecast every day from then on."""
     from stockcast_assets.cli import tickers as command
 
@@ -326,20 +324,9 @@ def mlflow(
     command.mlflow(host, port)
 
 
-def _told(run: Callable[[], None]) -> int:
-    try:
-        run()
-    except StockcastError as error:
-        if "--debug" in sys.argv:
-            raise
-        tell_error(str(error))
-        return 1
-    return 0
-
-
 def main() -> None:
-    """Entry point: one sentence and exit status 1 for a StockcastError, a traceback only with `--debug`."""
+    """Entry point; see `parse.run` for the exit status."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     guard_logs_and_tracebacks()
     with private_process():
-        sys.exit(_told(app))
+        sys.exit(parse.run(app, sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""How a command line is read: flags anywhere, words checked before anything is loaded, a sentence for what is wrong."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from stockcast_assets.cli.terminal import tell_error
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import parse_day, validate_ticker
+
+ANYWHERE = ("--debug", "--json")
+"""Flags that may stand before or after the command."""
+
+
+# Typer brings Click along or asks for it, by its version; what it raises is of one of the two.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def _ticker(value: str | None) -> str | None:
+    return value if value is None else validate_ticker(value)
+
+
+def _tickers(values: Sequence[str]) -> Sequence[str]:
+    for value in values:
+        validate_ticker(value)
+    return values
+
+
+def _listed(value: str) -> str:
+    for ticker in value.split(","):
+        if ticker.strip():
+            validate_ticker(ticker.strip())
+    return value
+
+
+def _day(value: str | None) -> str | None:
+    if value is not None:
+        parse_day(value)
+    return value
+
+
+Ticker = Annotated[str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker)]
+Tickers = Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.", callback=_tickers)]
+TickerList = Annotated[str, typer.Option("--tickers", help="Comma-separated tickers.", callback=_listed)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def day(help: str) -> typer.models.ArgumentInfo:
+    """The argument DATE, a day as YYYY-MM-DD."""
+    return typer.Argument(metavar="DATE", help=help, callback=_day)
+
+
+def day_option(name: str, help: str) -> typer.models.OptionInfo:
+    """An option that is a day as YYYY-MM-DD."""
+    return typer.Option(name, help=help, callback=_day)
+
+
+def tell_version(asked: bool) -> None:
+    """The callback of `--version`."""
+    if asked:
+        print(f"stockcast {version('stockcast')}")  # noqa: T201
+        raise typer.Exit
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--debug` before the command and `--json` behind it, wherever they were said.
+
+    What follows a bare `--` is no flag.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    said = {flag for flag in arguments[:end] if flag in ANYWHERE}
+    others = [word for word in arguments[:end] if word not in ANYWHERE]
+    before, after = ([flag] if flag in said else [] for flag in ANYWHERE)
+    return [*before, *others, *after, *arguments[end:]]
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """The exit status of a command line.
+
+    2 and one sentence if it cannot be understood, 1 and one sentence for a StockcastError, whose traceback comes with
+    `--debug`.
+    """
+    arguments = arranged(arguments)
+    try:
+        return typer.main.get_command(app).main(arguments, prog_name="stockcast", standalone_mode=False) or 0
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            return 2
+        path = error.ctx.command_path if error.ctx is not None else "stockcast"
+        tell_error(f"{error.format_message().rstrip('.')}; `{path} --help` says what there is.")
+        return 2
+    except typer.Abort:
+        tell_error("stopped before it was done.")
+        return 1
+    except StockcastError as error:
+        if "--debug" in arguments:
+            raise
+        tell_error(str(error))
+        return 1

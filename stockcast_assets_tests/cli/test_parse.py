@@ -1,0 +1,92 @@
+"""How command lines are read: flags anywhere, one sentence and exit status 2 for what is none, no wait for a typo."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stockcast_assets.cli import parse
+from stockcast_assets.cli.app import app
+from stockcast_assets_tests.conftest import clean_env
+
+WORDS = st.lists(st.sampled_from(["backfill", "--tickers", "A,B", "2024-01-02", "-x", "tickers", "--yes"]), max_size=6)
+
+
+@given(WORDS, st.lists(st.sampled_from(parse.ANYWHERE), max_size=3), st.data())
+def test_a_flag_means_the_same_wherever_it_stands(words: list[str], flags: list[str], data: st.DataObject) -> None:
+    mixed = list(words)
+    for flag in flags:
+        mixed.insert(data.draw(st.integers(0, len(mixed))), flag)
+    debug, as_json = (flag in flags for flag in parse.ANYWHERE)
+    assert parse.arranged(mixed) == ["--debug"] * debug + words + ["--json"] * as_json
+
+
+@given(WORDS)
+def test_what_follows_two_dashes_is_no_flag(words: list[str]) -> None:
+    assert parse.arranged([*words, "--", "--json", "--debug"]) == [*words, "--", "--json", "--debug"]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("nonsense", 2, "No such command 'nonsense'; `stockcast --help`"),
+        ("forecast", 2, "`stockcast forecast --help`"),
+        ("demo --sessions 0", 2, "'--sessions'"),
+        ("demo --sessions few", 2, "`stockcast demo --help`"),
+        ("status --nope", 2, "No such option: --nope"),
+        ("ui --json", 2, "No such option: --json"),
+        ("warehouse copy --from duckdb", 2, "`stockcast warehouse copy --help`"),
+        ("forecast msft", 1, "'msft' is not a ticker"),
+        ("forecast MSFT 2024-02-30", 1, "'2024-02-30' is not a date"),
+        ("explain MSFT yesterday", 1, "'yesterday' is not a date"),
+        ("backfill --tickers MSFT,b_", 1, "'b_' is not a ticker"),
+        ("backfill --tickers MSFT --from 1", 1, "'1' is not a date"),
+        ("tickers add MSFT b_", 1, "'b_' is not a ticker"),
+        ("tickers pause b_", 1, "'b_' is not a ticker"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(line: str, status: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse.run(app, line.split()) == status
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    assert words in told.err
+
+
+@pytest.mark.parametrize("line", ["-h", "--help", "forecast -h", "tickers --help", "tickers add -h"])
+def test_help_is_asked_for_in_either_way(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse.run(app, line.split()) == 0
+    assert "Usage: stockcast" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["", "tickers", "warehouse"])
+def test_a_group_alone_shows_its_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse.run(app, line.split()) == 2
+    assert f"Usage: {f'stockcast {line}'.strip()}" in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse.run(app, ["--version"]) == 0
+    assert capsys.readouterr().out == f"stockcast {version('stockcast')}\n"
+
+
+LOADED = """
+import json, sys
+from stockcast_assets.cli import parse
+from stockcast_assets.cli.app import app
+status = parse.run(app, sys.argv[1:])
+print(json.dumps([status, [name for name in ("dagster", "pandas") if name in sys.modules]]))
+"""
+
+
+@pytest.mark.parametrize("line", ["forecast msft", "backfill --tickers msft", "tickers add msft", "explain MSFT 1"])
+def test_a_typo_waits_for_nothing(line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *line.split()], env=clean_env(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [1, []]
