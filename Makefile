@@ -46,11 +46,12 @@ test: setup lint  ## Every test, after lint and type checks
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup  ## ruff, mypy, the import contract, bandit and a search of the history for secrets
+lint: setup  ## ruff, mypy, the import contract, the declared packages, bandit and a search of the history for secrets
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry stockcast_assets
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml stockcast_assets
 	$(BIN)/python .ci/secrets_in_history.py
 
@@ -70,7 +71,7 @@ bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
 
 lock: setup  ## Resolve the dependencies again
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --upgrade --group dev --output-file requirements.lock pyproject.toml
+		--no-annotate --no-header --upgrade --extra all --group dev --output-file requirements.lock pyproject.toml
 
 clean:  ## Remove .venv and caches; stored data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

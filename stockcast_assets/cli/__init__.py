@@ -1,5 +1,16 @@
 """The command line: a thin layer over the definitions. Commands plan and print; Dagster runs do the work."""
 
-from stockcast_assets.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Entry point. Where only the IO managers are installed, one sentence says how to have the rest."""
+    try:
+        from stockcast_assets.cli import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("stockcast_assets"):
+            raise
+        sys.exit(f"error: The command line needs {error.name}, which is not installed: pip install 'stockcast[all]'.")
+    app.main()

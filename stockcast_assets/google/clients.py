@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.credentials import ServiceAccountKey, opened
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def bigquery_client(
     Raises:
         StockcastError: if a key is none.
     """
-    from google.cloud import bigquery
+    try:
+        from google.cloud import bigquery
+    except ModuleNotFoundError as error:
+        raise not_installed("BigQuery") from error
 
     emulator = endpoint or os.environ.get("BIGQUERY_EMULATOR_HOST")
     client = bigquery.Client(project, location=location, **_options(emulator, credentials))
@@ -53,10 +57,18 @@ def storage_client(
     Raises:
         StockcastError: if a key is none.
     """
-    from google.cloud import storage
+    try:
+        from google.cloud import storage
+    except ModuleNotFoundError as error:
+        raise not_installed("Cloud Storage") from error
 
     named = {"project": project} if project else {}
     return storage.Client(**named, **_options(endpoint, credentials))
+
+
+def not_installed(what: str) -> StockcastError:
+    """The error of what needs a package of Google's that is not there."""
+    return StockcastError(f"{what} needs Google's client, which is not installed: pip install 'stockcast[gcp]'.")
 
 
 def _options(emulator: str | None, credentials: "Credentials | ServiceAccountKey | str | None") -> dict[str, Any]:

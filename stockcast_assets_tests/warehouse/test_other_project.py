@@ -1,10 +1,13 @@
-"""The IO managers in someone else's project: the example of docs/warehouse.md, and the parts that it says it needs."""
+"""The IO managers in someone else's project: a wheel in an empty environment, and the example of docs/warehouse.md."""
 
+import json
 import re
-import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from stockcast_assets.warehouse import DuckDBWarehouse, TableRef
 from stockcast_assets.warehouse.slices import Slice
@@ -14,51 +17,114 @@ from stockcast_assets_tests.warehouse.conftest import Store
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "warehouse.md").read_text("utf-8")
 DAY = "2024-01-05"
+NOT_FOR_THEM = {"tensorflow-cpu", "keras", "mlflow", "dagster-mlflow", "evidently", "streamlit", "optuna", "yfinance"}
 
 
-def project(folder: Path) -> str:
-    """The example, and beside it in `folder` the parts of the package that the document names."""
-    (folder / "stockcast_assets").mkdir()
-    sentence = re.search(r"They need (.+?) of this package", DOCUMENT, re.DOTALL)
-    assert sentence is not None
-    for part in ["__init__.py", *re.findall(r"`(.+?)`", sentence[1])]:
-        place = ROOT / "stockcast_assets" / part
-        copy = shutil.copytree if place.is_dir() else shutil.copy
-        copy(place, folder / "stockcast_assets" / part)
-    example = re.search(r"```python\n(.+?)```", DOCUMENT, re.DOTALL)
-    assert example is not None
-    return example[1]
+@dataclass(frozen=True)
+class Project:
+    """An environment with nothing in it but what was installed."""
+
+    environment: Path
+    wheel: Path
+
+    @property
+    def python(self) -> str:
+        return str(self.environment / "bin" / "python")
+
+    def install(self, extra: str) -> None:
+        """Install the wheel with an extra, in the versions of the lock file, and see that no package is missing."""
+        uv = [sys.executable, "-m", "uv", "pip"]
+        locked = ["--constraint", str(ROOT / "requirements.lock")]
+        run(
+            [*uv, "install", "--quiet", "--python", self.python, *locked, f"stockcast[{extra}] @ {self.wheel.as_uri()}"]
+        )
+        run([*uv, "check", "--python", self.python])
+
+    def packages(self) -> set[str]:
+        listed = run([sys.executable, "-m", "uv", "pip", "list", "--format", "json", "--python", self.python])
+        return {package["name"] for package in json.loads(listed)}
+
+    def materialise(self, folder: Path, code: str) -> None:
+        """Write the day twice, in a process of this environment."""
+        (folder / "project.py").write_text(code)
+        twice = "materialize(defs.assets, resources=defs.resources, partition_key=day)"
+        run(
+            [
+                self.python,
+                "-c",
+                f"from dagster import materialize; from project import defs; day = {DAY!r}; {twice}; {twice}",
+            ],
+            folder,
+        )
 
 
-def materialise(folder: Path, code: str) -> None:
-    """Write the day twice, in a process that knows the copied parts only."""
-    (folder / "project.py").write_text(code)
-    run = "materialize(defs.assets, resources=defs.resources, partition_key=day)"
-    script = f"from dagster import materialize; from project import defs; day = {DAY!r}; {run}; {run}"
-    env = clean_env() | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def run(command: list[str], folder: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, env=clean_env(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
-def test_the_example_runs_on_duckdb(tmp_path: Path) -> None:
-    materialise(tmp_path, project(tmp_path))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The wheel built from this checkout, with the extra `warehouse`."""
+    folder = tmp_path_factory.mktemp("other")
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT)
+    (wheel,) = folder.glob("*.whl")
+    run([sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder / "venv")])
+    project = Project(folder / "venv", wheel)
+    project.install("warehouse")
+    return project
+
+
+def example() -> str:
+    found = re.search(r"```python\n(.+?)```", DOCUMENT, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_io_managers_come_without_what_they_do_not_need(installed: Project) -> None:
+    assert "stockcast[warehouse]" in DOCUMENT
+    there = installed.packages()
+    assert {"stockcast", "dagster", "duckdb"} <= there
+    assert not there & NOT_FOR_THEM
+
+
+def test_the_example_runs_on_duckdb(installed: Project, tmp_path: Path) -> None:
+    installed.materialise(tmp_path, example())
     warehouse, ref = DuckDBWarehouse(str(tmp_path / "visits.duckdb"), "web"), TableRef("web", "visits")
     contract = warehouse.contract(ref)
     assert contract is not None
     assert warehouse.load(ref, Slice.whole(), contract).astype(str).values.tolist() == [[DAY, "42"]]
 
 
-def test_the_example_runs_on_bigquery(bigquery: Store, tmp_path: Path) -> None:
-    code = project(tmp_path).replace("DuckDBWarehouseIOManager", "BigQueryWarehouseIOManager")
+def test_what_is_not_installed_is_one_sentence_with_the_remedy(installed: Project, tmp_path: Path) -> None:
+    """The command line, and the other warehouse."""
+    commands = {
+        "stockcast[all]": [str(installed.environment / "bin" / "stockcast"), "status"],
+        "stockcast[gcp]": [
+            installed.python,
+            "-c",
+            "from stockcast_assets.warehouse import BigQueryWarehouse, TableRef\n"
+            "BigQueryWarehouse('p').stored(TableRef('d', 't'))",
+        ],
+    }
+    for remedy, command in commands.items():
+        done = subprocess.run(command, cwd=tmp_path, env=clean_env(), capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert f"pip install '{remedy}'." in done.stderr.strip().splitlines()[-1]
+
+
+def test_the_example_runs_on_bigquery(installed: Project, bigquery: Store, tmp_path: Path) -> None:
+    installed.install("warehouse,gcp")
+    code = example().replace("DuckDBWarehouseIOManager", "BigQueryWarehouseIOManager")
     manager = re.search(r"`(BigQueryWarehouseIOManager\(.+?\))`", DOCUMENT)
     assert manager is not None
     ours = (
         manager[1].replace('project="…"', 'project="test-project"').replace('"web"', f'"{bigquery.warehouse.schema}"')
     )
-    materialise(tmp_path, re.sub(r"BigQueryWarehouseIOManager\(.+?\)", ours, code))
+    installed.materialise(tmp_path, re.sub(r"BigQueryWarehouseIOManager\(.+?\)", ours, code))
     ref = TableRef(bigquery.warehouse.schema, "visits")
     contract = bigquery.warehouse.contract(ref)
     assert contract is not None
     assert bigquery.warehouse.load(ref, Slice.whole(), contract).astype(str).values.tolist() == [[DAY, "42"]]
+    assert not installed.packages() & NOT_FOR_THEM

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.google.clients import not_installed
 from stockcast_assets.libraries import pa
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import evolution, frames
@@ -54,9 +55,12 @@ _NO_RETRY: Any = None
 @contextmanager
 def explained(doing: str, deadline: float) -> Iterator[None]:
     """Turn what Google's client raises into one StockcastError that says what could not be done, and why."""
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import RequestException
+    try:
+        from google.api_core.exceptions import GoogleAPICallError, RetryError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+    except ModuleNotFoundError as error:
+        raise not_installed("BigQuery") from error
 
     try:
         yield
