@@ -59,7 +59,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def secrets_of_address(address: str) -> Iterator[str]:
-    """What is secret in a URL that may hold a password: itself, the password, and the values of its query."""
+    """What is secret in a URL that may hold a password: itself, the password, and the keys of its query."""
     found = credentials(address)
     query = address.partition("?")[2]
     if found is None and not query:
@@ -67,6 +67,8 @@ def secrets_of_address(address: str) -> Iterator[str]:
     yield address
     if found is not None:
         yield found[1]
+        # As the header of a request writes it, which a server may repeat.
+        yield ":".join(found)
     for name, value in parse_qsl(query):
         if re.search(r"pass|pwd|secret|token|key|auth|sig", name, re.IGNORECASE):
             yield value

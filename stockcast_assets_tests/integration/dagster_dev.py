@@ -16,6 +16,8 @@ from typing import Any
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, wait_for_http
 
+REPOSITORY = Path(__file__).parents[2]
+
 LAUNCH = """
 mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -125,9 +127,9 @@ class DagsterDev:
 
 
 @contextmanager
-def dagster_dev(cli: Cli) -> Iterator[DagsterDev]:
-    """`stockcast ui` on the CLI's home, stopped with everything it started."""
-    with _started(cli, cli.home / "dagster-dev.log") as dev:
+def dagster_dev(cli: Cli, cwd: Path = REPOSITORY) -> Iterator[DagsterDev]:
+    """`stockcast ui` on the CLI's home, called in `cwd`; stopped with everything it started."""
+    with _started(cli, cli.home / "dagster-dev.log", cwd=cwd) as dev:
         yield dev
 
 
@@ -139,13 +141,13 @@ def dagster_webserver(cli: Cli, log: Path) -> Iterator[DagsterDev]:
 
 
 @contextmanager
-def _started(cli: Cli, log: Path, *options: str) -> Iterator[DagsterDev]:
+def _started(cli: Cli, log: Path, *options: str, cwd: Path = REPOSITORY) -> Iterator[DagsterDev]:
     port = free_port()
     home = {"STOCKCAST_HOME": str(cli.home), "DAGSTER_HOME": str(cli.home / "dagster")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("stockcast")), "ui", "--port", str(port), *options],
-            cwd=Path(__file__).parents[2],
+            cwd=cwd,
             env=clean_env() | home | cli.env,
             stdout=output,
             stderr=subprocess.STDOUT,
