@@ -77,18 +77,23 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
         inputs: a window per row.
         numbers: each row's number in the ticker's history, all different.
     """
-    blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
-    slot = numbers % BLOCK
-    steps, features = inputs.shape[1:]
-    placed = np.zeros((len(blocks), steps, BLOCK, features), np.float32)
-    placed[block, :, slot] = inputs
+    placed, block, slot = in_blocks(inputs, numbers)
     for layer in weights.layers:
-        placed = _hidden_states(layer, placed)
+        placed = hidden_states(layer, placed)
     scales = placed[:, -1] @ weights.head + weights.head_bias
     return scales[block, slot].astype(np.float64)
 
 
-def _hidden_states(layer: Layer, inputs: Singles) -> Singles:
+def in_blocks(inputs: Floats, numbers: Rows) -> tuple[Singles, Rows, Rows]:
+    """Inputs [n, steps, ...] as [blocks, steps, BLOCK, ...] with zeros elsewhere, and each row's block and slot there."""
+    blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
+    slot = numbers % BLOCK
+    placed = np.zeros((len(blocks), inputs.shape[1], BLOCK, *inputs.shape[2:]), np.float32)
+    placed[block, :, slot] = inputs
+    return placed, block, slot
+
+
+def hidden_states(layer: Layer, inputs: Singles) -> Singles:
     """[blocks, steps, BLOCK, units] of inputs [blocks, steps, BLOCK, inputs].
 
     A standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), with the sigmoid as (1 + tanh(x / 2)) / 2.
