@@ -85,7 +85,7 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
 
 
 def in_blocks(inputs: Floats, numbers: Rows) -> tuple[Singles, Rows, Rows]:
-    """Inputs [n, steps, ...] as [blocks, steps, BLOCK, ...] with zeros elsewhere, and each row's block and slot there."""
+    """[n, steps, ...] as [blocks, steps, BLOCK, ...] with zeros elsewhere, and the block and slot of each row."""
     blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
     slot = numbers % BLOCK
     placed = np.zeros((len(blocks), inputs.shape[1], BLOCK, *inputs.shape[2:]), np.float32)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
@@ -121,5 +120,3 @@ def _calendar(days: Days) -> Floats:
     quarter = ((of_quarter == 2) & (to_end < _QUARTER_TURN)) | ((of_quarter == 0) & (since < _TURN))
     turn = (to_end < _TURN) | (since < _TURN)
     return np.stack([*(weekday == day for day in range(5)), turn, quarter], axis=-1).astype(np.float64)
-
-

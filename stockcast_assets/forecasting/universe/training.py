@@ -79,9 +79,7 @@ def _scaler(values: Floats) -> Scaler:
     return Scaler(np.nanmean(values, axis=0), np.maximum(np.nanstd(values, axis=0), 1e-3))
 
 
-def _stretches(
-    ordered: Sequence[str], begins: Mapping[str, int], folds: Mapping[str, Fold], of: str
-) -> np.ndarray:
+def _stretches(ordered: Sequence[str], begins: Mapping[str, int], folds: Mapping[str, Fold], of: str) -> np.ndarray:
     rows = {ticker: getattr(folds[ticker], of) for ticker in ordered}
     return np.array([(begins[t] + rows[t][0], begins[t] + rows[t][-1]) for t in ordered])
 

@@ -1,0 +1,191 @@
+"""The evaluation protocol for the universe's network: yearly refits over all tickers, the same cases for everyone.
+
+Beside the network stand the steps it is built from, so that each can be seen to add something, and an oracle that is
+told the variance to come: what there is to win at all.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
+from stockcast_assets.forecasting.evaluation.scores import Cases, Fold, first_origin, fold_before, pinball_losses
+from stockcast_assets.forecasting.evaluation.walkforward import Progress, WalkForward, default_start
+from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
+from stockcast_assets.forecasting.models.volatility import STEPS
+from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.training.workers import training_pool
+from stockcast_assets.forecasting.universe.earnings import Reports
+from stockcast_assets.forecasting.universe.inputs import Series, series_of
+from stockcast_assets.forecasting.universe.market import market_of
+from stockcast_assets.forecasting.universe.network import UniverseModel
+from stockcast_assets.forecasting.universe.start import (
+    HAR,
+    HAR_EARNINGS,
+    MIX,
+    MIX_EARNINGS,
+    Start,
+    fit_start,
+    future_variance,
+    level_of,
+    shape_of,
+)
+from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training, submit
+from stockcast_assets.market.indicators import Floats
+
+ORACLE = "oracle"
+STEPS_OF_VALUE = ("random_walk", HAR, MIX, MIX_EARNINGS, LSTM)
+"""Each is the one before and something more: volatility, the market, the reports, the network."""
+
+_TOLD = np.linspace(0, 1, 11)
+
+
+@dataclass(frozen=True)
+class _Year:
+    """A fit: the folds of the tickers that are judged in a year, and of those that teach it."""
+
+    judged: dict[str, Fold]
+    taught: dict[str, Fold]
+
+
+def walk_forward_universe(
+    bars: Mapping[str, pd.DataFrame],
+    reports: Mapping[str, Reports],
+    start: date | None,
+    end: date,
+    *,
+    train_on: Collection[str] | None = None,
+    config: ModelConfig | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> WalkForward:
+    """Judge the universe's network on every session of every ticker from `start` to `end` whose outcomes are known.
+
+    A ticker joins in the first year before which it has enough to learn a level and a shape from.
+
+    Args:
+        bars: per ticker all bars from its first stored one, HORIZON sessions beyond `end` if there are.
+        reports: per ticker its earnings reports; a ticker may have none.
+        start: first as-of day; `default_start` if None.
+        end: last as-of day.
+        train_on: the tickers that teach the network; all if None. The others are forecast by it all the same.
+        config: how the baselines' folds are cut.
+        workers: training processes.
+        progress: called after each fitted network.
+
+    Raises:
+        StockcastError: if there is no ticker to judge, or none to learn from.
+    """
+    if not bars:
+        raise StockcastError("There is no ticker to evaluate: name at least one.")
+    config = config or ModelConfig()
+    histories = {ticker: prepare(bars[ticker]) for ticker in sorted(bars)}
+    start = start or default_start(histories, end, config)
+    teachers = set(histories) if train_on is None else set(train_on)
+    if unknown := sorted(teachers - set(histories)):
+        raise StockcastError(f"There are no bars of {', '.join(unknown)}, which the network shall learn from.")
+    series = series_of(histories, market_of({t: histories[t] for t in sorted(teachers)}), reports)
+    years = _years(histories, teachers, start, end, config)
+    prepared = [prepare_training({t: series[t] for t in year.taught}, year.taught) for year in years]
+    models = _fit(prepared, workers, progress)
+    parts: dict[str, list[tuple[Fold, dict[str, Floats]]]] = {ticker: [] for ticker in histories}
+    for year, of_year, model in zip(years, prepared, models, strict=True):
+        for ticker, fold in year.judged.items():
+            own = of_year.starts.get(ticker) or fit_start(series[ticker], fold.known, of_year.pooled)
+            parts[ticker].append((fold, _forecasts(series[ticker], fold, own, model)))
+    judged = {ticker: of_ticker for ticker, of_ticker in parts.items() if of_ticker}
+    cases = {ticker: _cases(histories[ticker], of_ticker, config) for ticker, of_ticker in judged.items()}
+    return WalkForward(config, {ticker: len(of_ticker) for ticker, of_ticker in judged.items()}, cases)
+
+
+def _years(
+    histories: Mapping[str, History], teachers: Collection[str], start: date, end: date, config: ModelConfig
+) -> list[_Year]:
+    years = []
+    for year in range(start.year, end.year + 1):
+        bounds = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
+        folds = {}
+        for ticker, history in histories.items():
+            begin = int(history.dates.searchsorted(bounds[0]))
+            stop = min(int(history.dates.searchsorted(bounds[1], side="right")), len(history) - HORIZON)
+            if begin >= first_origin(history, config) and begin < len(history):
+                first = history.first_row + config.window - 1
+                test = np.arange(begin, max(begin, stop))
+                folds[ticker] = fold_before(first, begin, test, config.validation_sessions)
+        judged = {ticker: fold for ticker, fold in folds.items() if len(fold.test)}
+        taught = {ticker: fold for ticker, fold in folds.items() if ticker in teachers}
+        if judged and taught:
+            years.append(_Year(judged, taught))
+    if not years:
+        raise StockcastError(
+            f"No ticker has sessions from {start} to {end} with a past to learn from and {HORIZON} sessions after "
+            "them: give longer histories, or judge a later stretch with --from."
+        )
+    return years
+
+
+def _fit(prepared: Sequence[Prepared], workers: int, progress: Progress | None) -> list[UniverseModel]:
+    with training_pool(workers) as pool:
+        futures = [submit(pool, one) for one in prepared]
+        total, done, fitted = sum(map(len, futures)), 0, []
+        for one, of_one in zip(prepared, futures, strict=True):
+            networks = []
+            for future in of_one:
+                networks.append(future.result()[0])
+                done += 1
+                if progress is not None:
+                    progress("networks", done, total)
+            fitted.append(model_of(one, networks))
+    return fitted
+
+
+def _forecasts(series: Series, fold: Fold, start: Start, model: UniverseModel) -> dict[str, Floats]:
+    """[n, HORIZON, quantiles] of every contender on the fold's test rows."""
+    known, test = fold.known, fold.test
+    naive = fit_naive(series.history, known)
+    found = {name: contender.predict(series.history, test).quantiles for name, contender in naive.items()}
+
+    def simulated(on_known: Floats, on_test: Floats) -> Floats:
+        level = level_of(series, known, on_known)
+        return (on_test * level)[:, :, None] * shape_of(series, known, on_known * level)
+
+    on_known, on_test = start.sigmas(series, known), start.sigmas(series, test)
+    found |= {name: simulated(on_known[name], on_test[name]) for name in (HAR_EARNINGS, MIX, MIX_EARNINGS)}
+    found[ORACLE] = simulated(*_oracle(series, known, test, on_known[HAR], on_test[HAR]))
+    lstm = simulated(model.sigma(series, start, known), model.sigma(series, start, test))
+    return {LSTM: np.sort(lstm, axis=2), **found}
+
+
+def _oracle(
+    series: Series, known: np.ndarray, test: np.ndarray, on_known: Floats, on_test: Floats
+) -> tuple[Floats, Floats]:
+    """HAR told the range-based variance of the sessions to come, by as much as serves it best on the known rows."""
+
+    def told(rows: np.ndarray, sigma: Floats, share: float) -> Floats:
+        return sigma ** (1 - share) * np.sqrt(STEPS * future_variance(series, rows)) ** share
+
+    def loss(share: float) -> float:
+        sigma = told(known, on_known, share)
+        sigma = sigma * level_of(series, known, sigma)
+        quantiles = sigma[:, :, None] * shape_of(series, known, sigma)
+        return float(pinball_losses(series.history.targets[known], quantiles).mean())
+
+    best = float(min(_TOLD, key=loss))
+    return told(known, on_known, best), told(test, on_test, best)
+
+
+def _cases(history: History, parts: Sequence[tuple[Fold, dict[str, Floats]]], config: ModelConfig) -> Cases:
+    """Consecutive folds together; the network's intervals are calibrated across them, as when published."""
+    rows = np.concatenate([fold.test for fold, _ in parts])
+    quantiles = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
+    targets = history.targets[rows]
+    quantiles[LSTM], _ = calibrate(quantiles[LSTM], targets, Calibration.start(config.aci_step))
+    before = history.targets[parts[0][0].known]
+    forecasts = {name: Forecast(values, values[:, :, MEDIAN]) for name, values in quantiles.items()}
+    return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts)
