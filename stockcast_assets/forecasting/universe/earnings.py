@@ -91,8 +91,8 @@ def ahead(days: Days) -> Days:
 def offsets(days: Days, of: Reports) -> Offsets:
     """[n, HORIZON] weekdays from the nearest report to the session h after each day, as known at the day's end.
 
-    Past reports count where they were; a coming one is expected 52 weeks after last year's. Negative before a report,
-    FAR without one in reach.
+    Past reports count where they were; a coming one is expected 52 weeks after last year's. Negative before a report;
+    FAR or -FAR without one in reach.
     """
     found = np.full((len(days), HORIZON), FAR, np.int64)
     coming = ahead(days)

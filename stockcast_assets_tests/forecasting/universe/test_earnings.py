@@ -1,0 +1,84 @@
+"""When the next report is expected, and what is known of it at the end of a day."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor, fit_event_factors, offsets, reports
+
+DAYS = np.arange("2010-01-04", "2013-01-01", dtype="datetime64[D]")
+WEEKDAYS = DAYS[np.is_busday(DAYS)]
+QUARTERS = np.array(
+    ["2010-01-20", "2010-04-21", "2010-07-21", "2010-10-20", "2011-01-19", "2011-04-20"], "datetime64[D]"
+)
+
+
+def at(day: str, of: np.ndarray, hours: np.ndarray | None = None) -> list[int]:
+    return offsets(np.array([day], "datetime64[D]"), reports(of, hours))[0].tolist()
+
+
+def test_a_report_is_expected_a_year_after_the_last_ones() -> None:
+    # 52 weeks after 2010-07-21 is Wednesday, 2011-07-20; ten weekdays before it is 2011-07-06.
+    assert at("2011-07-06", QUARTERS) == list(range(-9, 1))
+    assert at("2011-07-19", QUARTERS)[:3] == [0, 1, 2]
+
+
+def test_an_overdue_report_moves_on_and_is_given_up_in_the_end() -> None:
+    assert at("2011-07-25", QUARTERS)[:2] == [0, 1]
+    assert abs(at("2011-08-05", QUARTERS)[0]) == FAR
+
+
+def test_a_report_that_came_early_is_not_expected_again() -> None:
+    early = np.append(QUARTERS, np.datetime64("2011-07-12"))
+    assert at("2011-07-19", early)[0] == 6
+
+
+def test_without_a_year_of_reports_none_is_expected() -> None:
+    assert set(at("2011-01-18", QUARTERS[:3])) == {FAR}
+    assert set(at("2011-01-18", QUARTERS[:0])) == {FAR}
+
+
+def test_a_report_without_hour_is_known_a_day_later_and_one_with_an_hour_at_the_end_of_its_day() -> None:
+    day = str(QUARTERS[-1])
+    unknown, before, after = (np.full(len(QUARTERS), hour) for hour in ("", "before open", "after close"))
+    # The day itself was expected, and for all that is known it has not come: it moves on.
+    assert at(day, QUARTERS, unknown)[0] == 0
+    assert at(day, QUARTERS, before)[0] == 1
+    # What comes after the close is answered by the next session.
+    assert at(day, QUARTERS, after)[0] == 0
+    assert at(str(QUARTERS[-1] + 1), QUARTERS, after)[0] == 1
+
+
+@given(st.lists(st.integers(0, len(DAYS) - 1), max_size=20), st.integers(0, len(WEEKDAYS) - 1), st.data())
+def test_reports_after_a_day_change_nothing_on_it(places: list[int], cut: int, data: st.DataObject) -> None:
+    days = np.unique(DAYS[places])
+    hours = np.array(data.draw(st.lists(st.sampled_from(("", "before open", "after close")),
+                                        min_size=len(days), max_size=len(days))), str)  # fmt: skip
+    seen = WEEKDAYS[: cut + 1]
+    known = days <= seen[-1]
+    everything = offsets(seen, reports(days, hours if len(days) else None))
+    assert everything.shape == (len(seen), HORIZON)
+    assert (everything == offsets(seen, reports(days[known], hours[known] if known.any() else None))).all()
+    # A day alone gives what it gives in a range.
+    assert (everything[-1] == offsets(seen[-1:], reports(days, hours if len(days) else None))[0]).all()
+
+
+def test_the_factor_finds_the_session_that_moves_and_leaves_the_level() -> None:
+    generator = np.random.default_rng(0)
+    of = generator.integers(-FAR, FAR + 1, 20_000)
+    moves = np.abs(generator.normal(size=len(of))) * np.where(of == 0, 3.0, 1.0)
+    factors, pooled = fit_event_factors({"A": moves, "B": np.abs(generator.normal(size=50))}, {"A": of, "B": of[:50]})
+    assert pooled.argmax() == FAR
+    assert 2 < pooled[FAR] < 9
+    assert np.allclose(pooled[: FAR - 8], 1, atol=0.35)
+    # A ticker with a short past says what all say.
+    assert np.allclose(factors["B"].by_offset, pooled, rtol=0.6)
+
+
+def test_the_mean_factor_of_a_horizon_is_that_of_its_sessions() -> None:
+    by_offset = np.ones(2 * FAR + 1)
+    by_offset[FAR] = 5.0
+    mean = EventFactor(by_offset).mean(np.arange(-2, HORIZON - 2)[None])
+    assert mean[0, :4] == pytest.approx([1, 1, (1 + 1 + 5) / 3, (1 + 1 + 5 + 1) / 4])
