@@ -14,11 +14,12 @@ import pandas as pd
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Cases, Fold, first_origin, fold_before, pinball_losses
-from stockcast_assets.forecasting.evaluation.walkforward import Progress, WalkForward, default_start
+from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.models.volatility import STEPS
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.serving.forecaster import LABELS as CONTENDERS
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.forecasting.universe.earnings import Reports
@@ -43,6 +44,14 @@ ORACLE = "oracle"
 STEPS_OF_VALUE = ("random_walk", HAR, MIX, MIX_EARNINGS, LSTM)
 """Each is the one before and something more: volatility, the market, the reports, the network."""
 
+LABELS: Mapping[str, str] = {
+    **CONTENDERS,
+    HAR_EARNINGS: "HAR x reports",
+    MIX: "HAR with the market",
+    MIX_EARNINGS: "HAR with the market x reports",
+    ORACLE: "HAR told the variance to come",
+}
+
 _TOLD = np.linspace(0, 1, 11)
 
 
@@ -61,6 +70,7 @@ def walk_forward_universe(
     end: date,
     *,
     train_on: Collection[str] | None = None,
+    judge: Collection[str] | None = None,
     config: ModelConfig | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -72,10 +82,11 @@ def walk_forward_universe(
     Args:
         bars: per ticker all bars from its first stored one, HORIZON sessions beyond `end` if there are.
         reports: per ticker its earnings reports; a ticker may have none.
-        start: first as-of day; `default_start` if None.
+        start: first as-of day; January of DEFAULT_YEARS before the last one if None.
         end: last as-of day.
         train_on: the tickers that teach the network; all if None. The others are forecast by it all the same.
-        config: how the baselines' folds are cut.
+        judge: the tickers to judge; all if None.
+        config: how the folds are cut.
         workers: training processes.
         progress: called after each fitted network.
 
@@ -86,12 +97,13 @@ def walk_forward_universe(
         raise StockcastError("There is no ticker to evaluate: name at least one.")
     config = config or ModelConfig()
     histories = {ticker: prepare(bars[ticker]) for ticker in sorted(bars)}
-    start = start or default_start(histories, end, config)
+    start = start or date(end.year - DEFAULT_YEARS, 1, 1)
     teachers = set(histories) if train_on is None else set(train_on)
     if unknown := sorted(teachers - set(histories)):
         raise StockcastError(f"There are no bars of {', '.join(unknown)}, which the network shall learn from.")
     series = series_of(histories, market_of({t: histories[t] for t in sorted(teachers)}), reports)
-    years = _years(histories, teachers, start, end, config)
+    asked = set(histories) if judge is None else set(judge)
+    years = _years(histories, teachers, asked, start, end, config)
     prepared = [prepare_training({t: series[t] for t in year.taught}, year.taught) for year in years]
     models = _fit(prepared, workers, progress)
     parts: dict[str, list[tuple[Fold, dict[str, Floats]]]] = {ticker: [] for ticker in histories}
@@ -105,7 +117,12 @@ def walk_forward_universe(
 
 
 def _years(
-    histories: Mapping[str, History], teachers: Collection[str], start: date, end: date, config: ModelConfig
+    histories: Mapping[str, History],
+    teachers: Collection[str],
+    asked: Collection[str],
+    start: date,
+    end: date,
+    config: ModelConfig,
 ) -> list[_Year]:
     years = []
     for year in range(start.year, end.year + 1):
@@ -118,7 +135,7 @@ def _years(
                 first = history.first_row + config.window - 1
                 test = np.arange(begin, max(begin, stop))
                 folds[ticker] = fold_before(first, begin, test, config.validation_sessions)
-        judged = {ticker: fold for ticker, fold in folds.items() if len(fold.test)}
+        judged = {ticker: fold for ticker, fold in folds.items() if len(fold.test) and ticker in asked}
         taught = {ticker: fold for ticker, fold in folds.items() if ticker in teachers}
         if judged and taught:
             years.append(_Year(judged, taught))

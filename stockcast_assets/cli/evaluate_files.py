@@ -1,0 +1,249 @@
+"""`stockcast evaluate --bars`: the universe's network on files of anybody's bars and reports. Nothing is stored."""
+
+import gzip
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.clock import utc_now
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.earnings import read_earnings
+from stockcast_assets.market.sources.files import parse_bytes
+
+if TYPE_CHECKING:
+    from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
+    from stockcast_assets.forecasting.universe.earnings import Reports
+
+_MOST_BYTES = 500_000_000
+
+
+def read_bars(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """Per ticker the bars of all files, dividends reinvested.
+
+    Raises:
+        StockcastError: if a file is bad, or two of them have the same session of a ticker.
+    """
+    frames = []
+    for path in paths:
+        name = path.name.removesuffix(".gz")
+        parsed = parse_bytes(_content(path), name, utc_now())
+        frames.append(parsed.bars)
+    bars = pd.concat(frames, ignore_index=True).sort_values(["ticker", "date"], ignore_index=True)
+    twice = bars[bars.duplicated(["ticker", "date"])]
+    if len(twice):
+        raise StockcastError(
+            f"Two files have {twice['ticker'].iloc[0]} on {twice['date'].iloc[0].date()}: name each session once."
+        )
+    return {
+        str(ticker): with_total_return(of_ticker.reset_index(drop=True)) for ticker, of_ticker in bars.groupby("ticker")
+    }
+
+
+def read_reports(path: Path) -> "dict[str, Reports]":
+    """Per ticker the earnings reports of a file.
+
+    Raises:
+        StockcastError: if it is bad.
+    """
+    from stockcast_assets.forecasting.universe.earnings import reports
+
+    frame = read_earnings(_content(path), path.name)
+    return {
+        str(ticker): reports(of["date"].to_numpy().astype("datetime64[D]"), of["when"].to_numpy().astype(str))
+        for ticker, of in frame.groupby("ticker")
+    }
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except (OSError, EOFError) as error:
+        words = getattr(error, "strerror", None) or "it is no gzip file"
+        raise StockcastError(f"{path} cannot be read ({words}): name a CSV file, or one packed by gzip.") from None
+    if len(content) > _MOST_BYTES:
+        raise StockcastError(f"{path} holds more than {_MOST_BYTES // 1_000_000} MB: split it.")
+    return content
+
+
+def document(walk: "WalkForward") -> dict[str, Any]:
+    """What was measured, as `--json` prints it."""
+    from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
+    from stockcast_assets.forecasting.serving.forecaster import LSTM
+    from stockcast_assets.forecasting.universe.walkforward import HAR, HAR_EARNINGS, ORACLE, STEPS_OF_VALUE
+
+    pooled, each = walk.pooled, walk.by_ticker
+    scores = walk.scores().set_index("contender")
+    years = pooled.dates.year
+    reachable = 1 - pooled.pinball_ratio(ORACLE, HAR)
+    horizons = pooled.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
+    return {
+        "first_day": walk.first_day,
+        "last_day": walk.last_day,
+        "n_cases": int(pooled.cases.sum()),
+        "contenders": {
+            name: {
+                "pinball_ratio_har": pooled.pinball_ratio(name, HAR),
+                "pinball_ratio_har_interval": pooled.pinball_ratio_interval(name, HAR),
+                "pinball_ratio_har_earnings": pooled.pinball_ratio(name, HAR_EARNINGS),
+                "dm_vs_har": scores.loc[name, "dm_pinball_vs_har"],
+                "rmse_ratio_rw": pooled.rmse_ratio(name, "random_walk"),
+                "coverage_50": scores.loc[name, "coverage_50"],
+                "coverage_80": scores.loc[name, "coverage_80"],
+                "coverage_90": scores.loc[name, "coverage_90"],
+                "tickers_better_than_har": sum(of.pinball_ratio(name, HAR) < 1 for of in each.values()),
+                "share_of_reachable": (1 - pooled.pinball_ratio(name, HAR)) / reachable,
+            }
+            for name in pooled.contenders
+        },
+        "dm_vs_har_earnings": _diebold_mariano(walk, LSTM, HAR_EARNINGS),
+        "value_added": [
+            {"from": before, "to": after, "pinball_ratio": pooled.pinball_ratio(after, before)}
+            for before, after in pairwise(STEPS_OF_VALUE)
+        ],
+        "by_year": {
+            int(year): float(pooled.pinball[LSTM][years == year].sum() / pooled.pinball[HAR][years == year].sum())
+            for year in np.unique(years)
+        },
+        "by_horizon": {int(h): float(horizons.loc[h, LSTM] / horizons.loc[h, HAR]) for h in horizons.index},
+        "by_ticker": {
+            ticker: {
+                "pinball_ratio_har": each[ticker].pinball_ratio(LSTM, HAR),
+                "pinball_ratio_har_earnings": each[ticker].pinball_ratio(LSTM, HAR_EARNINGS),
+                "n_cases": int(each[ticker].cases.sum()),
+                **_tests(coverage_test(misses(cases, LSTM))),
+            }
+            for ticker, cases in walk.cases.items()
+        },
+    }
+
+
+def _tests(found: Any) -> dict[str, float]:
+    return {
+        "coverage_80_next_session": 1 - found.misses / found.n,
+        "kupiec_p": found.kupiec_p,
+        "christoffersen_p": found.christoffersen_p,
+    }
+
+
+def _diebold_mariano(walk: "WalkForward", name: str, other: str) -> float:
+    from stockcast_assets.forecasting.config import HORIZON
+    from stockcast_assets.forecasting.evaluation.scores import diebold_mariano
+
+    pooled = walk.pooled
+    return diebold_mariano((pooled.pinball[name] - pooled.pinball[other]) / pooled.cases, HORIZON)[0]
+
+
+def show(found: dict[str, Any]) -> None:
+    """The document as tables for people."""
+    from stockcast_assets.forecasting.universe.walkforward import LABELS
+
+    print_table(
+        f"Loss of the interval (pinball), as-of days {found['first_day']} to {found['last_day']}, "
+        f"{found['n_cases']:,} cases x 10 sessions ahead; below 1 is better",
+        ["contender", "/ HAR", "95 % interval", "DM", "/ HAR x reports", "RMSE / RW", "80 %", "90 %", "better on"],
+        [
+            [
+                LABELS[name],
+                f"{row['pinball_ratio_har']:.4f}",
+                "{:.3f} to {:.3f}".format(*row["pinball_ratio_har_interval"]),
+                f"{row['dm_vs_har']:+.1f}",
+                f"{row['pinball_ratio_har_earnings']:.4f}",
+                f"{row['rmse_ratio_rw']:.3f}",
+                f"{row['coverage_80']:.1%}",
+                f"{row['coverage_90']:.1%}",
+                f"{row['tickers_better_than_har']} of {len(found['by_ticker'])}",
+            ]
+            for name, row in found["contenders"].items()
+        ],
+    )
+    print_table(
+        "What each step adds",
+        ["from", "to", "pinball"],
+        [[LABELS[s["from"]], LABELS[s["to"]], f"{s['pinball_ratio']:.4f}"] for s in found["value_added"]],
+    )
+    for title, key in (("year", "by_year"), ("sessions ahead", "by_horizon")):
+        print_table(
+            f"LSTM / HAR by {title}",
+            [str(label) for label in found[key]],
+            [[f"{ratio:.4f}" for ratio in found[key].values()]],
+        )
+    print_table(
+        "LSTM by ticker; p-values of its 80 % interval of the next session",
+        ["ticker", "/ HAR", "/ HAR x reports", "80 %", "Kupiec", "Christoffersen", "days"],
+        [
+            [
+                ticker,
+                f"{row['pinball_ratio_har']:.4f}",
+                f"{row['pinball_ratio_har_earnings']:.4f}",
+                f"{row['coverage_80_next_session']:.1%}",
+                f"{row['kupiec_p']:.2f}",
+                f"{row['christoffersen_p']:.2f}",
+                row["n_cases"],
+            ]
+            for ticker, row in found["by_ticker"].items()
+        ],
+    )
+
+
+def chosen(bars: dict[str, pd.DataFrame], text: str | None, option: str) -> list[str]:
+    """The tickers of a comma-separated list; all there are if it is not given.
+
+    Raises:
+        StockcastError: if the files have no bars of one.
+    """
+    wanted = list(bars) if text is None else list(_named(text))
+    if unknown := [ticker for ticker in wanted if ticker not in bars]:
+        raise StockcastError(f"{option}: the files have no bars of {', '.join(unknown)}; they have {', '.join(bars)}.")
+    return wanted
+
+
+def _named(text: str) -> Iterator[str]:
+    return (part.strip().upper() for part in text.split(",") if part.strip())
+
+
+def run(
+    tickers: str | None,
+    bars_files: Sequence[Path],
+    earnings: Path | None,
+    first: date | None,
+    last: date | None,
+    train_on: str | None,
+    report: Path | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Judge the universe's network on the bars of files, and print it.
+
+    Raises:
+        StockcastError: if a file is bad, or there is too little to judge.
+    """
+    bars = read_bars(bars_files)
+    judged = chosen(bars, tickers, "TICKERS")
+    teachers = chosen(bars, train_on, "--train-on")
+    bars = {ticker: bars[ticker] for ticker in dict.fromkeys([*judged, *teachers])}
+    reports = {} if earnings is None else read_reports(earnings)
+    from stockcast_assets.cli.evaluate import progress_bar
+    from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
+
+    end = last or max(of_ticker["date"].iloc[-1] for of_ticker in bars.values()).date()
+    with progress_bar() as bar:
+        task = bar.add_task("preparing", total=None)
+        walk = walk_forward_universe(
+            bars, reports, first, end, train_on=teachers, judge=judged, workers=workers,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )  # fmt: skip
+    if report is not None:
+        from stockcast_assets.cli.evaluate import write_report
+        from stockcast_assets.forecasting.evaluation.report import evaluation_html
+
+        write_report(report, evaluation_html(walk))
+    found = document(walk)
+    print_json(found) if as_json else show(found)
