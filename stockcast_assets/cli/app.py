@@ -96,7 +96,9 @@ def backfill(
 
 @app.command()
 def evaluate(
-    tickers: Annotated[str, typer.Argument(help="Comma-separated tickers, for example AAPL,MSFT.")],
+    tickers: Annotated[
+        str | None, typer.Argument(help="Comma-separated tickers, for example AAPL,MSFT; with --bars default all.")
+    ] = None,
     first: Annotated[
         str | None,
         typer.Option("--from", help="First as-of day, YYYY-MM-DD; default January, four years before the last year."),
@@ -108,11 +110,30 @@ def evaluate(
         bool, typer.Option("--with-statistical", help="AutoETS and Theta as well (extra `stats`).")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="HTML file to write; default in STOCKCAST_HOME/reports/evaluation.")
+        Path | None,
+        typer.Option(help="HTML file to write; default in STOCKCAST_HOME/reports/evaluation, with --bars none."),
+    ] = None,
+    bars: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV file of bars, of any vendor and of any number of tickers; may be given several times."),
+    ] = None,
+    earnings: Annotated[
+        Path | None, typer.Option(help="With --bars: CSV file of their earnings reports, Ticker,Date[,When].")
+    ] = None,
+    train_on: Annotated[
+        str | None, typer.Option(help="With --bars: the tickers that the network learns from; default all.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals."""
+    """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals.
+
+    With --bars through the history of files instead, by one network for all of their tickers; nothing is stored.
+    """
+    if bars or earnings or train_on:
+        from stockcast_assets.cli import evaluate_files
+
+        evaluate_files.run(tickers, bars or (), earnings, first, last, train_on, report, as_json)
+        return
     from stockcast_assets.cli import evaluate as command
 
     command.run(tickers, first, last, with_statistical, report, as_json, _options["debug"])

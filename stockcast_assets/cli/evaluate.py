@@ -40,7 +40,7 @@ _SHORT = {
 
 
 def run(
-    tickers_text: str,
+    tickers_text: str | None,
     first_text: str | None,
     last_text: str | None,
     with_statistical: bool,
@@ -65,7 +65,7 @@ def run(
         until = {ticker: _until(session, ticker, last) for ticker in tickers}
         end = last or max(until.values()).date()
         bars = _bars(session, until)
-        with _bar() as bar:
+        with progress_bar() as bar:
             task = bar.add_task("fitting", total=None)
             walk = walk_forward(
                 bars,
@@ -78,7 +78,7 @@ def run(
         path = report or session.settings.home / "reports" / "evaluation" / _file_name(
             tickers, walk.first_day, walk.last_day
         )
-        _write(path, evaluation_html(walk))
+        write_report(path, evaluation_html(walk))
         with err.status("logging to MLflow …"):
             link = log_to_mlflow(session, walk, path)
         if as_json:
@@ -89,8 +89,8 @@ def run(
         err.print(f"MLflow: {link}", soft_wrap=True)
 
 
-def _tickers(session: Session, text: str) -> list[str]:
-    tickers = checked_tickers(session.settings, session.sources.get(), text.split(","))
+def _tickers(session: Session, text: str | None) -> list[str]:
+    tickers = checked_tickers(session.settings, session.sources.get(), (text or "").split(","))
     if not tickers:
         raise StockcastError("No ticker is given: write them as AAPL,MSFT.")
     return tickers
@@ -118,7 +118,8 @@ def _bars(session: Session, until: dict[str, pd.Timestamp]) -> dict[str, pd.Data
     return found
 
 
-def _bar() -> Progress:
+def progress_bar() -> Progress:
+    """Fits done of fits in all, on stderr, gone when they are done."""
     return Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         console=err, transient=True,
@@ -238,7 +239,12 @@ def _file_name(tickers: list[str], first: date, last: date) -> str:
     return f"{names.replace('/', '-')}_{first}_{last}.html"
 
 
-def _write(path: Path, text: str) -> None:
+def write_report(path: Path, text: str) -> None:
+    """Write an evaluation's page.
+
+    Raises:
+        StockcastError: if it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

@@ -1,18 +1,20 @@
 """`stockcast evaluate --bars`: the universe's network on files of anybody's bars and reports. Nothing is stored."""
 
+from __future__ import annotations
+
 import gzip
+import os
 from collections.abc import Iterator, Sequence
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
+from stockcast_assets.cli.session import quiet
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import parse_day
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import read_earnings
 from stockcast_assets.market.sources.files import parse_bytes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from stockcast_assets.forecasting.universe.earnings import Reports
 
 _MOST_BYTES = 500_000_000
+_MOST_ROWS = 5_000_000
 
 
 def read_bars(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
@@ -33,8 +36,7 @@ def read_bars(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
     frames = []
     for path in paths:
         name = path.name.removesuffix(".gz")
-        parsed = parse_bytes(_content(path), name, utc_now())
-        frames.append(parsed.bars)
+        frames.append(parse_bytes(_content(path), name, utc_now(), most_rows=_MOST_ROWS).bars)
     bars = pd.concat(frames, ignore_index=True).sort_values(["ticker", "date"], ignore_index=True)
     twice = bars[bars.duplicated(["ticker", "date"])]
     if len(twice):
@@ -46,7 +48,7 @@ def read_bars(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
     }
 
 
-def read_reports(path: Path) -> "dict[str, Reports]":
+def read_reports(path: Path) -> dict[str, Reports]:
     """Per ticker the earnings reports of a file.
 
     Raises:
@@ -73,7 +75,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def document(walk: "WalkForward") -> dict[str, Any]:
+def document(walk: WalkForward) -> dict[str, Any]:
     """What was measured, as `--json` prints it."""
     from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
     from stockcast_assets.forecasting.serving.forecaster import LSTM
@@ -133,7 +135,7 @@ def _tests(found: Any) -> dict[str, float]:
     }
 
 
-def _diebold_mariano(walk: "WalkForward", name: str, other: str) -> float:
+def _diebold_mariano(walk: WalkForward, name: str, other: str) -> float:
     from stockcast_assets.forecasting.config import HORIZON
     from stockcast_assets.forecasting.evaluation.scores import diebold_mariano
 
@@ -143,7 +145,7 @@ def _diebold_mariano(walk: "WalkForward", name: str, other: str) -> float:
 
 def show(found: dict[str, Any]) -> None:
     """The document as tables for people."""
-    from stockcast_assets.forecasting.universe.walkforward import LABELS
+    from stockcast_assets.forecasting.evaluation.walkforward import LABELS
 
     print_table(
         f"Loss of the interval (pinball), as-of days {found['first_day']} to {found['last_day']}, "
@@ -213,11 +215,10 @@ def run(
     tickers: str | None,
     bars_files: Sequence[Path],
     earnings: Path | None,
-    first: date | None,
-    last: date | None,
+    first_text: str | None,
+    last_text: str | None,
     train_on: str | None,
     report: Path | None,
-    workers: int,
     as_json: bool,
 ) -> None:
     """Judge the universe's network on the bars of files, and print it.
@@ -225,6 +226,12 @@ def run(
     Raises:
         StockcastError: if a file is bad, or there is too little to judge.
     """
+    if not bars_files:
+        raise StockcastError("--earnings and --train-on go with --bars FILE: name the file of bars.")
+    first, last = (None if text is None else parse_day(text) for text in (first_text, last_text))
+    if first is not None and last is not None and first > last:
+        raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+    quiet()
     bars = read_bars(bars_files)
     judged = chosen(bars, tickers, "TICKERS")
     teachers = chosen(bars, train_on, "--train-on")
@@ -237,7 +244,7 @@ def run(
     with progress_bar() as bar:
         task = bar.add_task("preparing", total=None)
         walk = walk_forward_universe(
-            bars, reports, first, end, train_on=teachers, judge=judged, workers=workers,
+            bars, reports, first, end, train_on=teachers, judge=judged, workers=os.cpu_count() or 1,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )  # fmt: skip
     if report is not None:

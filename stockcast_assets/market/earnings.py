@@ -1,13 +1,14 @@
 """A file of earnings reports: `Ticker,Date[,When]`, one report a row."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections.abc import Mapping
 
-import pandas as pd
-
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, shown, validate_ticker
+from stockcast_assets.libraries import pd
 
 BEFORE_OPEN, AFTER_CLOSE, UNKNOWN = "before open", "after close", ""
 

@@ -4,14 +4,18 @@ Tests of one session ahead, whose cases do not overlap: unconditional coverage (
 (Christoffersen, 1998), both likelihood ratios with one degree of freedom.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from stockcast_assets.forecasting.config import QUANTILES
 from stockcast_assets.forecasting.evaluation.scores import Cases
+from stockcast_assets.libraries import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _INTERVALS = {80: (QUANTILES.index(0.10), QUANTILES.index(0.90)), 90: (QUANTILES.index(0.05), QUANTILES.index(0.95))}
 

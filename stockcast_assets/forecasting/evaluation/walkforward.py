@@ -45,7 +45,15 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 """Headline ratios: the metric, and the contender the LSTM is divided by. Below 1 the LSTM is better."""
 
-LABELS: Mapping[str, str] = {**CONTENDERS, "auto_ets": "AutoETS", "theta": "Theta"}
+LABELS: Mapping[str, str] = {
+    **CONTENDERS,
+    "auto_ets": "AutoETS",
+    "theta": "Theta",
+    "har_earnings": "HAR x reports",
+    "mix": "HAR with the market",
+    "mix_earnings": "HAR with the market x reports",
+    "oracle": "HAR told the variance to come",
+}
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just fitted, the fits done and the fits in all."""

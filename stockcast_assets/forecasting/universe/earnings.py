@@ -5,14 +5,18 @@ is roughly known long before. Weekdays stand for sessions: a holiday more or les
 the date, and whether the bars of those days are there already makes no difference.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 REACH = 20
 """Sessions before and after a report in which it is felt."""
@@ -20,14 +24,14 @@ REACH = 20
 FAR = REACH + 1
 """The offset of a session without a report in reach."""
 
-_YEAR = np.timedelta64(364, "D")
-"""52 weeks: last year's report on the same weekday."""
+_YEAR = 364
+"""Days, 52 weeks: last year's report on the same weekday."""
 
-_OVERDUE = np.timedelta64(15, "D")
-"""An expected report that has not come is expected on the next day for so long, and then no more."""
+_OVERDUE = 15
+"""Days for which an expected report that has not come is expected on the next; then no more."""
 
-_SAME_REPORT = np.timedelta64(45, "D")
-"""A report this close before an expected one is the one that was expected."""
+_SAME_REPORT = 45
+"""Days: a report so close before an expected one is the one that was expected."""
 
 _LAST_YEAR = 6
 """Reports that may have been last year's."""
@@ -44,8 +48,8 @@ _PRIOR_SESSIONS = 15.0
 _BANDWIDTH = 1.5
 """Weekdays by which expected dates are off."""
 
-Days = NDArray[np.datetime64]
-Offsets = NDArray[np.int64]
+Days: TypeAlias = "NDArray[np.datetime64]"
+Offsets: TypeAlias = "NDArray[np.int64]"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Reports:
     known: Days
 
     @classmethod
-    def none(cls) -> "Reports":
+    def none(cls) -> Reports:
         return cls(np.empty(0, "datetime64[D]"), np.empty(0, "datetime64[D]"))
 
 

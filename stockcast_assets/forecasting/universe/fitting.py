@@ -5,16 +5,17 @@ one recurrent step per row instead of a window's. Two losses see different thing
 variance to come, less what all tickers of a day had in common; the pinball loss learns what the forecast is judged by.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-import numpy as np
-
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.models.network import Layer, Singles
 from stockcast_assets.forecasting.universe.network import Network
+from stockcast_assets.libraries import np
 
 Loss = Literal["variance", "pinball"]
 

@@ -3,16 +3,17 @@
 A ticker's own inputs are in units of its own volatility or less its own level, so that tickers pool.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.earnings import FAR, REACH, Days, Offsets, Reports
 from stockcast_assets.forecasting.universe.market import Market, beta, ewma, ranks
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 LEVELLED = len(HAR_WINDOWS) + 1

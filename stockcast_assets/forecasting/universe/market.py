@@ -1,13 +1,13 @@
 """What all tickers of a day say together. A day's values are a function of the bars of its members up to that day."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
-
 from stockcast_assets.forecasting.features import EWMA_DECAY, HAR_WINDOWS, History
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 _SEED_SESSIONS = 20

@@ -1,14 +1,15 @@
 """The universe's networks as plain arrays: forward pass in numpy, in blocks of one shape (see `models.network`)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import BLOCK, Layer, Scaler, Singles, hidden_states, in_blocks
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.start import Pooled, Start
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 WINDOW = 22

@@ -3,17 +3,19 @@
 sigma0 = sqrt(own HAR x pooled HAR) x the event factor. HAR: Corsi (2009).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import pooled_shape
-from stockcast_assets.forecasting.models.volatility import STEPS, HarVolatility, fit_har
+from stockcast_assets.forecasting.models.volatility import HarVolatility, fit_har
+from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe.earnings import EventFactor, fit_event_factors, own_factor
 from stockcast_assets.forecasting.universe.inputs import LEVELLED, Series
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 MARKET_WINDOWS = 3
@@ -82,8 +84,8 @@ class Start:
     def head(self, series: Series, rows: Rows, sigma: Floats) -> Floats:
         """[n, HORIZON, 15] what the network's head is told of each horizon, of `sigma` [n, HORIZON]."""
         factor = np.log(self.factor.mean(series.offsets[rows]))
-        relative = np.log(sigma / np.sqrt(STEPS)) - 0.5 * self.level
-        horizon = np.broadcast_to(STEPS / HORIZON, factor.shape)
+        relative = np.log(sigma / np.sqrt(session_steps())) - 0.5 * self.level
+        horizon = np.broadcast_to(session_steps() / HORIZON, factor.shape)
         return np.concatenate([series.head(rows), np.stack([factor, relative, horizon], axis=-1)], axis=-1)
 
     def steps(self, series: Series) -> Floats:
@@ -158,7 +160,7 @@ class _Mixed:
     moves_mix: Floats
 
     @classmethod
-    def fit(cls, series: Series, rows: Rows, pooled: Pooled) -> "_Mixed":
+    def fit(cls, series: Series, rows: Rows, pooled: Pooled) -> _Mixed:
         har = fit_har(series.history, rows)
         own = har.sigma(series.history, rows)
         level, market_level = _levels(series, rows)
@@ -189,4 +191,4 @@ def _pooled_sigma(regressors: Floats, coefficients: Floats, level: float) -> Flo
     total = np.zeros((len(regressors), HORIZON))
     for column, of_column in zip(regressors.T, coefficients.T, strict=True):
         total += column[:, None] * of_column
-    return np.sqrt(STEPS * np.exp(total + level))
+    return np.sqrt(session_steps() * np.exp(total + level))

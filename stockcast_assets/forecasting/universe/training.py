@@ -1,19 +1,20 @@
 """Training the universe's networks: from series and folds to a `UniverseModel`, in a pool of worker processes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.evaluation.scores import Fold
 from stockcast_assets.forecasting.models.network import Scaler
-from stockcast_assets.forecasting.models.volatility import STEPS
+from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe.fitting import CHUNK, Loss, TrainingSet, fit_network
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import Network, UniverseModel, standardised
 from stockcast_assets.forecasting.universe.start import Pooled, Start, fit_starts, future_variance, shape_of
+from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 NETWORKS: tuple[tuple[Loss, int], ...] = (("variance", 1), ("variance", 2), ("pinball", 1), ("pinball", 2))
@@ -66,7 +67,7 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
     return Prepared(data, step_scaler, head_scaler, pooled, starts)
 
 
-def submit(pool: ProcessPoolExecutor, prepared: Prepared) -> list["Future[tuple[Network, int]]"]:
+def submit(pool: ProcessPoolExecutor, prepared: Prepared) -> list[Future[tuple[Network, int]]]:
     """Begin to fit every network; put them together by `model_of`."""
     return [pool.submit(fit_network, prepared.data, loss, seed) for loss, seed in NETWORKS]
 
@@ -93,7 +94,7 @@ def _log_ratios(
     """
     ratios = {}
     for ticker, sigma in sigmas.items():
-        ratio = np.log(future_variance(series[ticker], rows[ticker]) / (sigma**2 / STEPS))
+        ratio = np.log(future_variance(series[ticker], rows[ticker]) / (sigma**2 / session_steps()))
         ratios[ticker] = ratio - ratio.mean(axis=0)
     if len(ratios) == 1:
         return ratios

@@ -4,12 +4,11 @@ Beside the network stand the steps it is built from, so that each can be seen to
 told the variance to come: what there is to win at all.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-
-import numpy as np
-import pandas as pd
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
@@ -17,9 +16,8 @@ from stockcast_assets.forecasting.evaluation.scores import Cases, Fold, first_or
 from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
-from stockcast_assets.forecasting.models.volatility import STEPS
+from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
-from stockcast_assets.forecasting.serving.forecaster import LABELS as CONTENDERS
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.forecasting.universe.earnings import Reports
@@ -38,21 +36,14 @@ from stockcast_assets.forecasting.universe.start import (
     shape_of,
 )
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training, submit
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 ORACLE = "oracle"
 STEPS_OF_VALUE = ("random_walk", HAR, MIX, MIX_EARNINGS, LSTM)
 """Each is the one before and something more: volatility, the market, the reports, the network."""
 
-LABELS: Mapping[str, str] = {
-    **CONTENDERS,
-    HAR_EARNINGS: "HAR x reports",
-    MIX: "HAR with the market",
-    MIX_EARNINGS: "HAR with the market x reports",
-    ORACLE: "HAR told the variance to come",
-}
-
-_TOLD = np.linspace(0, 1, 11)
+_TOLD = tuple(tenth / 10 for tenth in range(11))
 
 
 @dataclass(frozen=True)
@@ -185,7 +176,7 @@ def _oracle(
     """HAR told the range-based variance of the sessions to come, by as much as serves it best on the known rows."""
 
     def told(rows: np.ndarray, sigma: Floats, share: float) -> Floats:
-        return sigma ** (1 - share) * np.sqrt(STEPS * future_variance(series, rows)) ** share
+        return sigma ** (1 - share) * np.sqrt(session_steps() * future_variance(series, rows)) ** share
 
     def loss(share: float) -> float:
         sigma = told(known, on_known, share)
@@ -193,7 +184,7 @@ def _oracle(
         quantiles = sigma[:, :, None] * shape_of(series, known, sigma)
         return float(pinball_losses(series.history.targets[known], quantiles).mean())
 
-    best = float(min(_TOLD, key=loss))
+    best = min(_TOLD, key=loss)
     return told(known, on_known, best), told(test, on_test, best)
 
 

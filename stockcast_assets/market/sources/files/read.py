@@ -98,7 +98,9 @@ class _Rows:
     events: set[int] = field(default_factory=set)
 
 
-def parse_bytes(content: bytes, name: str, now: pd.Timestamp, ticker: str | None = None) -> ParsedUpload:
+def parse_bytes(
+    content: bytes, name: str, now: pd.Timestamp, ticker: str | None = None, most_rows: int = MAX_ROWS
+) -> ParsedUpload:
     """Turn the content of a file into bars.
 
     The columns are known by the names that vendors give them; Date, Open, High, Low and Close must be there. Of which
@@ -111,13 +113,14 @@ def parse_bytes(content: bytes, name: str, now: pd.Timestamp, ticker: str | None
         name: its name, for sentences and, where no column says it, the ticker.
         now: the moment at which sessions that are not over are told from those that are.
         ticker: the ticker, if the file does not have to say it.
+        most_rows: rows above which it is refused.
 
     Raises:
         StockcastError: if anything else is odd: the sentence names file and line.
     """
     label = name if name.isprintable() else ascii(name)
     try:
-        return _parse(content, PurePath(name).stem, label, now, ticker)
+        return _parse(content, PurePath(name).stem, label, now, ticker, most_rows)
     except Fault as fault:
         place = label if fault.line is None else f"{label}, line {fault.line}"
         raise StockcastError(f"{place}: {fault.words}.") from None
@@ -157,8 +160,8 @@ def has_ticker_column(head: bytes) -> bool:
         return False
 
 
-def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str | None) -> ParsedUpload:
-    rows = _rows(content)
+def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str | None, most_rows: int) -> ParsedUpload:
+    rows = _rows(content, most_rows=most_rows)
     if not rows.lines:
         refuse("there is no row with a price; upload a file with bars")
     shared = rows.cells[None]
@@ -199,7 +202,7 @@ def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str 
     return ParsedUpload(pd.concat(parts, ignore_index=True), tuple(notes), columns, rows.layout.left)
 
 
-def _rows(content: bytes, lenient: bool = False) -> _Rows:
+def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _Rows:
     """The cells of every line that may be a bar.
 
     Args:
@@ -249,8 +252,8 @@ def _rows(content: bytes, lenient: bool = False) -> _Rows:
         for column in cells[None].values():
             if len(column) < len(rows.lines):
                 column.append("")
-        if len(rows.lines) > MAX_ROWS:
-            refuse(f"more than {MAX_ROWS:,} rows; upload one file per ticker, with one row per day", record.line)
+        if len(rows.lines) > most_rows:
+            refuse(f"more than {most_rows:,} rows; upload one file per ticker, with one row per day", record.line)
     if pending:
         rows.notes.append(f"left out {_lines(len(pending))} of words at the end ({shown(pending[0].cells[0])})")
     if rows.events:
