@@ -121,7 +121,7 @@ def fit_starts(series: Mapping[str, Series], rows: Mapping[str, Rows]) -> tuple[
         outcomes.append(np.log(future_variance(one, known)) - level)
     x, y = np.concatenate(regressors), np.concatenate(outcomes)
     complete = np.isfinite(x).all(axis=1)
-    coefficients = np.linalg.lstsq(x[complete], y[complete], rcond=None)[0].T
+    coefficients: Floats = np.linalg.lstsq(x[complete], y[complete], rcond=None)[0].T.astype(np.float64)
     bare = Pooled(coefficients, np.ones(0), np.ones(0))
     parts = {ticker: _Mixed.fit(one, rows[ticker], bare) for ticker, one in series.items()}
     of = {ticker: one.offsets[rows[ticker], 0] for ticker, one in series.items()}
