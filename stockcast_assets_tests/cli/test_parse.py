@@ -67,7 +67,8 @@ def test_help_is_asked_for_in_either_way(line: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("line", ["", "tickers", "warehouse"])
 def test_a_group_alone_shows_its_help(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse.run(app, line.split()) == 2
-    assert f"Usage: {f'stockcast {line}'.strip()}" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert f"Usage: {f'stockcast {line}'.strip()}" in told.out + told.err
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
