@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from stockcast_assets.orchestration.build import build_definitions
 from stockcast_assets.settings import Settings
 from stockcast_assets.warehouse import BigQueryWarehouseIOManager
 from stockcast_assets_tests.conftest import Cli
-from stockcast_assets_tests.integration.dagster_dev import DagsterDev, _started
+from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_dev
 from stockcast_assets_tests.warehouse.conftest import Store
 
 CANARY = "canary-7d20aa"
@@ -159,9 +158,9 @@ query Schema($job: String!) {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
-    """Dagster's webserver, as `launchRun` reaches it, on a home in the cloud whose every secret is a canary."""
+    """The Dagster UI on a home in the cloud whose every secret is a canary."""
     home = tmp_path_factory.mktemp("cloud") / "home"
-    (home / "dagster").mkdir(parents=True)
+    home.mkdir()
     secrets = {
         "STOCKCAST_SOURCE": "sample",
         "STOCKCAST_WAREHOUSE": "bigquery",
@@ -170,11 +169,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterDev]:
         "STOCKCAST_UPLOADS": "gs://some-bucket/inbox",
         "STOCKCAST_MLFLOW_URI": f"http://robot:{CANARY}@127.0.0.1:1",
         "STOCKCAST_ALERTS": f"json://robot:{CANARY}@127.0.0.1:1",
+        "STOCKCAST_AUTOMATION": "false",
         "CANARY": CANARY,
     }
-    workspace = Path(__file__).parents[2] / "workspace.yaml"
-    command = (sys.executable, "-m", "dagster_webserver", "-w", str(workspace))
-    with _started(Cli(home, secrets), home / "webserver.log", *command) as server:
+    with dagster_dev(Cli(home, secrets)) as server:
         yield server
 
 
