@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock newest newer-python clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -73,5 +73,18 @@ lock: setup  ## Resolve the dependencies again
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --upgrade --extra all --group dev --output-file requirements.lock pyproject.toml
 
+newest: setup  ## Without the lock, with the newest Dagster that installs: are its private names where they were?
+	$(BIN)/uv venv --quiet --clear .venv-newest --python $(BIN)/python
+	$(BIN)/uv pip install --quiet --python .venv-newest --override .ci/newest-dagster.txt --group dev --editable .
+	.venv-newest/bin/pytest stockcast_assets_tests/test_dagster_private.py stockcast_assets_tests/test_event_log.py \
+		stockcast_assets_tests/test_launcher.py stockcast_assets_tests/test_wiring.py
+
+newer-python: setup  ## From the lock on Python 3.12: does it load, and do its quick tests pass?
+	$(BIN)/uv venv --quiet --clear .venv-3.12 --python 3.12
+	$(BIN)/uv pip sync --quiet --python .venv-3.12 requirements.lock
+	$(BIN)/uv pip install --quiet --python .venv-3.12 --no-deps --editable .
+	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \
+		stockcast_assets_tests/warehouse/test_frames.py stockcast_assets_tests/forecasting/test_baselines.py
+
 clean:  ## Remove .venv and caches; stored data stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-newest .venv-3.12 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
