@@ -114,7 +114,7 @@ def validate_reason(text: str, name: str = "--reason") -> str:
     """
     text = text.strip()
     if printable(text) != text:
-        raise StockcastError(f"{name} {shown(text)} has characters that are not printed: write one line of text.")
+        raise StockcastError(f"{name} {shown(text)} has characters that are not printable: write one line of text.")
     if len(text) > MOST_OF_A_REASON:
         raise StockcastError(f"{name} has {len(text)} characters: write at most {MOST_OF_A_REASON}.")
     return text

@@ -11,7 +11,7 @@ import pytest
 from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.yahoo import _limiter
-from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.home import open_instance, passwords_in_clear
 from stockcast_assets.private_files import make_private, own_folder, private_process, whose
 from stockcast_assets.settings import Settings, load_settings
 
@@ -194,3 +194,26 @@ def test_a_folder_of_ones_own_is_made_private_or_refused(tmp_path: Path) -> None
     for wrong in (folder, tmp_path / "file"):
         with pytest.raises(PermissionError):
             own_folder(wrong)
+
+
+def test_a_password_in_dagsters_configuration_is_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    with private_process(), open_instance(Settings(home=home)):
+        assert passwords_in_clear(home / "dagster") == []
+    config = home / "dagster" / "dagster.yaml"
+    plain = config.read_text()
+    config.write_text(
+        f"{plain}\n# password: x\nx:\n  postgres_url: 'postgresql://anna:word@host/db'\n  password: hunter2\n"
+        "  other_password: {env: PG}\n  password:\n    env: PG\n  base_url: https://host/path\n"
+    )
+    assert passwords_in_clear(home / "dagster") == ["postgres_url", "password"]
+    level = "python_log_level: INFO\n"
+    formatter = "  dagster_handler_config:\n    formatters:\n      x:\n        format: x\n        password: hunter2\n"
+    config.write_text(plain.replace(level, level + formatter))
+    monkeypatch.setenv("STOCKCAST_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["stockcast", "tickers", "list"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "holds password in clear" in " ".join(capfd.readouterr().err.split())

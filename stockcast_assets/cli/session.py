@@ -16,7 +16,7 @@ import dagster as dg
 from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
-from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.home import dagster_home, open_instance, passwords_in_clear
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.planning.runner import Runner, Step
 from stockcast_assets.settings import Settings, load_settings
@@ -90,6 +90,12 @@ def open_session(debug: bool) -> Iterator[Session]:
         settings = load_settings()
     for warning in caught:
         warn(str(warning.message))
+    home = dagster_home(settings)
+    for field in passwords_in_clear(home):
+        warn(
+            f"{home / 'dagster.yaml'} holds {field} in clear, and Dagster shows it in its UI and on command lines: "
+            f"write `{field}: {{env: NAME}}` and set that variable."
+        )
     with open_instance(settings) as instance:
         session = Session(settings, instance, debug)
         session.definitions  # noqa: B018  a wrong ticker or calendar stops here

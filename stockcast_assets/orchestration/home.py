@@ -1,12 +1,14 @@
 """The Dagster home that goes with the settings."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
+from stockcast_assets.masking import credentials
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import Settings
 
@@ -52,6 +54,23 @@ def dagster_home(settings: Settings) -> Path:
         (home / "dagster.yaml").write_text(default_config())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+_IN_CLEAR = re.compile(r"^\s*([\w-]*(?:password|passwd|secret|token))\s*:\s*([^\s{#][^#]*)", re.IGNORECASE)
+_NAMED = re.compile(r"^\s*([\w-]+)\s*:\s*(\S.*)")
+
+
+def passwords_in_clear(home: Path) -> list[str]:
+    """The fields of `dagster.yaml` that hold a password: Dagster shows the file to whoever reaches its UI, and hands it
+    to its processes on their command lines."""
+    file = home / "dagster.yaml"
+    found = []
+    for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+        if (clear := _IN_CLEAR.match(line)) is not None:
+            found.append(clear[1])
+        elif (named := _NAMED.match(line)) is not None and credentials(named[2].strip("'\" ")) is not None:
+            found.append(named[1])
+    return found
 
 
 @contextmanager

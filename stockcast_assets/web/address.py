@@ -17,7 +17,7 @@ def is_loopback(host: str) -> bool:
 
 def url(host: str, port: int) -> str:
     """The address to open in a browser on this machine."""
-    shown = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # nosec B104  asked, not bound
+    shown = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.training.train import Candidate, fit_many
+from stockcast_assets.inputs import validate_reason
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
@@ -68,9 +69,7 @@ class TrainingConfig(Hyperparameters):
     @field_validator("trigger")
     @classmethod
     def _one_line(cls, value: str | None) -> str | None:
-        if value is not None and not value.isprintable():
-            raise ValueError("write one line of printable text")
-        return value
+        return value if value is None else validate_reason(value, "trigger")
 
     @model_validator(mode="after")
     def _tuned_in_range(self) -> TrainingConfig:
