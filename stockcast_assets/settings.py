@@ -20,6 +20,9 @@ from stockcast_assets.inputs import listed
 from stockcast_assets.private_files import whose, whose_path
 
 PREFIX = "STOCKCAST_"
+FOLDER = "folder:"
+"""What a second source begins with that is a folder."""
+
 _DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
 _DEFAULT_END = {"sample": date(2013, 3, 1)}
 # A host name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
@@ -81,6 +84,9 @@ class Settings(BaseSettings):
     )
     bq_require_partition_filter: bool = Field(
         False, description="Whether new BigQuery tables refuse queries without a bound on date"
+    )
+    second_source: str | None = Field(
+        None, description="Another source that every stored bar is compared with: yahoo, csv, sample or folder:PATH"
     )
     uploads: str | None = Field(None, description="Folder or gs://bucket/prefix watched for CSV uploads")
     reports: str | None = Field(None, description="Folder or gs://bucket/prefix for drift reports")
@@ -147,6 +153,13 @@ class Settings(BaseSettings):
         for name in value:
             if not _HOST.fullmatch(name.lower()):
                 raise ValueError(f"{name!r} is no host name: write it as stockcast.example.com or localhost:3000")
+        return value
+
+    @field_validator("second_source")
+    @classmethod
+    def _second(cls, value: str | None) -> str | None:
+        if value is not None and value not in ("yahoo", "csv", "sample") and not value.startswith(FOLDER):
+            raise ValueError(f"use yahoo, csv, sample or {FOLDER}PATH")
         return value
 
     @field_validator("bq_dataset")

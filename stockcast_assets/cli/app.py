@@ -156,6 +156,17 @@ def explain(
 
 
 @app.command()
+def compare(
+    tickers: Annotated[list[str] | None, typer.Argument(help="Tickers, for example MSFT; default all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every stored bar beside what STOCKCAST_SECOND_SOURCE says of it: which closes differ."""
+    from stockcast_assets.cli import compare as command
+
+    command.run(tickers or [], as_json, _options["debug"])
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor.")],
     ticker: Annotated[

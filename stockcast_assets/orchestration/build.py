@@ -19,6 +19,7 @@ from stockcast_assets.masking import without_credentials
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.asset_checks.declared import build_checks
 from stockcast_assets.orchestration.asset_checks.quality import build_quality_checks
+from stockcast_assets.orchestration.asset_checks.second_opinion import build_second_opinion_checks
 from stockcast_assets.orchestration.assets.drift_report import build_drift_report
 from stockcast_assets.orchestration.assets.forecast_accuracy import build_forecast_accuracy
 from stockcast_assets.orchestration.assets.forecasts import build_forecasts
@@ -209,6 +210,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         *build_checks(),
         *build_freshness_checks(universe),
         *build_quality_checks(),
+        *build_second_opinion_checks(settings.second_source),
     ]
     calendar_table = settings.home / "calendars.toml"
     inbox = Inbox(uploads_from(settings, gcs), start, settings.end_date, settings.calendars, calendar_table)
