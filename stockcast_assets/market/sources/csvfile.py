@@ -20,7 +20,7 @@ from stockcast_assets.market.sources.uploads import (
     UploadUnavailable,
     open_uploads,
 )
-from stockcast_assets.market.sources.validate import refuse_implausible
+from stockcast_assets.market.sources.validate import first_implausible
 
 _HEAD_BYTES = 64 * 2**10
 
@@ -59,7 +59,7 @@ class CsvSource:
         """See `Source.bars`."""
         now = self._now()
         remedy = f"upload a CSV file with the missing days to {self._uploads.location}"
-        chosen = select(self._merged(ticker, now), ticker, start, end, now, remedy, overlap)
+        chosen = select(self._merged(ticker, now, start, end), ticker, start, end, now, remedy, overlap)
         return chosen.assign(ingested_at=pd.Series(now, chosen.index, dtype="datetime64[ns, UTC]"))
 
     def first_session(self, ticker: str) -> date | None:
@@ -83,7 +83,9 @@ class CsvSource:
             head = self._uploads.read(upload)
         return tickers_of(head, upload.name)
 
-    def _merged(self, ticker: str, now: pd.Timestamp) -> pd.DataFrame:
+    def _merged(
+        self, ticker: str, now: pd.Timestamp, start: date | None = None, end: date | None = None
+    ) -> pd.DataFrame:
         validate_ticker(ticker)
         files = [upload for upload in self._uploads.files() if ticker in self._tickers_of(upload)]
         if not files:
@@ -94,17 +96,24 @@ class CsvSource:
         parts = [self._parsed(upload, now).of(ticker).assign(file=place) for place, upload in enumerate(files)]
         bars = pd.concat(parts, ignore_index=True).drop_duplicates("date", keep="last")
         bars = bars.sort_values("date", ignore_index=True)
-        self._require_fitting(bars, files)
+        asked = bars if end is None else bars[bars["date"] <= pd.Timestamp(end)]
+        self._require_plausible(asked, None if start is None else pd.Timestamp(start), files)
         return bars.drop(columns="file")
 
-    def _require_fitting(self, bars: pd.DataFrame, files: list[Upload]) -> None:
-        """Set the newer of two files aside whose bars, each good in itself, are implausible beside each other."""
-        try:
-            refuse_implausible(bars, None, f"The source {self.name}", REMEDY)
-        except StockcastError as error:
-            newest = files[int(bars["file"].max())]
-            place = self._uploads.reject(newest, f"{newest.label}: {error}")
-            raise StockcastError(f"{newest.label}: {error} The file is now {place}.") from error
+    def _require_plausible(self, bars: pd.DataFrame, since: pd.Timestamp | None, files: list[Upload]) -> None:
+        """Set the file aside whose bars, each good in itself, are implausible beside those of another, or as new ones.
+
+        Raises:
+            StockcastError: if there is such a file; of two that do not fit each other it is the newer one.
+        """
+        for judged_from in dict.fromkeys((None, since)):
+            fault = first_implausible(bars, judged_from)
+            if fault is None:
+                continue
+            row, words = fault
+            bar, upload = bars.iloc[row], files[int(bars["file"].iloc[max(row - 1, 0) : row + 1].max())]
+            reason = f"{upload.label}: the bar of {bar['ticker']} on {bar['date']:%Y-%m-%d} has {words}; {REMEDY}."
+            raise StockcastError(f"{reason} The file is now {self._uploads.reject(upload, reason)}.")
 
     def _parsed(self, upload: Upload, now: pd.Timestamp) -> ParsedUpload:
         try:

@@ -153,8 +153,7 @@ def refuse_implausible(bars: pd.DataFrame, since: pd.Timestamp | None, where: st
     Raises:
         StockcastError: naming the first such bar, its values and what is wrong with them.
     """
-    judged = np.ones(len(bars), bool) if since is None else (bars["date"] >= since).to_numpy()
-    fault = _implausible(bars, judged, with_volume=since is not None)
+    fault = first_implausible(bars, since)
     if fault is None:
         return bars
     row, words = fault
@@ -164,6 +163,12 @@ def refuse_implausible(bars: pd.DataFrame, since: pd.Timestamp | None, where: st
         f"{where}: the bar of {bar['ticker']} on {bar['date']:%Y-%m-%d} ({shown}) has {words}; "
         f"{_with_line(remedy, bar)}."
     )
+
+
+def first_implausible(bars: pd.DataFrame, since: pd.Timestamp | None) -> tuple[int, str] | None:
+    """What `refuse_implausible` refuses: the row's position and words that complete "the bar has …"."""
+    judged = np.ones(len(bars), bool) if since is None else (bars["date"] >= since).to_numpy()
+    return _implausible(bars, judged, with_volume=since is not None)
 
 
 def _implausible(bars: pd.DataFrame, judged: np.ndarray, with_volume: bool) -> tuple[int, str] | None:

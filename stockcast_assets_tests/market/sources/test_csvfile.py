@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.adjust import total_return_close
+from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources import source_from
 from stockcast_assets.market.sources.csvfile import CsvSource, parse
 from stockcast_assets.market.sources.files import parse_bytes
@@ -349,6 +350,48 @@ class TestSource:
         assert not (inbox / "bad.csv").exists()
         assert len(source.bars("NEW", None, date(2024, 1, 31))) == 3
         assert source.tickers() == ["NEW"]
+
+    def test_the_newer_of_two_files_that_do_not_fit_each_other_is_set_aside(self, inbox, source):
+        self.put(inbox, "NEW.csv", PLAIN, age=300)
+        self.put(inbox, "pence.csv", "Ticker," + HEADER + "NEW,2024-01-05,1150,1200,1100,1150,1150,7\n", age=200)
+        self.put(inbox, "later.csv", "Ticker," + HEADER + "NEW,2024-01-08,11,12,11,11.5,11.5,7\n", age=100)
+        with pytest.raises(
+            StockcastError, match=r"^pence.csv: the bar of NEW on 2024-01-05 has .*rejected/pence.csv.$"
+        ):
+            source.bars("NEW", None, date(2024, 1, 31))
+        assert (inbox / "rejected" / "pence.csv.reason.txt").read_text().startswith("pence.csv: the bar of NEW")
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 4
+
+    def test_what_only_a_run_for_the_day_refuses_is_set_aside_too(self, inbox, source):
+        rows = [f"2024-01-{day:02d},10,11,9,10,10,{0 if day == 11 else 50}\n" for day in (2, 3, 4, 5, 8, 9, 10, 11)]
+        self.put(inbox, "NEW.csv", HEADER + "".join(rows))
+        assert len(source.bars("NEW", None, date(2024, 1, 31))) == 8
+        with pytest.raises(StockcastError, match=r"NEW on 2024-01-11 has no volume, .*rejected/NEW.csv.$"):
+            source.bars("NEW", date(2024, 1, 10), date(2024, 1, 11))
+
+    @pytest.mark.parametrize("marks", ["", '"'])
+    def test_a_large_file_is_known_by_its_beginning(self, inbox, source, marks):
+        days = sessions("XNYS", "1995-01-03", "2023-12-29")
+        row = ",".join(f"{marks}{value}{marks}" for value in (10, 11, 9, 10, 10, 5))
+        text = "".join(f"{marks}{day:%Y-%m-%d}{marks},{row}\n" for day in days)
+        self.put(inbox, "AAPL Historical Data.csv", HEADER + text)
+        assert (inbox / "AAPL Historical Data.csv").stat().st_size > 2**17
+        assert source.tickers() == ["AAPL"]
+        assert len(source.bars("AAPL", None, date(2024, 1, 31))) == len(days)
+
+    def test_a_large_file_of_several_tickers_is_known_by_the_whole(self, inbox, source):
+        days = sessions("XNYS", "2015-01-02", "2023-12-29")
+        rows = [f"{day:%Y-%m-%d},10,11,9,10,10,5,{ticker}\n" for ticker in ("AA", "BB", "CC") for day in days]
+        self.put(inbox, "all.csv", HEADER.replace("Volume", "Volume,Name") + "".join(rows))
+        assert source.tickers() == ["AA", "BB", "CC"]
+        assert len(source.bars("CC", None, date(2024, 1, 31))) == len(days)
+
+    def test_market_values_beside_the_bars_of_a_share_make_it_no_coin(self, inbox, source):
+        days = sessions("XNYS", "2023-11-01", "2023-12-29")
+        rows = [f"{day:%Y-%m-%d},10,11,9,10,10,5,IBM,1e9\n" for day in days]
+        self.put(inbox, "x.csv", HEADER.replace("Volume", "Volume,Symbol,Marketcap") + "".join(rows))
+        assert source.tickers() == ["IBM"]
+        assert len(source.bars("IBM", None, date(2024, 1, 31))) == len(days)
 
     def test_a_bad_file_of_another_ticker_is_left_alone(self, inbox, source):
         self.put(inbox, "NEW.csv", PLAIN)

@@ -1,7 +1,7 @@
 """One file of daily bars, read whole: what it says, or in one sentence why it cannot be read."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import PurePath
@@ -211,10 +211,14 @@ def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _
     """
     encoding = encoding_of(content)
     found = records(content, encoding, separator_of(content, encoding))
+    if lenient:
+        found = _until_fault(found)
     head = list(islice(found, HEAD_LINES))
     layout = layout_of(head)
     wide = [each for each in layout.fields if each.ticker is not None]
-    keys = [(each.ticker, each.role, each.index) for each in layout.fields if not lenient or each.role == "ticker"]
+    keys = [
+        (each.ticker, each.role, each.index) for each in layout.fields if not lenient or each.role in ("ticker", "date")
+    ]
     cells: dict[str | None, dict[str, list[str]]] = {None: {}}
     for owner, role, _ in keys:
         cells.setdefault(owner, {})[role] = []
@@ -259,6 +263,14 @@ def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _
     if rows.events:
         rows.notes.append(f"took dividends or splits from {_lines(len(rows.events))} of words")
     return rows
+
+
+def _until_fault(found: Iterator[Record]) -> Iterator[Record]:
+    """The lines up to the first that cannot be read: the beginning of a file may end within one."""
+    try:
+        yield from found
+    except Fault:
+        return
 
 
 def _keep(rows: _Rows, keys: Sequence[tuple[str | None, str, int]], cells: list[str], line: int) -> None:
