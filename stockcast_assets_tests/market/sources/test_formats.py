@@ -77,7 +77,7 @@ def test_where_nothing_ever_closes_whole_days_are_made_of_intraday_bars() -> Non
     for name in ("Open", "High", "Low", "Close", "Volume"):
         assert list(upload.bars[name.lower()]) == list(whole[name])
     assert any("made 3 daily bars of intraday ones, one every 60 minutes" in note for note in upload.notes)
-    assert any("2 days that lack some of their intraday bars (first: 2023-03-04)" in note for note in upload.notes)
+    assert any("2 days without some of the intraday bars (first: 2023-03-04)" in note for note in upload.notes)
 
 
 def test_where_an_auction_closes_the_day_they_are_refused() -> None:
@@ -114,3 +114,27 @@ def test_names_that_give_none_are_refused_with_how_to_name_them(name: str) -> No
     with pytest.raises(StockcastError, match="the ticker is taken from the file's name") as caught:
         parse_bytes(FORMATS[0].data, name, NOW)
     assert "name the file after the ticker (MSFT.csv" in str(caught.value)
+
+
+def test_alpaca_counts_trades_of_shares_too() -> None:
+    stamps = (bar.day.tz_localize("America/New_York").tz_convert("UTC").isoformat() for bar in STOCK)
+    rows = (f"AAPL,{at},10,12,9,11,5,7,10.5" for at in stamps)
+    text = "\n".join(["symbol,timestamp,open,high,low,close,volume,trade_count,vwap", *rows])
+    upload = parse_bytes(text.encode(), "x.csv", NOW)
+    assert upload.tickers == ("AAPL",)
+    assert list(upload.bars["date"]) == [bar.day for bar in STOCK]
+
+
+def test_a_name_that_is_no_ticker_is_left() -> None:
+    rows = (f"Apple Inc.,{bar.day:%Y-%m-%d},10,12,9,11,5" for bar in STOCK)
+    upload = parse_bytes("\n".join(["Name,Date,Open,High,Low,Close,Volume", *rows]).encode(), "AAPL.csv", NOW)
+    assert upload.tickers == ("AAPL",)
+    assert upload.left == ("Name",)
+
+
+def test_what_a_file_lacks_and_how_yahoo_writes_a_class_of_shares_is_noted() -> None:
+    rows = (f"{bar.day:%Y-%m-%d},10,12,9,11,5" for bar in STOCK[::2])
+    upload = parse_bytes("\n".join(["Date,Open,High,Low,Close,Volume", *rows]).encode(), "BRK.B.csv", NOW)
+    assert upload.tickers == ("BRK.B",)
+    assert any("no row of 5 of the 11 sessions" in note for note in upload.notes)
+    assert any("(Yahoo Finance writes BRK-B)" in note for note in upload.notes)

@@ -6,7 +6,12 @@ import pandas as pd
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.files.fault import refuse
 
-_SPANS = ((6, 8, "weekly", "week"), (26, 35, "monthly", "month"), (80, 100, "quarterly", "quarter"))
+_SPANS = (
+    (6, 8, "weekly", "week"),
+    (26, 35, "monthly", "month"),
+    (80, 100, "quarterly", "quarter"),
+    (350, 380, "yearly", "year"),
+)
 _PERIODS = {"D": "", "1D": "", "DAY": "", "DAILY": "", "1DAY": "", "1440": ""}
 
 _FEW_CLOSED = 2
@@ -78,8 +83,8 @@ def require_open(
         refuse(
             f"{closed.sum()} of {len(days)} rows of {ticker} are of days on which its calendar {calendar} is closed "
             f"(first: {days[row]:%Y-%m-%d}, a {days[row]:%A}), so these days are another market's or another time "
-            f"zone's; write the exchange's own days, give {ticker} its calendar in calendars.toml{other}, and upload "
-            "the file again",
+            f"zone's; remove those rows or write the exchange's own days, give {ticker} its calendar in "
+            f"calendars.toml{other}, and upload the file again",
             int(lines[row]),
         )
     expected = sessions(calendar, days[0], days[-1])

@@ -45,6 +45,9 @@ MAX_TICKERS = 500
 """Tickers of one upload."""
 
 _DAY = 86_400
+_MANY, _MUCH = 10, 0.1
+"""Of so many sessions of a file so large a share may be missing without a word."""
+
 _FEW_IMPOSSIBLE = 3
 _FOOTER_LINES = 5
 _EVENT = re.compile(
@@ -52,11 +55,11 @@ _EVENT = re.compile(
 )
 _RATIO = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?(?::|/|-?for-?) ?(\d{1,6}(?:\.\d{1,6})?)", re.ASCII | re.IGNORECASE)
 _OF_COINS = frozenset(
-    str.split(
-        "marketcap klines quotevolume quoteassetvolume takerbuyvolume takerbuybaseassetvolume volumeusd volumeusdt "
-        "volumebtc tradecount"
-    )
+    str.split("klines quotevolume quoteassetvolume takerbuyvolume takerbuybaseassetvolume volumeusdt volumebtc")
 )
+_OFTEN_OF_COINS = frozenset(("marketcap", "volumeusd"))
+"""Names of columns that files of shares may have, too: rows on weekends must say the rest."""
+
 _MONTH_FIRST = frozenset(("closelast", "chg"))
 """Names that only files of nasdaq.com and Barchart have, which write the month first."""
 
@@ -197,9 +200,13 @@ def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str 
         parts.append(bars)
         notes += [f"{ticker}: {note}" if len(tickers) > 1 else note for note in told]
     columns: dict[str, str] = {}
+    left = list(rows.layout.left)
     for each in rows.layout.fields:
-        columns.setdefault(each.role, each.name)
-    return ParsedUpload(pd.concat(parts, ignore_index=True), tuple(notes), columns, rows.layout.left)
+        if each.ticker is None and each.role not in shared:
+            left.append(each.name)
+        else:
+            columns.setdefault(each.role, each.name)
+    return ParsedUpload(pd.concat(parts, ignore_index=True), tuple(notes), columns, tuple(left))
 
 
 def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _Rows:
@@ -397,16 +404,16 @@ def _named_tickers(rows: _Rows, stem: str, coin: bool) -> list[str]:
 
 def _of_coin(rows: _Rows) -> bool:
     """Whether the file is surely of coins: by the names of its columns, and by rows on weekends."""
-    if not rows.layout.names & _OF_COINS:
-        return False
-    cells = rows.cells[None].get("date", [])[:60]
-    if not cells:
+    if rows.layout.names & _OF_COINS:
         return True
+    cells = rows.cells[None].get("date", [])[:60]
+    if not cells or not rows.layout.names & _OFTEN_OF_COINS:
+        return False
     try:
         dates = read_dates(cells, rows.lines[: len(cells)], lambda reading: (0, 0))
     except Fault:
         return False
-    return bool((pd.DatetimeIndex(dates.days).dayofweek >= 5).any()) or "marketcap" not in rows.layout.names
+    return bool((pd.DatetimeIndex(dates.days).dayofweek >= 5).any())
 
 
 def _calendar(ticker: str, stem: str) -> str:
@@ -476,7 +483,8 @@ def _bars_of(
     columns = {role: column[possible] for role, column in columns.items()}
 
     first, last = stamps[0], stamps[-1]
-    finished = stamps.isin(finished_sessions(ticker, first, last, now))
+    due = finished_sessions(ticker, first, last, now)
+    finished = stamps.isin(due)
     early = stamps < pd.Timestamp(FIRST_DAY)
     going_on = ~finished & (stamps == last) & is_session(calendar, last)
     closed = ~finished & ~early & ~going_on
@@ -490,10 +498,17 @@ def _bars_of(
         )
     known = ~early
     rows_there = pd.DatetimeIndex(every_day.astype("datetime64[ns]"))
-    suggested = "" if calendar == ALWAYS_OPEN else symbols.as_coin(ticker)
+    every_weekend = {5, 6} <= set(stamps.dayofweek)
+    suggested = symbols.as_coin(ticker) if every_weekend and calendar != ALWAYS_OPEN else ""
     require_open(
         stamps[known], lines[known], (closed & ~_repeats(columns))[known], calendar, ticker, suggested, rows_there
     )
+
+    due = due[(due >= stamps[finished][0]) & (due <= stamps[finished][-1])]
+    if len(due) >= _MANY and (absent := len(due) - int(finished.sum())) > _MUCH * len(due):
+        notes.append(f"there is no row of {absent} of the {len(due)} sessions between its first and last day")
+    if hint := symbols.suggestion(ticker):
+        notes.append(f"{ticker} is a class of shares{hint}")
 
     # Bars of closed days keep nothing but their dividends; a bar that goes on is the last one's business.
     _pass_on(columns, days, finished)
@@ -671,7 +686,7 @@ def _make_daily(
         if role in columns:
             columns[role][first] = columns[role][last]
     notes.append(f"made {whole.sum()} daily bars of intraday ones, one every {step // 60} minutes")
-    notes += _note(f"{(~whole).sum()} days that lack some of their intraday bars", days[first[~whole]])
+    notes += _note(f"{_days_word(int((~whole).sum()))} without some of the intraday bars", days[first[~whole]])
 
 
 def _without_repeats(
@@ -744,6 +759,10 @@ def _note(words: str, days: np.ndarray) -> list[str]:
 
 def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count} lines"
+
+
+def _days_word(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def _rows_word(count: int) -> str:

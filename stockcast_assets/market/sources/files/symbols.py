@@ -115,7 +115,7 @@ def from_name(stem: str) -> str:
 
 def suggestion(symbol: str) -> str:
     """Yahoo's spelling of a share class: " (Yahoo Finance writes BRK-B)"; nothing if the symbol is none of those."""
-    found = re.fullmatch(r"([A-Z]{1,5})[./]([A-Z])", symbol)
+    found = re.fullmatch(r"([A-Z]{1,5})[./]([AB])", symbol)
     return f" (Yahoo Finance writes {found[1]}-{found[2]})" if found else ""
 
 

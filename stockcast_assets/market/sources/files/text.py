@@ -37,6 +37,7 @@ _OTHERS = (
     (b"<table", "a web page"),
     (b"<?xml", "XML"),
     (b"{", "JSON"),
+    (b"[{", "JSON"),
 )
 
 
