@@ -2,12 +2,14 @@
 
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from stockcast_assets.cli import servers
 from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.yahoo import _limiter
@@ -217,3 +219,31 @@ def test_a_password_in_dagsters_configuration_is_pointed_out(
     with pytest.raises(SystemExit):
         main()
     assert "holds password in clear" in " ".join(capfd.readouterr().err.split())
+
+
+def test_foreign_settings_of_streamlit_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / ".streamlit").mkdir()
+    config = here / ".streamlit" / "config.toml"
+    config.write_text("[server]\nbaseUrlPath = 'x'")
+    theirs(config, monkeypatch)
+    with pytest.raises(StockcastError, match=r"config\.toml belongs to another account"):
+        servers.dashboard("127.0.0.1", 1)
+
+
+def test_a_matplotlibrc_where_one_stands_changes_no_picture(here: Path) -> None:
+    draw = """
+import hashlib
+import pandas as pd
+from stockcast_assets.charts.png import drift_png
+row = {"ticker": "X", "date": "2013-01-02", "feature": "a", "method": "psi", "score": 0.2, "threshold": 0.1}
+print(hashlib.sha256(drift_png(pd.DataFrame([row | {"drifted": True}]))).hexdigest())
+"""
+    pictures = set()
+    for lines in ("", "text.usetex: True\ntext.latex.preamble: \\\\input{/etc/hostname}\naxes.facecolor: red\n"):
+        (here / "matplotlibrc").write_text(lines)
+        drawn = subprocess.run(
+            [sys.executable, "-P", "-c", draw], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert drawn.returncode == 0, drawn.stderr
+        pictures.add(drawn.stdout)
+    assert len(pictures) == 1

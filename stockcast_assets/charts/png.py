@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 
+from stockcast_assets.charts.style import own_style
 from stockcast_assets.libraries import pd
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
@@ -26,6 +27,7 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    own_style()
     rows = forecast_rows.sort_values("horizon")
     tail = bars_tail.sort_values("date").tail(TAIL_SESSIONS)
     first = rows.iloc[0]
@@ -77,6 +79,7 @@ def drift_png(rows: pd.DataFrame) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    own_style()
     ordered = rows.assign(ratio=rows["score"] / rows["threshold"]).sort_values(["ratio", "feature"])
     first = ordered.iloc[0]
     figure = Figure(figsize=(6.4, 0.9 + 0.26 * len(ordered)), dpi=100, layout="constrained")

@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.home import workspace
-from stockcast_assets.private_files import make_private
+from stockcast_assets.private_files import make_private, whose_path
 from stockcast_assets.settings import load_settings
 from stockcast_assets.web.address import require_address, url
 
@@ -39,7 +40,16 @@ def ui(host: str, port: int, read_only: bool) -> None:
 
 
 def dashboard(host: str, port: int) -> None:
-    """Serve the dashboard until interrupted."""
+    """Serve the dashboard until interrupted.
+
+    Raises:
+        StockcastError: if the address cannot be used, or others may write Streamlit's settings where one stands.
+    """
+    for path in (Path(".streamlit"), Path(".streamlit/config.toml"), Path(".streamlit/secrets.toml")):
+        if (why := whose_path(path)) is not None:
+            raise StockcastError(
+                f"{path.absolute()} {why}, and Streamlit would take settings from it: work in another folder."
+            )
     from stockcast_assets.dashboard.run import own_hosts, serve
 
     settings = load_settings()

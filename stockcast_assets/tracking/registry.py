@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockcast_assets.charts.style import own_style
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
 from stockcast_assets.forecasting.npz import MAX_BYTES
@@ -314,6 +315,7 @@ def proof_figure(trained: TrainedModel, title: str) -> "Figure":
     """Loss curve of the final fit, and pinball loss against the baselines per horizon."""
     from matplotlib.figure import Figure
 
+    own_style()
     figure = Figure(figsize=(11, 4), layout="constrained")
     figure.suptitle(f"{title}: {trained.decision.method}")
     loss, skill = figure.subplots(1, 2)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockcast_assets.charts.style import own_style
 from stockcast_assets.forecasting.training.tuning import TUNED, Trial, Tuning
 from stockcast_assets.libraries import np
 from stockcast_assets.tracking.client import Tracking
@@ -35,6 +36,7 @@ def _png(draw: Callable[[Axes], None]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    own_style()
     # Without pyplot: no global state, safe in the threads of a Dagster run.
     figure = Figure(figsize=(5.2, 3.0), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
