@@ -109,6 +109,8 @@ def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, An
         settings: the settings.
         given: resources to use instead, by name: what reads through them does so, too.
     """
+    # Sources and reports are plain objects over the bucket's resource, not resources that nest it: commands, the
+    # dashboard and a sensor use them outside of runs, too.
     google = _google(settings)
     bigquery, gcs = (_ready(given[name]) if name in given else google.get(name) for name in ("bigquery", "gcs"))
     if settings.warehouse == "bigquery":

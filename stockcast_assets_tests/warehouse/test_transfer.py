@@ -237,6 +237,14 @@ def test_the_command_checks_the_configured_warehouse(run: Run, store: Store, mon
     assert run("warehouse", "check")[0] == 0
 
 
+def test_the_command_for_views_says_how_to_have_bigquery(run: Run, tmp_path: Path) -> None:
+    fill(duckdb_store(tmp_path).warehouse)
+    status, _, err = run("warehouse", "views")
+    assert status == 1
+    assert "set STOCKCAST_WAREHOUSE=bigquery" in err
+    assert "stockcast warehouse copy --from duckdb --to bigquery" in err
+
+
 def test_the_command_copies_there_and_back(
     run: Run, bigquery: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
