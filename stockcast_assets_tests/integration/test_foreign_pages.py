@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import dagster as dg
 import psutil
 import pytest
 import uvicorn
@@ -318,6 +319,35 @@ def test_the_ui_itself_launches_backfills_adds_and_subscribes_through_the_guard(
     assert failed == []
 
 
+def test_what_others_wrote_is_no_live_part_of_dagster_s_pages(
+    doors: Doors, tab: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(doors.home / "dagster"))
+    reached: list[str] = []
+    with stranger_s_server(reached) as port:
+        doors.graphql(ADD, key=hostile(port), repository=REPOSITORY)
+        metadata = {
+            "note": dg.MetadataValue.md(hostile(port)),
+            "link": dg.MetadataValue.url("javascript:document.title=4"),
+        }
+        with dg.DagsterInstance.get() as instance:
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization("price_history", hostile(port), metadata, partition="MSFT")
+            )
+        base = doors.targets["dagster"].base
+        tab.goto(f"{base}/assets/price_history?view=partitions&partition=MSFT")
+        # Dagster shows Markdown as Markdown: the picture is an element, and the policy keeps it from being fetched.
+        expect(tab.get_by_text("document.title=2").filter(visible=True).first).to_be_visible(timeout=60_000)
+        for link in (tab.get_by_text("javascript:document.title=4"), tab.get_by_role("link", name="d", exact=True)):
+            link.filter(visible=True).first.click()
+        tab.goto(f"{base}/assets/price_history?view=partitions")
+        expect(tab.get_by_text("evil.example").filter(visible=True).first).to_be_visible(timeout=60_000)
+        tab.goto(f"{base}/assets/price_history?view=events")
+        expect(tab.get_by_text("MSFT").first).to_be_visible(timeout=60_000)
+        assert [each.title() for each in tab.context.pages if each.title() in "1234"] == []
+    assert reached == []
+
+
 def test_what_others_wrote_is_no_live_part_of_mlflow_s_pages(doors: Doors, tab: Page) -> None:
     reached: list[str] = []
     with stranger_s_server(reached) as port:
@@ -358,3 +388,12 @@ def test_a_second_daemon_is_refused_and_the_first_stops_with_all_it_started(door
     assert first.wait(90) == 128 + signal.SIGTERM
     assert [process for process in started if process.is_running()] == []
     assert not (doors.home / "dagster" / "daemon.pid").exists()
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_the_other_pages_stop_with_all_they_started(doors: Doors, name: str) -> None:
+    server = doors.processes[name]
+    started = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    server.terminate()
+    server.wait(60)
+    assert psutil.wait_procs(started, 20)[1] == []
