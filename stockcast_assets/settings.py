@@ -136,7 +136,10 @@ class Settings(BaseSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        try:
+            return value.expanduser().resolve()
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"it leads to no folder ({error})") from error
 
     @field_validator("dashboard_url")
     @classmethod

@@ -96,7 +96,7 @@ def run(
     Raises:
         StockcastError: if an argument is wrong, the person declines, or a ticker failed.
     """
-    with open_session(debug) as session:
+    with open_session(debug, models=True) as session:
         names = _names(assets)
         _check_replace(manner, assets, names)
         sources = _sources(session, manner, [name.strip() for name in tickers.split(",") if name.strip()])

@@ -29,7 +29,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
         raise StockcastError(
             f"The demo runs on the bundled history, but STOCKCAST_SOURCE={os.environ['STOCKCAST_SOURCE']}: unset it."
         )
-    with open_session(debug) as session:
+    with open_session(debug, models=True) as session:
         started = time.monotonic()
         tickers = session.sources.get().tickers()
         add_tickers(session.instance, tickers)

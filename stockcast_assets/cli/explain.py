@@ -35,7 +35,7 @@ _SHOWN = 5
 
 def run(ticker: str, day_text: str, replay: bool, as_json: bool, debug: bool) -> None:
     """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
-    with open_session(debug) as session:
+    with open_session(debug, models=True) as session:
         chain = Provenance(session, validate_ticker(ticker), parse_day(day_text))
         document = chain.document()
         differences = chain.replay() if replay else None

@@ -17,7 +17,7 @@ from stockcast_assets.tracking.serving import row_in_use
 
 def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
     """Bring `ticker` up to the day and print its forecast."""
-    with open_session(debug) as session:
+    with open_session(debug, models=True) as session:
         check_ticker(session.settings, ticker, session.sources.get())
         day = session_of(session.settings, session.sources.get(), ticker, day_text)
         if ticker not in known_tickers(session.instance):

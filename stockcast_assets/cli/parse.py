@@ -79,8 +79,8 @@ def arranged(arguments: Sequence[str]) -> list[str]:
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """The exit status of a command line.
 
-    2 and one sentence if it cannot be understood, 1 and one sentence for a StockcastError, whose traceback comes with
-    `--debug`.
+    2 and one sentence if it cannot be understood, 1 and one sentence for a StockcastError and for what a damaged file
+    or a full disk leads to, whose traceback comes with `--debug`.
     """
     arguments = arranged(arguments)
     try:
@@ -100,3 +100,20 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             raise
         tell_error(str(error))
         return 1
+    except Exception as error:
+        if "--debug" in arguments or (sentence := _explained(error)) is None:
+            raise
+        tell_error(sentence)
+        return 1
+
+
+def _explained(error: Exception) -> str | None:
+    """What an error that nobody foresaw comes from, if that is a damaged file or a disk."""
+    from stockcast_assets.orchestration.home import explained
+    from stockcast_assets.settings import load_settings
+
+    try:
+        found = explained(error, load_settings())
+    except StockcastError as found_on_the_way:
+        found = found_on_the_way
+    return None if found is None else str(found)

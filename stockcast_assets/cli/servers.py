@@ -8,8 +8,8 @@ from pathlib import Path
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.orchestration.home import workspace
-from stockcast_assets.private_files import make_private, whose_path
+from stockcast_assets.orchestration.home import check_home, make_home, models_database, tables_database, workspace
+from stockcast_assets.private_files import whose_path
 from stockcast_assets.settings import load_settings
 from stockcast_assets.web.address import require_address, url
 
@@ -54,8 +54,11 @@ def dashboard(host: str, port: int) -> None:
 
     settings = load_settings()
     _listen("dashboard", host, port, own_hosts(settings))
-    if settings.home.exists():
-        make_private(settings.home)
+    check_home(settings)
+    if (database := tables_database(settings)) is not None:
+        database.check()
+    if os.path.lexists(settings.home):
+        make_home(settings)
     serve(settings, port=port, host=host)
 
 
@@ -71,7 +74,10 @@ def mlflow(host: str, port: int) -> None:
             f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_uri} in a browser."
         )
     _listen("mlflow", host, port, settings.allowed_hosts)
-    make_private(settings.home)
+    check_home(settings)
+    if (database := models_database(settings)) is not None:
+        database.check()
+    make_home(settings)
     if settings.mlflow_uri is None and not (settings.home / "mlflow.db").exists():
         _tell(
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "

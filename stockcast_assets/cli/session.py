@@ -16,7 +16,15 @@ import dagster as dg
 from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
-from stockcast_assets.orchestration.home import dagster_home, open_instance, passwords_in_clear
+from stockcast_assets.orchestration.home import (
+    check_home,
+    dagster_home,
+    models_database,
+    open_instance,
+    passwords_in_clear,
+    tables_database,
+    tunings_database,
+)
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.planning.runner import Runner, Step
 from stockcast_assets.settings import Settings, load_settings
@@ -77,11 +85,15 @@ def quiet() -> None:
 
 
 @contextmanager
-def open_session(debug: bool) -> Iterator[Session]:
+def open_session(debug: bool, models: bool = False, tables: bool = True, tunings: bool = False) -> Iterator[Session]:
     """Settings read and checked, the instance open, the tickers of STOCKCAST_TICKERS present.
 
+    Args:
+        debug: whether Dagster's log is shown.
+        models, tables, tunings: whether the command uses them: their files are looked at before anything is done.
+
     Raises:
-        StockcastError: if a setting is wrong.
+        StockcastError: if a setting is wrong, or a file or folder cannot be used; nothing is changed then.
     """
     if not debug:
         quiet()
@@ -90,13 +102,18 @@ def open_session(debug: bool) -> Iterator[Session]:
         settings = load_settings()
     for warning in caught:
         warn(str(warning.message))
-    home = dagster_home(settings)
-    for field in passwords_in_clear(home):
-        warn(
-            f"{home / 'dagster.yaml'} holds {field} in clear, and Dagster shows it in its UI and on command lines: "
-            f"write `{field}: {{env: NAME}}` and set that variable."
-        )
+    check_home(settings)
+    used = ((tables, tables_database), (models, models_database), (tunings, tunings_database))
+    for database in (of(settings) for is_used, of in used if is_used):
+        if database is not None:
+            database.check()
     with open_instance(settings) as instance:
+        home = dagster_home(settings)
+        for field in passwords_in_clear(home):
+            warn(
+                f"{home / 'dagster.yaml'} holds {field} in clear, and Dagster shows it in its UI and on command lines: "
+                f"write `{field}: {{env: NAME}}` and set that variable."
+            )
         session = Session(settings, instance, debug)
         session.definitions  # noqa: B018  a wrong ticker or calendar stops here
         add_tickers(instance, settings.tickers)

@@ -14,7 +14,7 @@ from stockcast_assets.orchestration.tickers import State, set_state, ticker_stat
 
 def add(tickers: list[str], as_json: bool, debug: bool) -> None:
     """Add tickers the source knows; all of them or, if one is wrong, none."""
-    with open_session(debug) as session:
+    with open_session(debug, tables=False) as session:
         wanted = checked_tickers(session.settings, session.sources.get(), tickers)
         new = add_tickers(session.instance, wanted)
         if as_json:
@@ -33,7 +33,7 @@ def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
     Raises:
         StockcastError: if a ticker is not there, or comes back by STOCKCAST_TICKERS.
     """
-    with open_session(debug) as session:
+    with open_session(debug, tables=False) as session:
         _check_present(session, tickers)
         for ticker in tickers:
             if ticker in session.settings.tickers:
@@ -54,7 +54,7 @@ def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: 
     Raises:
         StockcastError: if a ticker is not there.
     """
-    with open_session(debug) as session:
+    with open_session(debug, tables=False) as session:
         _check_present(session, tickers)
         reason = validate_reason(reason)
         for ticker in tickers:
@@ -71,7 +71,7 @@ def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: 
 
 def show(as_json: bool, debug: bool) -> None:
     """Print the tickers with their states."""
-    with open_session(debug) as session:
+    with open_session(debug, tables=False) as session:
         known = known_tickers(session.instance)
         states = ticker_states(session.instance, known)
         rows = [

@@ -14,7 +14,7 @@ from stockcast_assets.orchestration.planning.runner import Step
 
 def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool) -> None:
     """Add trials to the study of a ticker, or of every ticker, and print what it found."""
-    with open_session(debug) as session:
+    with open_session(debug, models=True, tunings=True) as session:
         tickers = _tickers(session, ticker, every)
         add_tickers(session.instance, tickers)
         source = session.sources.get()

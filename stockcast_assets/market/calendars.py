@@ -11,6 +11,7 @@ bar. What evidence decided (`learn_closed`) is kept beside the user's table and 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,10 +115,23 @@ def read_rules(*paths: Path, learned: Path | None = None) -> CalendarRules:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # What is no plain file may have no end.
+    if not path.is_file():
+        raise StockcastError(f"{path} is no plain file: put a table of calendars there, or move it aside.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StockcastError(f"{path} is not a valid TOML calendar table: {error}.") from error
+    except OSError as error:
+        raise StockcastError(f"{path} cannot be read ({error.strerror}): check its permissions.") from error
+    for name, kind in (("tickers", dict), ("suffixes", dict), ("default", str)):
+        found = table.get(name, kind())
+        values = found.values() if isinstance(found, dict) else ()
+        if not isinstance(found, kind) or not all(isinstance(value, str) for value in values):
+            raise StockcastError(
+                f'{path} has no calendars in {name}: write lines such as "VOD.L" = "XLON" below [tickers].'
+            )
+    return table
 
 
 def _check_code(path: Path, code: object) -> None:
@@ -180,7 +194,7 @@ def extend_rules(user_table: Path) -> None:
     global _rules, _user_table
     _user_table = user_table
     learned = user_table.with_name(LEARNED)
-    _rules = read_rules(_PACKAGED_RULES, *([user_table] if user_table.exists() else []), learned=learned)
+    _rules = read_rules(_PACKAGED_RULES, *([user_table] if os.path.lexists(user_table) else []), learned=learned)
 
 
 def user_table() -> str:

@@ -1,16 +1,32 @@
 """The Dagster home that goes with the settings."""
 
+import errno
 import os
 import re
+import sqlite3
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import yaml
 
+from stockcast_assets.databases import Database
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.training.tuning import studies_file
 from stockcast_assets.masking import credentials
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import Settings
+from stockcast_assets.tracking.client import sqlite_database
+from stockcast_assets.warehouse.duckdb import warehouse_file
+
+_CONFIG = "dagster.yaml"
+_ANOTHER_CONFIG = "correct it, or move it aside (`mv {0} {0}.damaged`), and the next command writes the usual one"
+_NO_ADDRESS = re.compile(r"\?|%[0-9A-Fa-f]{2}")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_SQLITE_NO_ROOM = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
 
 
 def _shipped(name: str) -> Path:
@@ -46,12 +62,16 @@ def dagster_home(settings: Settings) -> Path:
 
     What is in STOCKCAST_HOME is this account's alone afterwards. An existing `dagster.yaml` is left as it is, so that
     a user may change it.
+
+    Raises:
+        StockcastError: if the folder cannot be used.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
-    make_private(settings.home)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(default_config())
+    make_home(settings)
+    home = _dagster_folder(settings)
+    with _usable(home, "DAGSTER_HOME" if "DAGSTER_HOME" in os.environ else "STOCKCAST_HOME"):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(home / _CONFIG):
+            (home / _CONFIG).write_text(default_config())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -73,9 +93,160 @@ def passwords_in_clear(home: Path) -> list[str]:
     return found
 
 
+def check_home(settings: Settings) -> None:
+    """Change nothing.
+
+    Raises:
+        StockcastError: if STOCKCAST_HOME is something that cannot be a folder of databases.
+    """
+    with _usable(settings.home, "STOCKCAST_HOME"):
+        return
+
+
+def make_home(settings: Settings) -> None:
+    """Make STOCKCAST_HOME, and what is in it this account's alone.
+
+    Raises:
+        StockcastError: if the folder cannot be used.
+    """
+    with _usable(settings.home, "STOCKCAST_HOME"):
+        make_private(settings.home)
+
+
+@contextmanager
+def _usable(folder: Path, setting: str) -> Iterator[None]:
+    if _NO_ADDRESS.search(str(folder)) or not str(folder).isprintable():
+        raise StockcastError(
+            f"{setting}={str(folder)!r} has a sign that means something else in the address of a database (a question "
+            "mark, %20 or the like, a control character): choose a folder without it."
+        )
+    try:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(folder.stat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "it is no folder")
+        yield
+    except OSError as error:
+        raise StockcastError(
+            f"The folder {folder} cannot be used ({error.strerror}): set {setting} to a folder that this account may "
+            "write, on a disk with room."
+        ) from error
+
+
+def _dagster_folder(settings: Settings) -> Path:
+    return Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+
+
+def models_database(settings: Settings) -> Database | None:
+    """MLflow's file, if the models are in one."""
+    return sqlite_database(settings.mlflow_tracking_uri)
+
+
+def tunings_database(settings: Settings) -> Database:
+    """Optuna's file."""
+    return studies_file(settings.home / "optuna.db")
+
+
+def tables_database(settings: Settings) -> Database | None:
+    """The warehouse's file, if there is one."""
+    return warehouse_file(settings.database) if settings.warehouse == "duckdb" else None
+
+
+def dagster_databases(settings: Settings) -> list[Database]:
+    """Dagster's files, unless its configuration keeps them elsewhere.
+
+    Raises:
+        StockcastError: if `dagster.yaml` cannot be read.
+    """
+    folder = _dagster_folder(settings)
+    if _config(folder / _CONFIG).keys() & {"storage", "run_storage", "schedule_storage"}:
+        return []
+    history = folder / "history"
+    return [
+        Database(history / "runs.db", "sqlite", "the list of Dagster's runs", "the list begins anew"),
+        Database(
+            history / "runs" / "index.db",
+            "sqlite",
+            "the tickers and which keys were materialised",
+            "add the tickers again with `stockcast tickers add`, and `stockcast backfill` materialises their keys",
+        ),
+        Database(
+            folder / "schedules" / "schedules.db",
+            "sqlite",
+            "the states of schedules and sensors",
+            "they begin anew with the next tick",
+        ),
+    ]
+
+
+def _config(file: Path) -> dict[str, Any]:
+    try:
+        if not os.path.lexists(file):
+            return {}
+        # What is no plain file may have no end.
+        if not file.is_file():
+            raise ValueError("it is no plain file")
+        read = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        if isinstance(read, dict):
+            return read
+        why = "it holds no settings"
+    except OSError as error:
+        why = str(error.strerror)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())[:120]
+    raise StockcastError(f"{file} cannot be read as Dagster's configuration ({why}): {_ANOTHER_CONFIG.format(file)}.")
+
+
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The real instance of these settings: its runs are the ones the Dagster UI shows."""
-    dagster_home(settings)
-    with dg.DagsterInstance.get() as instance:
+    """The real instance of these settings: its runs are the ones the Dagster UI shows.
+
+    Raises:
+        StockcastError: if its folder or one of its files cannot be used; nothing is changed then.
+    """
+    with _usable(settings.home, "STOCKCAST_HOME"), _usable(_dagster_folder(settings), "DAGSTER_HOME"):
+        databases = dagster_databases(settings)
+    for database in databases:
+        database.check()
+    home = dagster_home(settings)
+    try:
+        instance = dg.DagsterInstance.get()
+    except StockcastError:
+        raise
+    except Exception as error:
+        if (told := _without_room(error, settings)) is not None:
+            raise told from error
+        words = " ".join(str(error).split())[:300]
+        raise StockcastError(
+            f"Dagster cannot be opened in {home} ({type(error).__name__}: {words}): "
+            f"{_ANOTHER_CONFIG.format(home / _CONFIG)}."
+        ) from error
+    with instance:
         yield instance
+
+
+def explained(error: BaseException, settings: Settings) -> StockcastError | None:
+    """What an unforeseen error comes from, if it is a file or a disk that cannot be used; None if it is not."""
+    shards = sorted((_dagster_folder(settings) / "history" / "runs").glob("*.db"))
+    known = [*dagster_databases(settings), tables_database(settings), models_database(settings)]
+    logs = [Database(shard, "sqlite", "the log of one run of Dagster", "that log is lost") for shard in shards]
+    try:
+        for database in (*filter(None, known), *logs):
+            database.check(thoroughly=True)
+    except StockcastError as damaged:
+        return damaged
+    return _without_room(error, settings)
+
+
+def _without_room(error: BaseException, settings: Settings) -> StockcastError | None:
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for one in chain:
+        words = " ".join(str(one).split())
+        full = isinstance(one, OSError) and one.errno in _NO_ROOM
+        if full or (isinstance(one, sqlite3.Error) and any(sign in words for sign in _SQLITE_NO_ROOM)):
+            return StockcastError(
+                f"Something could not be written ({words[:200]}): see that the disk of STOCKCAST_HOME={settings.home} "
+                "has room and that this account may write there, and try again."
+            )
+    return None

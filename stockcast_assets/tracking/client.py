@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.masking import credentials, scrub, without_credentials
 
@@ -22,6 +23,19 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+def sqlite_database(tracking_uri: str) -> Database | None:
+    """The file that an address names, if it is one of SQLite."""
+    path = tracking_uri.removeprefix("sqlite:///")
+    if path == tracking_uri:
+        return None
+    return Database(
+        Path(path),
+        "sqlite",
+        "the list of the trained models",
+        "forecasts are naive until `stockcast backfill --assets trained_model` has trained them again",
+    )
 
 
 class Tracking:
@@ -47,6 +61,8 @@ class Tracking:
             logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
+        if (database := sqlite_database(self._address)) is not None:
+            database.check()
         address = self._address
         found = credentials(address)
         if found is not None and address.startswith("http"):

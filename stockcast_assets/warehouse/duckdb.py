@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.libraries import duckdb, pa
 from stockcast_assets.tables import Column, Table
@@ -202,6 +203,7 @@ class DuckDBWarehouse(Warehouse):
             lock.release()
 
     def _connect(self, *, read_only: bool, timeout: float | None = None) -> duckdb.DuckDBPyConnection:
+        warehouse_file(Path(self.database)).check()
         retrying = Retrying(
             retry=retry_if_exception(_is_busy),
             stop=stop_after_delay(self.lock_timeout if timeout is None else timeout),
@@ -213,7 +215,10 @@ class DuckDBWarehouse(Warehouse):
         except duckdb.Error as error:
             if _is_busy(error):
                 raise WarehouseBusyError(self._locked(_holder(error))) from None
-            raise StockcastError(f"DuckDB cannot open {self.database}: {_first_line(error)} Check the path.") from None
+            raise StockcastError(
+                f"DuckDB cannot open {self.database}: {_first_line(error)} Restore it, and {self.database}.wal if "
+                "there is one, from a backup, or move both aside."
+            ) from None
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         with _OPENING[self.database]:
@@ -244,6 +249,11 @@ def _check_settings(settings: Mapping[str, Any], allowed: Collection[str]) -> No
             f"The DuckDB setting {refused[0]!r} is none that 'connection_config' may change: use "
             f"{', '.join(sorted(allowed))}, or widen 'allowed_settings' in code."
         )
+
+
+def warehouse_file(path: Path) -> Database:
+    """The file of a warehouse."""
+    return Database(path, "duckdb", "the tables", "they are empty, and a backfill of each ticker fills them again")
 
 
 def _is_busy(error: BaseException) -> bool:

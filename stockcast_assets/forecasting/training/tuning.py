@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Fold, pinball_losses, plan, ratio_interval
@@ -321,9 +322,15 @@ def _end_abandoned(study: optuna.Study) -> None:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
 
+def studies_file(path: Path) -> Database:
+    """The file of all studies."""
+    return Database(path, "sqlite", "what tunings have tried", "tuning begins anew")
+
+
 def _open(storage: Path) -> optuna.storages.RDBStorage:
     import optuna
 
+    studies_file(storage).check()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Several tickers write to one file: wait for each other instead of failing.
     return optuna.storages.RDBStorage(f"sqlite:///{storage}", engine_kwargs={"connect_args": {"timeout": 60}})
