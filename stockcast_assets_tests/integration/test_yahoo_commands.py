@@ -139,3 +139,16 @@ def test_a_day_that_a_whole_exchange_lacks_was_no_session_and_that_can_be_revise
     status, _, err = run(*alone)
     assert status == 1
     assert "has no bar of 005930.KS on 2024-01-09" in err
+
+
+def test_a_home_that_holds_a_ticker_without_a_calendar_goes_on(run: Run, server: FakeYahoo, home: Settings) -> None:
+    with open_instance(home) as instance:
+        # An older release let it in, with the sessions of New York.
+        instance.add_dynamic_partitions("ticker", ["QNBK.QQ", "KO"])
+    server.listings = {"KO": listed("XNYS", "2023-11-01"), "QNBK.QQ": listed("XNYS", "2023-11-01", "Asia/Riyadh")}
+    assert run("backfill", "--tickers", "KO", "--assets", "price_history,raw_prices", "--to", "2024-01-04")[0] == 0
+    listing = {row["ticker"]: row["calendar"] for row in json.loads(run("tickers", "list", "--json")[1])}
+    assert listing == {"QNBK.QQ": "unknown", "KO": "XNYS"}
+    assert run("status")[0] == 0
+    status, _, err = run("backfill", "--tickers", "QNBK.QQ", "--assets", "price_history")
+    assert (status, "Nobody knows on which days QNBK.QQ trades" in err) == (1, True)
