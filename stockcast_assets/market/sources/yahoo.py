@@ -64,7 +64,7 @@ CLOSED_SHARE = 0.005
 """Share of a ticker's bars on days its calendar calls closed, from which it is another's; two are let pass anyway."""
 
 _TIMEOUT_S = 20.0
-_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
+_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType", "symbol")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
@@ -111,6 +111,7 @@ class YahooSource:
         due = finished_sessions(ticker, start, end, now, GRACE)
         wanted = due if overlap is None else finished_sessions(ticker, overlap, end, now, GRACE)
         answer, facts = self._ask(ticker, wanted[0].date(), wanted[-1].date())
+        _refuse_another(ticker, facts)
         first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
         if first is not None:
             self._first[ticker] = first.date()
@@ -327,6 +328,16 @@ def _bars(
     bars["source"] = "yahoo"
     bars["ingested_at"] = pd.Series(now, bars.index, dtype="datetime64[ns, UTC]")
     return carry_events(bars[COLUMNS], priced & rows.index.isin(due) & ~left_out), notes
+
+
+def _refuse_another(ticker: str, facts: dict[str, Any]) -> None:
+    """Raise StockcastError if the answer is of another ticker than the one that was asked for."""
+    said = facts.get("symbol")
+    if said is not None and str(said).upper() != ticker.upper():
+        raise StockcastError(
+            f"Yahoo Finance answered with {str(said)[:20]!r} when asked for {ticker}: if that was renamed, add it "
+            "under its new name."
+        )
 
 
 def _refuse_many_closed(ticker: str, other: pd.DatetimeIndex, total: int, facts: dict[str, Any]) -> list[str]:

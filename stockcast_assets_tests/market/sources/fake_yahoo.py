@@ -50,6 +50,8 @@ class Listing:
     """A day whose row is sent twice."""
     kind: str = "EQUITY"
     currency: str = "USD"
+    symbol: str | None = None
+    """What the answer says it is of."""
 
     def moment(self, day: str) -> int:
         return int(pd.Timestamp(f"{day} {self.opens_at}", tz=self.zone).timestamp())
@@ -67,6 +69,8 @@ class Listing:
             "dataGranularity": "1d",
             "validRanges": ["1d", "5d", "1mo", "max"],
         }
+        if self.symbol is not None:
+            meta["symbol"] = self.symbol
         for name, day in [("firstTradeDate", self.first_trade), ("regularMarketTime", self.last_trade)]:
             if day is not None:
                 meta[name] = self.moment(day)
