@@ -81,7 +81,7 @@ newest: setup  ## Without the lock, with the newest Dagster that installs: are i
 
 newer-python: setup  ## From the lock on Python 3.12: does it load, and do its quick tests pass?
 	$(BIN)/uv venv --quiet --clear .venv-3.12 --python 3.12
-	$(BIN)/uv pip sync --quiet --python .venv-3.12 requirements.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-3.12 requirements.lock
 	$(BIN)/uv pip install --quiet --python .venv-3.12 --no-deps --editable .
 	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \
 		stockcast_assets_tests/warehouse/test_frames.py stockcast_assets_tests/forecasting/test_baselines.py

@@ -54,6 +54,15 @@ from stockcast_assets.warehouse import (
     Warehouse,
 )
 
+_BETAS = (
+    "CodeReferencesMetadataValue",
+    "LocalFileCodeReference",
+    "MultiPartitionMapping",
+    "MultiToSingleDimensionPartitionMapping",
+    "allow_nonexistent_upstream_partitions",
+    "backfill_policy",
+)
+
 
 def warehouse_from(settings: Settings) -> Warehouse:
     """The warehouse the settings name. Opening it touches nothing until it is read or written."""
@@ -194,9 +203,9 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     Raises:
         StockcastError: if a setting is wrong.
     """
-    # The lock file pins the Dagster whose betas are used here; a page of warnings at every start helps nobody.
-    for category in (dg.BetaWarning, dg.PreviewWarning):
-        warnings.filterwarnings("ignore", category=category)
+    # What is beta and used here; any other that comes is told.
+    for name in _BETAS:
+        warnings.filterwarnings("ignore", rf".*`{name}`.* is currently in beta", dg.BetaWarning)
     prepare(settings)
     start, gcs = settings.start_date, _ready(resources.get("gcs"))
     # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
