@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What `make newer-python` tests with: a version or a path.
+NEWER ?= 3.12
 UV_VERSION := 0.13.9
 export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
@@ -80,7 +82,7 @@ newest: setup  ## Without the lock, with the newest Dagster that installs: are i
 		stockcast_assets_tests/test_launcher.py stockcast_assets_tests/test_wiring.py
 
 newer-python: setup  ## From the lock on Python 3.12: does it load, and do its quick tests pass?
-	$(BIN)/uv venv --quiet --clear .venv-3.12 --python 3.12
+	$(BIN)/uv venv --quiet --clear .venv-3.12 --python $(NEWER)
 	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-3.12 requirements.lock
 	$(BIN)/uv pip install --quiet --python .venv-3.12 --no-deps --editable .
 	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \

@@ -157,7 +157,9 @@ def explain(
 
 @app.command()
 def compare(
-    tickers: Annotated[list[str] | None, typer.Argument(help="Tickers, for example MSFT; default all.")] = None,
+    tickers: Annotated[
+        list[str] | None, typer.Argument(help="Tickers, for example MSFT; default all.", callback=parse.each_ticker)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Every stored bar beside what STOCKCAST_SECOND_SOURCE says of it: which closes differ."""

@@ -22,8 +22,13 @@ def _ticker(value: str | None) -> str | None:
     return value if value is None else validate_ticker(value)
 
 
-def _tickers(values: Sequence[str]) -> Sequence[str]:
-    for value in values:
+def each_ticker(values: Sequence[str] | None) -> Sequence[str] | None:
+    """The callback of an argument of several tickers.
+
+    Raises:
+        StockcastError: for the first that is none.
+    """
+    for value in values or ():
         validate_ticker(value)
     return values
 
@@ -42,7 +47,7 @@ def _day(value: str | None) -> str | None:
 
 
 Ticker = Annotated[str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker)]
-Tickers = Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.", callback=_tickers)]
+Tickers = Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.", callback=each_ticker)]
 TickerList = Annotated[str, typer.Option("--tickers", help="Comma-separated tickers.", callback=_listed)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
