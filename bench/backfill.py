@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from stockcast_assets.market.calendars import sessions
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets_tests.conftest import Cli
 from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_dev
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from stockcast_assets.orchestration.build import build_definitions
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES
 

@@ -90,7 +90,7 @@ def backfill(
     """Materialise assets again for tickers and a range of days, exactly."""
     from stockcast_assets.cli import backfill as command
 
-    manner = command.Manner(missing_only, dry_run, yes, source, replace)
+    manner = command.Options(missing_only, dry_run, yes, source, replace)
     command.run(tickers, first, last, assets, manner, as_json, _options["debug"])
 
 

@@ -22,14 +22,13 @@ from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.prices import first_sources
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import KEY_OF, STAGES
+from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
-from stockcast_assets.orchestration.planning.runner import Step
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
-ASSETS = (PRICE_HISTORY.name, RAW_PRICES.name, *(a for a in DAILY_ASSETS if a != RAW_PRICES.name), TRAINED_MODEL.name)
-
+ASSETS = tuple(name for stage in STAGES for name in stage)
 
 _FETCHED = frozenset({PRICE_HISTORY.name, RAW_PRICES.name})
 
@@ -46,8 +45,8 @@ DEFAULT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How a backfill goes about it: only what is missing, only the estimate, without asking; where bars come from, and
+class Options:
+    """The options of a backfill: only what is missing, only the estimate, without asking; where bars come from, and
     whether stored bars that do not come are removed."""
 
     missing_only: bool = False
@@ -57,15 +56,15 @@ class Manner:
     replace: bool = False
 
     @property
-    def ingest(self) -> dict[str, object]:
-        """The config of the assets that fetch bars."""
-        config: dict[str, object] = {"source": self.source} if self.source else {}
-        return config | ({"replace": True} if self.replace else {})
+    def fetching(self) -> Reason:
+        """Why bars are fetched, with the config of the assets that do."""
+        config = {"source": self.source, "replace": self.replace}
+        return replace(COMMAND, config=tuple((name, value) for name, value in config.items() if value))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the steps of a backfill take."""
+    """What the launches of a backfill take."""
 
     keys: int
     runs: int
@@ -85,7 +84,7 @@ def run(
     first_text: str | None,
     last_text: str | None,
     assets: str | None,
-    manner: Manner,
+    options: Options,
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -98,45 +97,42 @@ def run(
     """
     with open_session(debug, models=True) as session:
         names = _names(assets)
-        _check_replace(manner, assets, names)
-        sources = _sources(session, manner, [name.strip() for name in tickers.split(",") if name.strip()])
+        _check_replace(options, assets, names)
+        sources = _sources(session, options, [name.strip() for name in tickers.split(",") if name.strip()])
         for ticker, source in sources.items():
             checked_tickers(session.settings, source, [ticker])
         wanted = tuple(sources)
         if not wanted:
             raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
         first, last = _bounds(session, sources, first_text, last_text)
-        new = [] if manner.dry_run else add_tickers(session.instance, wanted)
-        steps = [
-            replace(step, ingest=manner.ingest) if step.assets[0] in _FETCHED else step
-            for step in _plan(session, wanted, names, first, last)
-        ]
-        if manner.missing_only:
-            steps = [part for step in steps for part in _missing(session, step)]
-        estimate = _estimate(session, steps)
+        new = [] if options.dry_run else add_tickers(session.instance, wanted)
+        launches = _plan(session, wanted, names, (first, last), options.fetching)
+        if options.missing_only:
+            launches = [part for launch in launches for part in _missing(session, launch)]
+        estimate = _estimate(session, launches)
         err.print(f"{', '.join(wanted)}, {first} to {last}: {estimate}")
         _warn_of_many_keys(session, wanted)
-        if manner.dry_run:
+        if options.dry_run:
             if as_json:
-                print_json({"estimate": asdict(estimate), "runs": [str(step) for step in steps]})
+                print_json({"estimate": asdict(estimate), "runs": [str(launch) for launch in launches]})
             else:
-                print_table("Runs", ["run"], [[str(step)] for step in steps])
+                print_table("Runs", ["run"], [[str(launch)] for launch in launches])
             return
-        if estimate.seconds > LONG and not manner.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
+        if estimate.seconds > LONG and not options.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
             raise StockcastError("Nothing was run; --yes begins without asking.")
         failed: dict[str, str] = {}
         # What is asked for of the deep past comes first: it is an input of all else, and fetched once.
-        past = [step for step in steps if step.assets == (PRICE_HISTORY.name,)]
-        for step in past:
-            _run_apart(session, step, failed)
+        past = [launch for launch in launches if launch.assets == (PRICE_HISTORY.name,)]
+        for launch in past:
+            _run_apart(session, launch, failed)
         if names != (PRICE_HISTORY.name,):
             until = pd.Timestamp(first) - pd.Timedelta(days=1) if RAW_PRICES.name in names else pd.Timestamp(last)
             _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
-        for step in steps[len(past) :]:
-            _run_apart(session, step, failed)
-        if manner.source not in (None, "csv"):
+        for launch in launches[len(past) :]:
+            _run_apart(session, launch, failed)
+        if options.source not in (None, "csv"):
             _bring_up_from_source(session, [ticker for ticker in wanted if ticker not in failed])
-        rows = [[str(step), round(seconds, 1)] for step, seconds in session.runner.finished]
+        rows = [[str(launch), round(seconds, 1)] for launch, seconds in session.runner.finished]
         if as_json:
             runs = [{"run": name, "seconds": seconds} for name, seconds in rows]
             print_json({"runs": runs, "failed": failed} if failed else {"runs": runs})
@@ -148,17 +144,17 @@ def run(
             raise StockcastError(f"{len(failed)} of {len(wanted)} tickers failed: {reasons}")
 
 
-def _sources(session: Session, manner: Manner, tickers: Sequence[str]) -> dict[str, Source]:
+def _sources(session: Session, options: Options, tickers: Sequence[str]) -> dict[str, Source]:
     """Where the bars of each ticker come from: what was said, else csv for one that came by it, else the default."""
-    if manner.source is not None:
-        return dict.fromkeys(tickers, session.sources.get(manner.source))
+    if options.source is not None:
+        return dict.fromkeys(tickers, session.sources.get(options.source))
     began = first_sources(session.warehouse, tickers)
     return {ticker: session.sources.get("csv" if began.get(ticker) == "csv" else None) for ticker in tickers}
 
 
-def _check_replace(manner: Manner, assets: str | None, names: Sequence[str]) -> None:
+def _check_replace(options: Options, assets: str | None, names: Sequence[str]) -> None:
     """Raise StockcastError unless `--replace` says of which assets rows may be removed."""
-    if manner.replace and (assets is None or not set(names) <= _FETCHED):
+    if options.replace and (assets is None or not set(names) <= _FETCHED):
         raise StockcastError(
             "--replace removes stored bars that the source does not send, so name where: --assets price_history, "
             "--assets raw_prices or --assets price_history,raw_prices."
@@ -174,19 +170,19 @@ def _bring_up_from_source(session: Session, tickers: Sequence[str]) -> None:
             set_state(session.instance, ticker, "active")
 
 
-def _run_apart(session: Session, step: Step, failed: dict[str, str]) -> None:
-    """Run a step for the tickers that have not failed; if it fails, each of them alone, noting who does."""
-    tickers = tuple(ticker for ticker in step.tickers if ticker not in failed)
+def _run_apart(session: Session, launch: Launch, failed: dict[str, str]) -> None:
+    """Run a launch for the tickers that have not failed; if it fails, each of them alone, noting who does."""
+    tickers = tuple(ticker for ticker in launch.tickers if ticker not in failed)
     if not tickers:
         return
     try:
-        session.runner.run(replace(step, tickers=tickers))
+        session.runner.run(replace(launch, tickers=tickers))
     except StockcastError as error:
         if len(tickers) == 1:
             failed[tickers[0]] = str(error)
             return
         for ticker in tickers:
-            _run_apart(session, replace(step, tickers=(ticker,)), failed)
+            _run_apart(session, replace(launch, tickers=(ticker,)), failed)
 
 
 def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp, failed: dict[str, str]) -> None:
@@ -201,58 +197,58 @@ def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp,
             _ingest_apart(session, [ticker], until, failed)
 
 
-def _missing(session: Session, step: Step) -> Iterator[Step]:
-    """The parts of a step that together are exactly its keys without a materialisation of one of its assets."""
-    done = [session.instance.get_materialized_partitions(dg.AssetKey(name)) for name in step.assets]
-    if step.first is None or step.last is None:
-        tickers = tuple(ticker for ticker in step.tickers if not all(ticker in keys for keys in done))
+def _missing(session: Session, launch: Launch) -> Iterator[Launch]:
+    """The parts of a launch that together are exactly its keys without a materialisation of one of its assets."""
+    done = [session.instance.get_materialized_partitions(dg.AssetKey(name)) for name in launch.assets]
+    if launch.first is None or launch.last is None:
+        tickers = tuple(ticker for ticker in launch.tickers if not all(ticker in keys for keys in done))
         if tickers:
-            yield replace(step, tickers=tickers)
+            yield replace(launch, tickers=tickers)
         return
-    days = _days(session, step)
+    days = _days(session, launch)
     place = {day: position for position, day in enumerate(days)}
     tickers_of: dict[tuple[date, date], list[str]] = defaultdict(list)
-    for ticker in step.tickers:
+    for ticker in launch.tickers:
         missing = [day for day in days if not all(partition_key(ticker, day) in keys for keys in done)]
         for stretch in stretches(missing, lambda earlier, later: place[later] == place[earlier] + 1):
             tickers_of[stretch].append(ticker)
     for (start, end), together in sorted(tickers_of.items()):
-        yield replace(step, tickers=tuple(together), first=start, last=end)
+        yield replace(launch, tickers=tuple(together), first=start, last=end)
 
 
-def _days(session: Session, step: Step) -> list[pd.Timestamp]:
-    """The time keys of a step, months or days."""
-    if step.first is None or step.last is None:
+def _days(session: Session, launch: Launch) -> list[pd.Timestamp]:
+    """The time keys of a launch, months or days."""
+    if launch.first is None or launch.last is None:
         return []
-    if TRAINED_MODEL.name in step.assets:
-        return list(pd.date_range(step.first, step.last, freq="MS"))
-    return [pd.Timestamp(day) for day in session.daily_keys(step.first, step.last)]
+    if TRAINED_MODEL.name in launch.assets:
+        return list(pd.date_range(launch.first, launch.last, freq="MS"))
+    return [pd.Timestamp(day) for day in session.daily_keys(launch.first, launch.last)]
 
 
-def _estimate(session: Session, steps: Sequence[Step]) -> Estimate:
+def _estimate(session: Session, launches: Sequence[Launch]) -> Estimate:
     keys = runs = calls = rows = 0
     seconds = 0.0
     known = known_tickers(session.instance)
-    for step in steps:
-        times = len(_days(session, step)) or 1
-        step_keys = len(step.tickers) * times * len(step.assets)
-        keys += step_keys
-        runs += len(ticker_ranges([*known, *(t for t in step.tickers if t not in known)], step.tickers))
-        if step.assets[0] in (PRICE_HISTORY.name, RAW_PRICES.name):
-            calls += len(step.tickers)
-        for name in step.assets:
+    for launch in launches:
+        times = len(_days(session, launch)) or 1
+        its_keys = len(launch.tickers) * times * len(launch.assets)
+        keys += its_keys
+        runs += len(ticker_ranges([*known, *(t for t in launch.tickers if t not in known)], launch.tickers))
+        if launch.assets[0] in (PRICE_HISTORY.name, RAW_PRICES.name):
+            calls += len(launch.tickers)
+        for name in launch.assets:
             per_key = _ROWS_PER_KEY.get(name, 1)
-            rows += len(step.tickers) * times * per_key
-        seconds += step_keys * _seconds_per_key(session.instance, step)
+            rows += len(launch.tickers) * times * per_key
+        seconds += its_keys * _seconds_per_key(session.instance, launch)
     return Estimate(keys, runs, calls, rows, seconds)
 
 
 _ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 10}
 
 
-def _seconds_per_key(instance: dg.DagsterInstance, step: Step) -> float:
+def _seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:
     """The median of the last runs of the same assets, else what is documented."""
-    wanted = {dg.AssetKey(name) for name in step.assets}
+    wanted = {dg.AssetKey(name) for name in launch.assets}
     measured = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
         run = record.dagster_run
@@ -263,7 +259,7 @@ def _seconds_per_key(instance: dg.DagsterInstance, step: Step) -> float:
             measured.append((record.end_time - record.start_time) / len(made))
     if measured:
         return median(measured)
-    return SECONDS_PER_KEY.get(step.assets[0], DEFAULT_SECONDS)
+    return SECONDS_PER_KEY.get(launch.assets[0], DEFAULT_SECONDS)
 
 
 def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:
@@ -304,18 +300,21 @@ def _bounds(
     return first, last
 
 
-def _plan(session: Session, tickers: tuple[str, ...], names: tuple[str, ...], first: date, last: date) -> list[Step]:
+def _plan(
+    session: Session, tickers: tuple[str, ...], names: tuple[str, ...], span: tuple[date, date], fetching: Reason
+) -> list[Launch]:
     """The runs in the order of the graph. Days on which no enabled calendar trades have no key."""
-    steps = []
-    if PRICE_HISTORY.name in names:
-        steps.append(Step((PRICE_HISTORY.name,), tickers))
-    keys = session.daily_keys(first, last)
-    if not keys:
+    first, last = span
+    days = session.daily_keys(first, last)
+    if not days:
         raise StockcastError(f"No enabled calendar trades between {first} and {last}.")
-    if RAW_PRICES.name in names:
-        steps.append(Step((RAW_PRICES.name,), tickers, keys[0], keys[-1]))
-    if TRAINED_MODEL.name in names:
-        steps.append(Step((TRAINED_MODEL.name,), tickers, month_of(first), month_of(last)))
-    if derived := tuple(name for name in DAILY_ASSETS if name in names and name != RAW_PRICES.name):
-        steps.append(Step(derived, tickers, keys[0], keys[-1]))
-    return steps
+    bounds = {
+        "ticker": (None, None),
+        "ticker-day": (days[0], days[-1]),
+        "ticker-month": (month_of(first), month_of(last)),
+    }
+    return [
+        Launch(assets, tickers, *bounds[KEY_OF[assets[0]]], fetching if assets[0] in _FETCHED else COMMAND)
+        for stage in STAGES
+        if (assets := tuple(name for name in stage if name in names))
+    ]

@@ -25,8 +25,9 @@ from stockcast_assets.orchestration.home import (
     tables_database,
     tunings_database,
 )
+from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers
-from stockcast_assets.orchestration.planning.runner import Runner, Step
+from stockcast_assets.orchestration.planning.runner import Runner
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
@@ -70,11 +71,11 @@ class Session:
 
 
 @contextmanager
-def _progress(step: Step) -> Iterator[None]:
+def _progress(launch: Launch) -> Iterator[None]:
     started = time.monotonic()
-    with err.status(f"{step} …"):
+    with err.status(f"{launch} …"):
         yield
-    err.print(styled(("✓", "green"), f" {step} ", (f"{time.monotonic() - started:.1f} s", "dim")))
+    err.print(styled(("✓", "green"), f" {launch} ", (f"{time.monotonic() - started:.1f} s", "dim")))
 
 
 def quiet() -> None:

@@ -1,5 +1,7 @@
 """`stockcast tune`: search hyper-parameters, as a Dagster run of the asset `tuning`."""
 
+from dataclasses import replace
+
 import dagster as dg
 
 from stockcast_assets.cli.days import checked_tickers, latest_session
@@ -8,8 +10,8 @@ from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import stacked
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.assets.tuning import FED, TUNING
+from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
-from stockcast_assets.orchestration.planning.runner import Step
 
 
 def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool) -> None:
@@ -19,8 +21,8 @@ def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool
         add_tickers(session.instance, tickers)
         source = session.sources.get()
         session.runner.ingest({name: latest_session(session.settings, source, name) for name in tickers})
-        config = {"ops": {TUNING: {"config": {"trials": trials}}}}
-        session.runner.run(Step((TUNING,), tuple(tickers)), config)
+        reason = replace(COMMAND, config=(("trials", trials),))
+        session.runner.run(Launch((TUNING,), tuple(tickers), reason=reason))
         rows = [_result(session.instance, name) for name in tickers]
         if as_json:
             print_json({"tickers": rows})

@@ -26,3 +26,6 @@ ORDER: tuple[str, ...] = tuple(
 
 DAILY_ASSETS = tuple(name for name in ORDER if KEY_OF[name] == "ticker-day")
 DERIVED_ASSETS = tuple(name for name in DAILY_ASSETS if name != RAW_PRICES.name)
+
+STAGES = ((PRICE_HISTORY.name,), (RAW_PRICES.name,), (TRAINED_MODEL.name,), DERIVED_ASSETS)
+"""The same assets by the keys they share: what a run can make together, each stage after those it is computed from."""

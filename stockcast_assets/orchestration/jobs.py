@@ -8,24 +8,8 @@ import dagster as dg
 from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
-from stockcast_assets.tables import (
-    DRIFT_REPORT,
-    FORECAST_ACCURACY,
-    FORECASTS,
-    INDICATORS,
-    PRICE_HISTORY,
-    RAW_PRICES,
-    TRAINED_MODEL,
-)
-
-DAILY_ASSETS = (
-    RAW_PRICES.name,
-    INDICATORS.name,
-    FORECASTS.name,
-    FORECAST_ACCURACY.name,
-    DRIFT_REPORT.name,
-)
-
+from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
     "ingest_history": (PRICE_HISTORY.name,),
@@ -42,15 +26,6 @@ def job_for(assets: Iterable[str]) -> str:
     """Name of the job that launches these assets together: the first that has them all."""
     wanted = set(assets)
     return next(name for name, of_job in ASSETS_OF_JOB.items() if wanted <= set(of_job))
-
-
-_KEY_OF_JOB = {
-    "ingest_history": "ticker",
-    "ingest_daily": "ticker-day",
-    "daily_forecast": "ticker-day",
-    "monthly_training": "ticker-month",
-    "tune": "ticker",
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +71,7 @@ def build_jobs() -> Jobs:
                 name,
                 selection=dg.AssetSelection.assets(*assets),
                 description=_DESCRIPTIONS[name],
-                tags={tags.KEY: _KEY_OF_JOB[name]},
+                tags={tags.KEY: KEY_OF.get(assets[0], "ticker")},
             )
             for name, assets in ASSETS_OF_JOB.items()
         }

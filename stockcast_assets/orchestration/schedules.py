@@ -10,6 +10,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
+from stockcast_assets.orchestration.planning.requests import requests
 
 NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 
@@ -20,7 +21,7 @@ def build_schedules(
     """`daily_forecast` at 00:30 UTC, when the day's last market has closed, and `monthly_training` at 02:00 UTC on the
     first of the month, when the last day of the month before was ingested.
 
-    Both launch what `due` plans at that moment; what they miss, the sensor `daily_catch_up` launches.
+    Both launch what the planner plans at that moment; what they miss, the sensor `daily_catch_up` launches.
     """
 
     @dg.schedule(
@@ -68,5 +69,5 @@ def _due(
         context.log.warning(line)
     plan = plan_of(seen)
     if plan.runs:
-        return world.requests(context.instance, plan)
+        return list(requests(context.instance, plan.runs))
     return dg.SkipReason(" ".join([plan.in_words() or nothing_due, *seen.left_out]))

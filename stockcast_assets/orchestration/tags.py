@@ -12,16 +12,19 @@ KEY = "stockcast/key"
 """Of every asset and job: what a key of it is. `tag:"stockcast/key"="ticker-day"` selects what runs every night."""
 
 STAGE = "stockcast/stage"
-"""Of every run that a plan asked for: its stage."""
+"""Of every run that a plan asked for: its reason's kind."""
 
 LATE = "stockcast/late"
 """Of a run that late tickers stopped: which, comma-separated."""
 
 REPAIR = "stockcast/repair"
-"""Of a run that fetches again what was observed: which keys, and the how-manieth attempt it is."""
+"""Of a run that fetches again what was observed: the observation."""
 
 RETRAIN = "stockcast/retrain"
-"""Of a run that trains again within the month: why, in words."""
+"""Of a run that trains again within the month: when and why, in words."""
+
+UPLOAD = "stockcast/upload"
+"""Of a run that an uploaded file asked for: its name and version."""
 
 LAUNCHED_BY = "stockcast/launched_by"
 """Of a run that no schedule or sensor launched; Dagster tags those itself."""

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.monitoring.series import FEATURES
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 
 from stockcast_assets.keys import month_of
 from stockcast_assets.market.calendars import calendar_for, sessions
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.planning import planner
-from stockcast_assets.orchestration.planning.planner import ASSETS_OF, Attempt, DueRun, Plan, World
+from stockcast_assets.orchestration.planning.launch import (
+    DAILY,
+    MODEL,
+    REPAIR,
+    RETRAINING,
+    TRAINING,
+    UPLOAD,
+    Launch,
+    Reason,
+)
+from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
 from stockcast_assets.orchestration.tickers import TickerState
 
 START = date(2024, 1, 2)
@@ -51,21 +61,41 @@ def running(last: str) -> TickerState:
 
 
 def asked(plan: Plan) -> list[tuple[str, str, str | None]]:
-    return [(run.stage, "+".join(run.tickers), f"{run.first}..{run.last}" if run.first else None) for run in plan.runs]
+    return [
+        (run.reason.kind, "+".join(run.tickers), f"{run.first}..{run.last}" if run.first else None) for run in plan.runs
+    ]
 
 
-def failed(run: DueRun, when: str, late: str = "", run_id: str = "") -> Attempt:
+def failed(run: Launch, when: str, late: str = "", run_id: str = "") -> Attempt:
     tags = frozenset(late.split(",")) if late else frozenset()
-    moment = at(when)
-    return Attempt(run_id or when, frozenset(run.assets), run.tickers, run.first, run.last, moment, moment, False, tags)
+    moment, keys = at(when), (frozenset(run.assets), run.tickers, run.first, run.last)
+    return Attempt(run_id or when, *keys, moment, moment, False, tags, run.reason)
 
 
-def materialise(done: dict[str, set[str]], run: DueRun, order: list[str]) -> list[str]:
+def moments(seen: World, plan_of: Callable[[World], Plan], until: str) -> Iterator[tuple[pd.Timestamp, Plan]]:
+    """Every moment at which a plan has runs, with it: from one to the next as the plans' `wake` says.
+
+    The caller adds what became of the runs to `seen.attempts`. Just before each wake nothing is due.
+    """
+    now = seen.now
+    while now < at(until):
+        plan = plan_of(replace(seen, now=now))
+        if plan.runs:
+            yield now, plan
+            continue
+        if plan.wake is None:
+            return
+        assert plan.wake > now
+        assert plan_of(replace(seen, now=plan.wake - pd.Timedelta(seconds=1))).runs == []
+        now = plan.wake
+
+
+def materialise(done: dict[str, set[str]], run: Launch, order: list[str]) -> list[str]:
     """The keys a run adds, as Dagster would select them: the product of the ranges."""
     tickers = order[order.index(run.tickers[0]) : order.index(run.tickers[-1]) + 1]
     if run.first is None:
         keys = list(tickers)
-    elif run.stage in (planner.MODEL, planner.TRAINING):
+    elif run.reason in (MODEL, TRAINING):
         keys = [f"{run.first}|{ticker}" for ticker in tickers]
     else:
         keys = [f"{day.date()}|{ticker}" for day in pd.date_range(run.first, run.last) for ticker in tickers]
@@ -140,7 +170,7 @@ def test_missed_days_are_caught_up_month_by_month_with_the_model_between() -> No
     for _ in range(3):
         seen = world("2024-02-05 09:00", states, done)
         runs = planner.plan_training(seen).runs + planner.plan_daily(seen).runs
-        told += [(run.stage, f"{run.first}..{run.last}") for run in runs]
+        told += [(run.reason.kind, f"{run.first}..{run.last}") for run in runs]
         for run in runs:
             materialise(done, run, order)
     assert told == [
@@ -171,16 +201,12 @@ def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:
     assert plan.in_words() == "B: daily of 2024-01-10 is late at the source; again at 2024-01-11 00:46 UTC."
     for run in plan.runs:
         materialise(done, run, names)
-    tries, now, attempts = [], at("2024-01-11 00:31"), list(seen.attempts)
-    while now < at("2024-01-23"):
-        plan = planner.plan_daily(replace(seen, now=now, attempts=attempts))
-        if plan.given_up:
-            break
-        if plan.runs:
-            assert asked(plan) == [("daily", "B", "2024-01-10..2024-01-10")]
-            tries.append(f"{now:%d %H:%M}")
-            attempts.append(failed(plan.runs[0], str(now.tz_localize(None)), late="B"))
-        now += pd.Timedelta(minutes=1)
+    tries, attempts = [], list(seen.attempts)
+    for now, later in moments(replace(seen, attempts=attempts), planner.plan_daily, "2024-01-23"):
+        assert asked(later) == [("daily", "B", "2024-01-10..2024-01-10")]
+        tries.append(f"{now:%d %H:%M}")
+        attempts.append(failed(later.runs[0], str(now.tz_localize(None)), late="B"))
+    plan = planner.plan_daily(replace(seen, now=now, attempts=attempts))
     assert tries[:5] == ["11 00:46", "11 01:46", "11 05:46", "12 05:46", "13 05:46"]
     assert len(tries) == 12
     assert "stockcast tickers resume B" in plan.given_up["B"]
@@ -215,15 +241,16 @@ def test_a_killed_run_is_repeated_within_minutes() -> None:
 def test_one_bad_ticker_is_found_by_halving_and_the_others_go_on(bad: int) -> None:
     names = [f"T{number}" for number in range(8)]
     states, done = {name: running("2024-01-09") for name in names}, done_until(names, "2024-01-09")
-    seen, attempts, now, runs = world("2024-01-11 00:31", states, done), [], at("2024-01-11 00:31"), 0
-    while now < at("2024-01-11 02:00"):
-        for run in planner.plan_daily(replace(seen, now=now, attempts=attempts)).runs:
+    attempts: list[Attempt] = []
+    runs = 0
+    seen = world("2024-01-11 00:31", states, done, attempts=attempts)
+    for now, plan in moments(seen, planner.plan_daily, "2024-01-11 02:00"):
+        for run in plan.runs:
             runs += 1
             if names[bad] in run.tickers:
                 attempts.append(failed(run, str(now.tz_localize(None)), run_id=f"run {runs}"))
             else:
                 materialise(done, run, names)
-        now += pd.Timedelta(minutes=1)
     lacking = [name for name in names if f"2024-01-10|{name}" not in done["forecasts"]]
     assert lacking == [names[bad]]
     assert runs <= 12
@@ -231,16 +258,28 @@ def test_one_bad_ticker_is_found_by_halving_and_the_others_go_on(bad: int) -> No
 
 def test_a_failing_stage_is_tried_three_times_then_reported() -> None:
     states = {"A": TickerState()}
-    seen, attempts, now = world("2024-01-11 00:31", states, {}), [], at("2024-01-11 00:31")
-    while now < at("2024-01-13"):
-        plan = planner.plan_bring_up(replace(seen, now=now, attempts=attempts))
+    attempts: list[Attempt] = []
+    seen = world("2024-01-11 00:31", states, {}, attempts=attempts)
+    for now, plan in moments(seen, planner.plan_bring_up, "2024-01-13"):
         attempts += [failed(run, str(now.tz_localize(None))) for run in plan.runs]
-        now += pd.Timedelta(minutes=1)
+    plan = planner.plan_bring_up(seen)
     assert len(attempts) == planner.ATTEMPTS
     assert plan.given_up["A"].startswith("A: history failed 3 times and is given up")
 
 
 TICKERS = ("AAPL", "VOD.L", "ETH-USD", "MSFT")
+
+
+def needs_of(ticker: str) -> list[Launch]:
+    """A repair, an upload of two stretches, and a training within the month."""
+    january = date(2024, 1, 1)
+    upload = Reason(UPLOAD, f"{ticker}.csv 1", (("source", "csv"),))
+    return [
+        Launch(("raw_prices",), (ticker,), date(2024, 1, 9), date(2024, 1, 11), Reason(REPAIR, "7")),
+        Launch(("raw_prices",), (ticker,), date(2024, 1, 3), date(2024, 1, 3), upload),
+        Launch(("raw_prices",), (ticker,), date(2024, 1, 16), date(2024, 1, 18), upload),
+        Launch(("trained_model",), (ticker,), january, january, Reason(RETRAINING, f"2024-01-22: {ticker} drifts")),
+    ]
 
 
 @settings(max_examples=6, phases=[Phase.generate])
@@ -252,6 +291,8 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
     done: dict[str, set[str]] = {}
     attempts: list[Attempt] = []
     wrote: list[tuple[str, str]] = []
+    needs = [need for ticker in order for need in needs_of(ticker) if rng.random() < 0.7]
+    left, met = list(needs), []
     end, fails_until = at("2024-03-08 12:00"), at("2024-02-20")
     moments = [at("2024-01-20 00:31")]
     while moments[-1] < end:
@@ -261,13 +302,20 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
         bring_up = planner.plan_bring_up(seen)
         for ticker, day in bring_up.brought_up.items():
             states[ticker] = replace(states[ticker], daily_from=day)
-        for run in bring_up.runs + planner.plan_training(seen).runs + planner.plan_daily(seen).runs:
+        others = planner.plan_needs(seen, left)
+        met += [need for need in left if planner.is_met(seen, need)]
+        left = others.left
+        for run in bring_up.runs + planner.plan_training(seen).runs + planner.plan_daily(seen).runs + others.runs:
             # Failures stop early enough for the longest wait to pass, and are too few to be given up.
             fate = rng.choice(("ok",) * 5 + ("late", "killed")) if now < fails_until else "ok"
-            if run.stage != planner.DAILY and sum(not attempt.ok for attempt in attempts) >= 2:
+            if run.reason != DAILY and sum(not attempt.ok for attempt in attempts) >= 2:
                 fate = "ok"
-            late = rng.choice(run.tickers) if fate == "late" and run.stage == planner.DAILY else ""
-            if fate == "ok":
+            late = rng.choice(run.tickers) if fate == "late" and run.reason == DAILY else ""
+            if run.reason.cause:
+                asked_for = [need for need in needs if need.reason == run.reason and need.assets == run.assets]
+                assert {(need.first, need.last) for need in asked_for} >= {(run.first, run.last)}
+                assert set(run.tickers) <= {need.tickers[0] for need in asked_for}
+            elif fate == "ok":
                 wrote += [(asset, key) for key in materialise(done, run, order) for asset in run.assets]
             ended = failed(run, str(now.tz_localize(None)), late, run_id=str(len(attempts)))
             attempts.append(replace(ended, ok=fate == "ok"))
@@ -283,6 +331,16 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
         months = {f"{month.date()}|{ticker}" for month in pd.date_range(month_of(start), last, freq="MS")}
         assert {key for key in done["trained_model"] if key.endswith(f"|{ticker}")} == months
     assert len(wrote) == len(set(wrote))
+    # Whatever others needed was done once, each by itself, and nothing of it is left.
+    assert left == []
+    assert sorted(met, key=str) == sorted(needs, key=str)
+    done_once = [
+        (attempt.reason.cause, ticker, attempt.assets, attempt.first)
+        for attempt in attempts
+        if attempt.reason.cause and attempt.ok
+        for ticker in attempt.tickers
+    ]
+    assert len(done_once) == len(set(done_once)) == len(needs)
 
 
 def test_planning_grows_no_faster_than_the_tickers() -> None:
@@ -299,14 +357,3 @@ def test_planning_grows_no_faster_than_the_tickers() -> None:
         return min(taken)
 
     assert seconds(200) < 20 * seconds(20)
-
-
-def test_every_stage_has_a_job() -> None:
-    assert set(ASSETS_OF) == {
-        planner.HISTORY,
-        planner.BARS,
-        planner.MODEL,
-        planner.NEWEST,
-        planner.DAILY,
-        planner.TRAINING,
-    }

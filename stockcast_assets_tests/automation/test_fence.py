@@ -115,10 +115,10 @@ class Home:
             context = dg.build_schedule_context(self.instance, scheduled_execution_time=NIGHT)
             found[name] = self.defs.resolve_schedule_def(name).evaluate_tick(context)
         for name in SENSORS:
-            context = dg.build_sensor_context(
+            with dg.build_sensor_context(
                 self.instance, cursor=cursor, definitions=self.defs, resources=self.defs.resources
-            )
-            found[name] = self.defs.resolve_sensor_def(name).evaluate_tick(context)
+            ) as context:
+                found[name] = self.defs.resolve_sensor_def(name).evaluate_tick(context)
         return found
 
 
@@ -141,7 +141,7 @@ def asked(data: Any) -> set[str]:
     return {request.tags[tags.RANGE_START] for request in data.run_requests or []}
 
 
-@settings(max_examples=10, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bad=st.lists(no_key, min_size=5, max_size=5),
     state=junk,

@@ -14,9 +14,9 @@ from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.uploads import open_uploads
 from stockcast_assets.orchestration.assets.prices import LATE_TICKERS, source_of
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
-from stockcast_assets.orchestration.jobs import build_jobs
+from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import range_tags
-from stockcast_assets.orchestration.planning.runner import Runner, Step
+from stockcast_assets.orchestration.planning.runner import Runner
 from stockcast_assets.orchestration.sensors.csv_inbox import Inbox
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
@@ -44,18 +44,16 @@ def test_thousands_of_rows_become_exactly_their_keys(tmp_path: Path) -> None:
     inbox = Inbox(open_uploads(tmp_path), start, None, ("XNYS",))
     [upload] = inbox.uploads.files()
     with inbox.sandbox() as sandbox:
-        requests = list(inbox.requests(build_jobs(), upload, inbox.parse(upload, sandbox)))
-    bounds = [
-        (request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"])
-        for request in requests
+        needs = list(inbox.needs(upload, inbox.parse(upload, sandbox)))
+    assert [(need.tickers, need.assets) for need in needs] == [(("NEW",), ("price_history",))] + 4 * [
+        (("NEW",), ("raw_prices",))
     ]
-    assert bounds[0] == ("NEW", "NEW")
+    assert needs[0].first is None
     asked: list[pd.Timestamp] = []
-    for first, last in bounds[1:]:
-        asked.extend(sessions("XNYS", first.partition("|")[0], last.partition("|")[0]))
-    assert len(bounds) == 1 + 4
+    for need in needs[1:]:
+        asked.extend(sessions("XNYS", need.first, need.last))
     assert asked == list(kept[kept >= pd.Timestamp(start)])
-    assert len({request.run_key for request in requests}) == len(requests)
+    assert len({need.run_key for need in needs}) == len(needs)
 
 
 def test_each_ticker_of_a_run_is_asked_of_its_own_source(
@@ -95,7 +93,7 @@ def test_each_ticker_of_a_run_is_asked_of_its_own_source(
 
     runner = Runner(defs, instance, settings.start_date, observe=lambda step: nullcontext())
     with pytest.raises(StockcastError) as told:
-        runner.run(Step((RAW_PRICES.name,), ("IBM", "NEW"), date(2013, 1, 7), date(2013, 1, 8)))
+        runner.run(Launch((RAW_PRICES.name,), ("IBM", "NEW"), date(2013, 1, 7), date(2013, 1, 8)))
     assert str(told.value) == reasons["NEW"]
 
     (inbox / "NEW2.csv").write_text("Symbol," + HEADER + rows(later).replace("2013", "NEW,2013"))

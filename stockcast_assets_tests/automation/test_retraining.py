@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import time_machine
+from dagster._core.utils import make_new_run_id
 
 from stockcast_assets.market import calendars
-from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.orchestration.jobs import build_jobs
 from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
 from stockcast_assets.orchestration.planning.world import Universe
@@ -116,8 +118,7 @@ def test_the_two_measures() -> None:
 
 def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings(source="yahoo", start_date=date(2024, 1, 2), end_date=date(2024, 12, 31))
-    defs = build_definitions(settings)
-    warehouse = defs.resources["warehouse"]
+    warehouse = warehouse_from(settings)
     model = {column.name: None for column in TRAINED_MODEL.columns} | {
         "ticker": "AAPL", "date": pd.Timestamp("2024-05-01"), "trained_to": pd.Timestamp("2024-01-31"),
         "method": "lstm", "promoted": True,
@@ -152,4 +153,10 @@ def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_setti
         assert config["known_until"] == "2024-05-22"
         assert config["trigger"] == "the newest model knows nothing after 2024-01-31, 112 days ago"
         assert asked[0].tags["dagster/asset_partition_range_start"] == "2024-05-01|AAPL"
-        assert tick(cursor) == ([], cursor)
+        # The same decision, by the same key: Dagster launches it once.
+        again, cursor = tick(cursor)
+        assert [request.run_key for request in again] == [asked[0].run_key]
+        reason = {tag: asked[0].tags[tag] for tag in (tags.STAGE, tags.RETRAIN, tags.RANGE_START, tags.RANGE_END)}
+        run = dg.DagsterRun(job_name="monthly_training", run_id=make_new_run_id(), tags=reason)
+        instance.add_run(run.with_status(dg.DagsterRunStatus.SUCCESS))
+        assert tick(cursor)[0] == []

@@ -4,13 +4,15 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
+import time_machine
 
+from stockcast_assets.keys import parse_key
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
@@ -18,9 +20,10 @@ from stockcast_assets.market.sources.yahoo import YahooSource
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.prices import LATE_TICKERS
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
+from stockcast_assets.orchestration.planning.planner import ATTEMPTS
 from stockcast_assets.orchestration.planning.ranges import range_tags
-from stockcast_assets.orchestration.sensors.revisions import ATTEMPTS, pending_revisions, revisions
+from stockcast_assets.orchestration.sensors.revisions import pending_revisions, revisions
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, Table
 from stockcast_assets.warehouse import Warehouse
@@ -102,22 +105,33 @@ class Home:
 
     def repair(self, most: int = 12) -> None:
         """Tick and execute what is asked for until nothing is."""
-        for _ in range(most):
-            requests = self.tick()
-            if not requests:
-                return
-            for request in requests:
-                self.launched.append(request.run_key.partition(" ")[2].partition(" ")[2])
-                self.defs.resolve_job_def(request.job_name).execute_in_process(
-                    instance=self.instance,
-                    tags=dict(request.tags),
-                    asset_selection=list(request.asset_selection or []),
-                    raise_on_error=False,
-                )
+        with time_machine.travel(pd.Timestamp.now("UTC").to_pydatetime(), tick=True) as clock:
+            for _ in range(most):
+                requests = self.tick()
+                if not requests:
+                    if not json.loads(self.cursor)["repairs"]:
+                        return
+                    # What failed is tried again later, as any other run.
+                    clock.shift(timedelta(hours=2))
+                for request in requests:
+                    self.launched.append(described(request))
+                    self.defs.resolve_job_def(request.job_name).execute_in_process(
+                        instance=self.instance,
+                        tags=dict(request.tags),
+                        asset_selection=list(request.asset_selection or []),
+                        raise_on_error=False,
+                    )
         raise AssertionError(f"no end after {self.launched}")
 
     def stored(self, table: Table, ticker: str) -> pd.DataFrame:
         return self.warehouse.read(table, tickers=[ticker]).drop(columns="ingested_at", errors="ignore")
+
+
+def described(request: dg.RunRequest) -> str:
+    """Ticker, assets and days of a run that is asked for."""
+    first, last = (parse_key(request.tags[tag]) for tag in (tags.RANGE_START, tags.RANGE_END))
+    names = "+".join(key.to_user_string() for key in request.asset_selection or ())
+    return f"{first.ticker} {names}" + (f", {first.day} to {last.day}" if first.day else "")
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +193,10 @@ def test_a_split_stops_its_ticker_until_all_of_its_past_was_fetched_again_once(h
 
     here.repair()
     assert here.launched == [
-        "TSLA price_history, attempt 1",
-        "TSLA raw_prices, 2024-01-02 to 2024-01-16, attempt 1",
-        "TSLA trained_model, 2024-01-01 to 2024-01-01, attempt 1",
-        "TSLA indicators+forecasts, 2024-01-11 to 2024-01-16, attempt 1",
-        "TSLA forecast_accuracy+drift_report, 2024-01-11 to 2024-01-16, attempt 1",
+        "TSLA price_history",
+        "TSLA raw_prices, 2024-01-02 to 2024-01-16",
+        "TSLA trained_model, 2024-01-01 to 2024-01-01",
+        "TSLA indicators+forecasts+forecast_accuracy+drift_report, 2024-01-11 to 2024-01-16",
     ]
     assert here.run("daily_forecast", first=TODAY, last=TODAY, ticker="TSLA").success
     assert here.tick() == []
@@ -230,9 +243,8 @@ def test_corrections_are_repaired_from_their_day_on_and_no_other_ticker(home) ->
     }
     here.repair()
     assert sorted(name for name in here.launched if "TSLA" in name) == [
-        "TSLA forecast_accuracy+drift_report, 2024-01-12 to 2024-01-17, attempt 1",
-        "TSLA indicators+forecasts, 2024-01-12 to 2024-01-17, attempt 1",
-        "TSLA raw_prices, 2024-01-12 to 2024-01-12, attempt 1",
+        "TSLA indicators+forecasts+forecast_accuracy+drift_report, 2024-01-12 to 2024-01-17",
+        "TSLA raw_prices, 2024-01-12 to 2024-01-12",
     ]
     stored = here.stored(RAW_PRICES, "TSLA").set_index("date")
     assert stored.loc["2024-01-12", "close"] == pytest.approx(right[3])
@@ -280,13 +292,14 @@ def test_a_repair_that_fails_is_given_up_and_comes_back_with_the_next_look(home)
     assert here.run("daily_forecast", first=TODAY, last=TODAY).success
     here.market.at(TODAY, outage=True)
     here.repair()
-    assert here.launched == [f"TSLA raw_prices, 2024-01-12 to 2024-01-12, attempt {n + 1}" for n in range(ATTEMPTS)]
-    assert "repair of TSLA is given up after 3 failed runs" in here.skipped
+    assert here.launched == ["TSLA raw_prices, 2024-01-12 to 2024-01-12"] * ATTEMPTS
+    assert "TSLA: repair of raw_prices from 2024-01-12 failed 3 times and is given up" in here.skipped
+    assert "`stockcast backfill --tickers TSLA`" in here.skipped
     assert json.loads(here.cursor)["repairs"] == []
 
     here.market.at(date(2024, 1, 18))
     assert here.run("daily_forecast", first=date(2024, 1, 18), last=date(2024, 1, 18)).success
     here.launched.clear()
     here.repair()
-    assert here.launched[0] == "TSLA raw_prices, 2024-01-12 to 2024-01-12, attempt 1"
+    assert here.launched[0] == "TSLA raw_prices, 2024-01-12 to 2024-01-12"
     assert here.stored(RAW_PRICES, "TSLA").set_index("date").loc["2024-01-12", "close"] == pytest.approx(corrected[3])

@@ -181,6 +181,8 @@ def test_an_uploaded_file_becomes_exactly_its_sessions_once(
     assert stored == {"price_history": past, "raw_prices": january + february}
     assert set(warehouse.read(RAW_PRICES)["source"]) == {"csv"}
 
+    none, cursor = tick_sensor(defs, instance, cursor=cursor)
+    assert none == []
     assert tick_sensor(defs, instance, cursor=cursor) == ([], cursor)
     upload(settings, "new.csv", HEADER + rows(["2012-02-15", "2012-02-16"], price=11), age=30)
     again, _ = tick_sensor(defs, instance, cursor=cursor)
@@ -241,7 +243,11 @@ def test_a_bad_file_that_cannot_be_moved_holds_no_other_up(
 
     requests, cursor = tick_sensor(defs, instance)
     assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
-    assert tick_sensor(defs, instance, cursor=cursor) == ([], cursor)
+    again, later = tick_sensor(defs, instance, cursor=cursor)
+    # What was asked for and did not begin is asked for by the same key, by which Dagster launches it once.
+    assert [request.run_key for request in again] == [request.run_key for request in requests]
+    execute(defs, instance, requests[0])
+    assert tick_sensor(defs, instance, cursor=later)[0] == []
     assert (Path(settings.uploads_location) / "bad.csv").exists()
 
 

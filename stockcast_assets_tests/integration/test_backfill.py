@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from stockcast_assets.orchestration.build import warehouse_from
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.home import open_instance
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES

@@ -11,7 +11,7 @@ import pytest
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market.calendars import calendar_for, sessions
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.planner import DERIVED_ASSETS
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.sensors.revisions import revisions

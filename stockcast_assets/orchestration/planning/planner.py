@@ -8,29 +8,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS
+from stockcast_assets.orchestration.graph import DAILY_ASSETS, DERIVED_ASSETS
+from stockcast_assets.orchestration.planning.launch import (
+    ASSETS_OF,
+    BARS,
+    COMMAND,
+    DAILY,
+    HISTORY,
+    KINDS,
+    MODEL,
+    NEWEST,
+    REPAIR,
+    RETRAINING,
+    TRAINING,
+    UPLOAD,
+    Launch,
+    Reason,
+)
 from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
 from stockcast_assets.orchestration.tickers import TickerState
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
-
-HISTORY, BARS, MODEL, NEWEST, DAILY, TRAINING = "history", "bars", "model", "newest", "daily", "training"
-
-DERIVED_ASSETS = tuple(name for name in DAILY_ASSETS if name != RAW_PRICES.name)
-
-ASSETS_OF: Mapping[str, tuple[str, ...]] = {
-    HISTORY: (PRICE_HISTORY.name,),
-    BARS: (RAW_PRICES.name,),
-    MODEL: (TRAINED_MODEL.name,),
-    NEWEST: DERIVED_ASSETS,
-    DAILY: DAILY_ASSETS,
-    TRAINING: (TRAINED_MODEL.name,),
-}
 
 LATE_WAITS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 1440))
 """Waits after the first, second, … run that a late source stopped; the last one repeats."""
@@ -43,6 +46,13 @@ LATE_DAYS = 10
 
 ATTEMPTS = 3
 """Failed runs of a bring-up stage or a training, of this ticker alone, before it is given up."""
+
+REMEDY: Mapping[str, str] = dict.fromkeys(KINDS, "`stockcast tickers resume {}`, or pause or delist it") | {
+    REPAIR: "`stockcast backfill --tickers {}`",
+    UPLOAD: "upload the file again",
+    RETRAINING: "wait for the next finished day, which decides again",
+}
+"""What to do about a ticker that was given up, by the reason's kind."""
 
 MOST_SHARED_FAILURES = 10
 """Failed runs shared with other tickers before a ticker is given up."""
@@ -62,7 +72,10 @@ DEAD_AFTER = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that was launched: `ended` is None while it is under way, `late` are the tickers that stopped it."""
+    """A run that was launched: `ended` is None while it is under way, `late` are the tickers that stopped it.
+
+    Whatever no plan asked for has the reason `COMMAND`.
+    """
 
     run_id: str
     assets: frozenset[str]
@@ -73,7 +86,7 @@ class Attempt:
     ended: pd.Timestamp | None = None
     ok: bool = False
     late: frozenset[str] = frozenset()
-    automatic: bool = True
+    reason: Reason = COMMAND
 
     def covers(self, ticker: str, day: date | None) -> bool:
         within = day is None or self.first is None or (self.last is not None and self.first <= day <= self.last)
@@ -100,31 +113,16 @@ class World:
     now: pd.Timestamp
     order: Sequence[str]
     states: Mapping[str, TickerState]
-    first_daily_key: date
-    days: Sequence[date]
-    months: Sequence[date]
-    done: Mapping[str, Collection[str]]
+    first_daily_key: date = date.min
+    days: Sequence[date] = ()
+    months: Sequence[date] = ()
+    done: Mapping[str, Collection[str]] = field(default_factory=dict)
     attempts: Sequence[Attempt] = ()
     uploaded: Mapping[str, Sequence[date]] = field(default_factory=dict)
     left_out: Sequence[str] = ()
 
     def has(self, asset: str, ticker: str, day: date | pd.Timestamp) -> bool:
         return partition_key(ticker, day) in self.done.get(asset, ())
-
-
-@dataclass(frozen=True)
-class DueRun:
-    """A run to launch: assets over a stretch of neighbouring tickers and, except for `price_history`, of days."""
-
-    stage: str
-    tickers: tuple[str, ...]
-    first: date | None
-    last: date | None
-    run_key: str
-
-    @property
-    def assets(self) -> tuple[str, ...]:
-        return ASSETS_OF[self.stage]
 
 
 @dataclass
@@ -138,14 +136,16 @@ class Plan:
         brought_up: tickers that now have all, with the session they were brought up to.
         wake: when the next run is due if nothing else happens; None if only an event can make one due.
         under_way: whether a run that the plan waits for is under way.
+        left: of the needs that were handed over, those that are neither met nor given up.
     """
 
-    runs: list[DueRun] = field(default_factory=list)
+    runs: list[Launch] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
     brought_up: dict[str, date] = field(default_factory=dict)
     wake: pd.Timestamp | None = None
     under_way: bool = False
+    left: list[Launch] = field(default_factory=list)
 
     def then(self, other: Plan) -> Plan:
         """Both plans as one, this one's runs first."""
@@ -157,21 +157,12 @@ class Plan:
             brought_up={**self.brought_up, **other.brought_up},
             wake=min(wakes, default=None),
             under_way=self.under_way or other.under_way,
+            left=[*self.left, *other.left],
         )
 
     def in_words(self) -> str:
         """The waiting and the given up, for a tick's reason."""
         return " ".join(dict.fromkeys([*self.given_up.values(), *self.waiting.values()]))
-
-
-@dataclass(frozen=True)
-class _Need:
-    """What one ticker needs next."""
-
-    ticker: str
-    stage: str
-    first: date | None = None
-    last: date | None = None
 
 
 def due_days(keys: Iterable[date], codes: Sequence[str], now: pd.Timestamp) -> list[date]:
@@ -206,7 +197,7 @@ def plan_daily(world: World) -> Plan:
     failure it covers the first missed day alone.
     """
     plan, needs = Plan(), []
-    trainings = {need.ticker: need for need in _training_needs(world)}
+    trainings = {need.tickers[0]: need for need in _training_needs(world)}
     for ticker, missing in _missing_days(world).items():
         first = missing[0]
         training = trainings.get(ticker)
@@ -214,9 +205,9 @@ def plan_daily(world: World) -> Plan:
             plan.under_way = True
             plan.waiting[ticker] = f"{ticker}: the days of {first:%Y-%m} wait for the month's model."
             continue
-        need = _Need(ticker, DAILY, first, _end_of_stretch(missing))
+        need = _need(ticker, DAILY, first, _end_of_stretch(missing))
         if _failed(world, need):
-            need = _Need(ticker, DAILY, first, first)
+            need = replace(need, last=first)
         needs.append(need)
     _decide(world, needs, plan, most_days=LATE_DAYS)
     return plan
@@ -229,12 +220,39 @@ def plan_training(world: World) -> Plan:
     return plan
 
 
-def _bring_up_needs(world: World, ticker: str, plan: Plan) -> list[_Need]:
+def plan_needs(world: World, needs: Sequence[Launch]) -> Plan:
+    """What others need: repairs, uploads, trainings within a month. Each is a launch of one ticker, with its cause.
+
+    A need is met by a green run of its cause, and given up by the same law as any other; `left` are the rest. Of a
+    ticker that is gone nothing is left, and of one that is paused only what a person uploads.
+    """
+    plan = Plan()
+    open_ = [need for need in needs if _is_wanted(world, need) and not is_met(world, need)]
+    given_up = _decide(world, open_, plan, most_days=None)
+    plan.left = [need for need in open_ if need not in given_up]
+    return plan
+
+
+def is_met(world: World, need: Launch) -> bool:
+    """Whether a run of the need's cause has made all its keys."""
+    return any(attempt.ok and attempt.covers(need.tickers[0], need.last) for attempt in _history(world, need))
+
+
+def _is_wanted(world: World, need: Launch) -> bool:
+    state = world.states.get(need.tickers[0])
+    return state is not None and (state.state == "active" or need.reason.kind == UPLOAD)
+
+
+def _need(ticker: str, reason: Reason, first: date | None = None, last: date | None = None) -> Launch:
+    return Launch(ASSETS_OF[reason], (ticker,), first, last, reason)
+
+
+def _bring_up_needs(world: World, ticker: str, plan: Plan) -> list[Launch]:
     if ticker in world.uploaded and not world.uploaded[ticker]:
         plan.waiting[ticker] = f"{ticker}: waits for the run that reads its CSV file."
         return []
     if ticker not in world.done.get(PRICE_HISTORY.name, ()):
-        return [_Need(ticker, HISTORY)]
+        return [_need(ticker, HISTORY)]
     sessions = _sessions_due(world, ticker)
     if not len(sessions):
         plan.waiting[ticker] = f"{ticker}: its calendar has no finished session since {world.first_daily_key}."
@@ -246,12 +264,12 @@ def _bring_up_needs(world: World, ticker: str, plan: Plan) -> list[_Need]:
             return []
     missing = [day for day in sessions if not world.has(RAW_PRICES.name, ticker, day)]
     if missing:
-        return [_Need(ticker, BARS, first, last) for first, last in session_stretches(ticker, missing)]
+        return [_need(ticker, BARS, first, last) for first, last in session_stretches(ticker, missing)]
     newest = sessions[-1].date()
     month = month_of(newest)
     if not world.has(TRAINED_MODEL.name, ticker, month):
-        return [_Need(ticker, MODEL, month, month)]
-    return [_Need(ticker, NEWEST, newest, newest)]
+        return [_need(ticker, MODEL, month, month)]
+    return [_need(ticker, NEWEST, newest, newest)]
 
 
 def _sessions_due(world: World, ticker: str) -> pd.DatetimeIndex:
@@ -286,7 +304,7 @@ def _end_of_stretch(missing: Sequence[date]) -> date:
     return max(day for day in missing if month_of(day) == month_of(missing[0]))
 
 
-def _training_needs(world: World) -> Iterator[_Need]:
+def _training_needs(world: World) -> Iterator[Launch]:
     """The first month that each ticker has no model of, if everything before it is ingested."""
     missing_days = _missing_days(world)
     for ticker in world.order:
@@ -299,83 +317,94 @@ def _training_needs(world: World) -> Iterator[_Need]:
                 continue
             uploaded = ticker not in world.uploaded or max(world.uploaded[ticker], default=month) >= month
             if uploaded and (reach is None or reach >= month):
-                yield _Need(ticker, TRAINING, month, month)
+                yield _need(ticker, TRAINING, month, month)
             break
 
 
-def _history(world: World, need: _Need) -> list[Attempt]:
-    """The runs so far that wanted the first of the keys needed, since a person last set the ticker's state."""
-    since = world.states[need.ticker].since
-    assets = set(ASSETS_OF[need.stage])
+def _history(world: World, need: Launch) -> list[Attempt]:
+    """The runs so far that wanted the first of the keys needed, since a person last set the ticker's state.
+
+    Of a need with a cause, those of the same cause; else all that the state of the world asked for.
+    """
+    ticker = need.tickers[0]
+    since = world.states[ticker].since
+    alike = (need.reason,) if need.reason.cause else tuple(ASSETS_OF)
     return [
         attempt
         for attempt in world.attempts
-        if attempt.automatic
-        and attempt.covers(need.ticker, need.first)
-        and assets <= attempt.assets
+        if any((attempt.reason.kind, attempt.reason.cause) == (reason.kind, reason.cause) for reason in alike)
+        and attempt.covers(ticker, need.first)
+        and attempt.assets.issuperset(need.assets)
         and (not since or attempt.created >= pd.Timestamp(since))
     ]
 
 
 def _counts(attempt: Attempt, ticker: str) -> bool:
     """Whether a finished run failed because of this ticker, as far as anyone can tell."""
-    return attempt.ended is not None and not (attempt.late and ticker not in attempt.late)
+    return attempt.ended is not None and not attempt.ok and not (attempt.late and ticker not in attempt.late)
 
 
-def _failed(world: World, need: _Need) -> bool:
-    return any(_counts(attempt, need.ticker) for attempt in _history(world, need))
+def _failed(world: World, need: Launch) -> bool:
+    return any(_counts(attempt, need.tickers[0]) for attempt in _history(world, need))
 
 
-def _decide(world: World, needs: Sequence[_Need], plan: Plan, most_days: int | None) -> None:
-    """Group the needs that are due now into runs; say of the others why they wait."""
-    pending: dict[tuple[str, date | None], set[str]] = defaultdict(set)
+def _decide(world: World, needs: Sequence[Launch], plan: Plan, most_days: int | None) -> list[Launch]:
+    """Group the needs that are due now into runs; say of the others why they wait. Returns those given up."""
+    given_up = []
+    pending: dict[tuple[Reason, date | None], set[str]] = defaultdict(set)
     for need in needs:
-        pending[need.stage, need.first].add(need.ticker)
-    groups: dict[tuple[object, ...], list[str]] = defaultdict(list)
+        pending[need.reason, need.first].add(need.tickers[0])
+    groups: dict[tuple[Launch, tuple[object, ...]], list[str]] = defaultdict(list)
     for need in needs:
-        if _is_under_way(world, need):
+        (ticker,) = need.tickers
+        if is_under_way(world, need):
             plan.under_way = True
-            plan.waiting.setdefault(need.ticker, f"{_named(need)} is under way.")
+            plan.waiting.setdefault(ticker, f"{need.words} is under way.")
             continue
-        history = _history(world, need)
-        failures = [attempt for attempt in history if _counts(attempt, need.ticker)]
+        failures = [attempt for attempt in _history(world, need) if _counts(attempt, ticker)]
         split: tuple[object, ...] = ()
         if failures:
             words = _giving_up(need, failures, most_days)
             if words:
-                plan.given_up[need.ticker] = words
+                plan.given_up[ticker] = words
+                given_up.append(need)
                 continue
             shared = {ticker for failure in failures for ticker in failure.tickers}
-            others_went_on = bool(shared - pending[need.stage, need.first])
-            due, split = _next_try(need.ticker, failures, others_went_on)
+            others_went_on = bool(shared - pending[need.reason, need.first])
+            due, split = _next_try(ticker, failures, others_went_on)
             if due > world.now:
-                plan.waiting[need.ticker] = f"{_named(need)} {_why(failures[-1])}; again at {due:%Y-%m-%d %H:%M} UTC."
+                plan.waiting[ticker] = f"{need.words} {_why(failures[-1])}; again at {due:%Y-%m-%d %H:%M} UTC."
                 plan.wake = due if plan.wake is None else min(plan.wake, due)
                 continue
-        groups[need.stage, need.first, need.last, split].append(need.ticker)
-    for key in sorted(groups, key=lambda key: (list(ASSETS_OF).index(str(key[0])), str(key[1]), str(key[3]))):
-        stage, first, last, _ = key
-        plan.runs += _runs(world, str(stage), first, last, groups[key])  # type: ignore[arg-type]
+        groups[replace(need, tickers=()), split].append(ticker)
+    for (launch, _), tickers in sorted(groups.items(), key=_place):
+        plan.runs += _runs(world, launch, tickers)
+    return given_up
 
 
-def _is_under_way(world: World, need: _Need) -> bool:
-    assets = set(ASSETS_OF[need.stage])
+def _place(group: tuple[tuple[Launch, tuple[object, ...]], list[str]]) -> tuple[int, str, str, str]:
+    (launch, split), _ = group
+    return KINDS.index(launch.reason.kind), str(launch.first), launch.reason.cause, str(split)
+
+
+def is_under_way(world: World, need: Launch) -> bool:
+    """Whether a run is under way that makes one of the assets for the ticker."""
     return any(
-        attempt.ended is None and need.ticker in attempt.tickers and assets & attempt.assets
+        attempt.ended is None and need.tickers[0] in attempt.tickers and not attempt.assets.isdisjoint(need.assets)
         for attempt in world.attempts
     )
 
 
-def _giving_up(need: _Need, failures: Sequence[Attempt], most_days: int | None) -> str | None:
+def _giving_up(need: Launch, failures: Sequence[Attempt], most_days: int | None) -> str | None:
     alone = [failure for failure in failures if len(failure.tickers) == 1 or failure.late]
-    remedy = f"read the run's log, then `stockcast tickers resume {need.ticker}`, or pause or delist it."
+    remedy = f"read the run's log, then {REMEDY[need.reason.kind].format(need.tickers[0])}."
     if most_days is not None:
         # Days on which it was tried: while the machine was down nothing failed.
         if len({failure.created.date() for failure in failures}) >= most_days:
-            return f"{_named(need)} failed on {most_days} days and is given up: {remedy}"
+            return f"{need.words} failed on {most_days} days and is given up: {remedy}"
         return None
     if len(alone) >= ATTEMPTS or len(failures) >= MOST_SHARED_FAILURES:
-        return f"{_named(need)} failed {len(failures)} times and is given up: {remedy}"
+        return f"{need.words} failed {len(failures)} times and is given up: {remedy}"
     return None
 
 
@@ -398,23 +427,12 @@ def _next_try(
     return last.ended if others_went_on else due, (last.run_id, half)
 
 
-def _runs(world: World, stage: str, first: date | None, last: date | None, tickers: list[str]) -> Iterator[DueRun]:
+def _runs(world: World, launch: Launch, tickers: list[str]) -> Iterator[Launch]:
     for start, end in ticker_ranges(world.order, tickers):
         chosen = tuple(world.order[world.order.index(start) : world.order.index(end) + 1])
-        tried = [attempt.run_id for attempt in world.attempts if attempt.covers(start, first)]
+        tried = [attempt.run_id for attempt in world.attempts if attempt.covers(start, launch.first)]
         after = tried[-1] if tried else world.states[start].since or "the start"
-        days = "" if first is None else f" {first} to {last}"
-        yield DueRun(stage, chosen, first, last, f"{stage}{days} {start} to {end}, after {after}")
-
-
-def _named(need: _Need) -> str:
-    if need.first is None:
-        return f"{need.ticker}: {need.stage}"
-    return (
-        f"{need.ticker}: {need.stage} of {need.first:%Y-%m}"
-        if need.stage in (MODEL, TRAINING)
-        else (f"{need.ticker}: {need.stage} of {need.first}")
-    )
+        yield replace(launch, tickers=chosen, after=after)
 
 
 def _why(failure: Attempt) -> str:

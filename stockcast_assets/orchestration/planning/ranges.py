@@ -76,3 +76,8 @@ def session_stretches(ticker: str, days: Iterable[pd.Timestamp]) -> Iterator[tup
     """Stretches of days without a session of the ticker's calendar missing between them."""
     calendar = calendars.calendar_for(ticker)
     return stretches(days, lambda earlier, later: len(calendars.sessions(calendar, earlier, later)) <= 2)
+
+
+def month_stretches(months: Iterable[pd.Timestamp]) -> Iterator[tuple[date, date]]:
+    """Stretches of months without one missing between them."""
+    return stretches(months, lambda earlier, later: later == earlier + pd.offsets.MonthBegin(1))

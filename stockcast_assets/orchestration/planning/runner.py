@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -16,52 +16,32 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.failures import why_failed
-from stockcast_assets.orchestration.jobs import DAILY_ASSETS, job_for
+from stockcast_assets.orchestration.graph import DERIVED_ASSETS
+from stockcast_assets.orchestration.jobs import job_for
+from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import (
     known_tickers,
-    range_tags,
+    month_stretches,
     session_stretches,
-    stretches,
     ticker_ranges,
 )
-from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.planning.requests import run_config, run_tags
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
-Observer = Callable[["Step"], Any]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One run to launch: assets that share their partitions, over a range of tickers and (except for
-    `price_history` and `tuning`) of days or months."""
-
-    assets: tuple[str, ...]
-    tickers: tuple[str, ...]
-    first: date | None = None
-    last: date | None = None
-    ingest: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Config of the assets that fetch bars: `source`, `replace`."""
-
-    def __str__(self) -> str:
-        names = ", ".join(self.assets)
-        whom = ", ".join(self.tickers) if len(self.tickers) <= 4 else f"{len(self.tickers)} tickers"
-        if self.first is None:
-            return f"{names}: {whom}"
-        return f"{names}: {whom}, {self.first}" + (f" to {self.last}" if self.last != self.first else "")
+Observer = Callable[["Launch"], Any]
 
 
 @dataclass
 class Runner:
-    """Launches steps one after the other and waits for each.
+    """Launches one after the other and waits for each.
 
     Attributes:
         defs: the code location.
         instance: the Dagster instance whose event log and UI will show the runs.
         first_daily_key: STOCKCAST_START_DATE.
-        observe: called with each step; a context manager around its run, for progress.
+        observe: called with each launch; a context manager around its run, for progress.
         log_level: Dagster's console log level.
     """
 
@@ -70,33 +50,27 @@ class Runner:
     first_daily_key: date
     observe: Observer
     log_level: str = "CRITICAL"
-    finished: list[tuple[Step, float]] = field(default_factory=list)
+    finished: list[tuple[Launch, float]] = field(default_factory=list)
 
-    def run(self, step: Step, run_config: Mapping[str, Any] | None = None) -> None:
-        """Materialise exactly the keys of the step. A training gets what was tuned unless `run_config` is given.
+    def run(self, launch: Launch) -> None:
+        """Materialise exactly the keys of the launch. A training gets what was tuned.
 
         Raises:
             StockcastError: if the run fails; with the reason the failing asset gave.
         """
-        if run_config is None and TRAINED_MODEL.name in step.assets:
-            run_config = training_run_config(self.instance, step.tickers)
-        if step.ingest:
-            run_config = {"ops": {name: {"config": dict(step.ingest)} for name in step.assets}}
+        config = run_config(self.instance, launch)
         loggers = {"console": {"config": {"log_level": self.log_level}}}
-        job = self.defs.resolve_job_def(job_for(step.assets))
+        job = self.defs.resolve_job_def(job_for(launch.assets))
         known = known_tickers(self.instance)
-        for first, last in ticker_ranges(known, step.tickers):
+        for first, last in ticker_ranges(known, launch.tickers):
+            part = replace(launch, tickers=(first, last))
             started = time.monotonic()
-            with self.observe(step):
+            with self.observe(launch):
                 result = job.execute_in_process(
                     instance=self.instance,
-                    asset_selection=[dg.AssetKey(name) for name in step.assets],
-                    tags={
-                        **range_tags((first, last), step.first, step.last),
-                        tags.LAUNCHED_BY: "command line",
-                        **this_machine(),
-                    },
-                    run_config={**(run_config or {}), "loggers": loggers},
+                    asset_selection=[dg.AssetKey(name) for name in launch.assets],
+                    tags={**run_tags(part), **this_machine()},
+                    run_config={**config, "loggers": loggers},
                     raise_on_error=False,
                 )
                 if not result.success:
@@ -107,7 +81,7 @@ class Runner:
                         f"{failure.step or 'The run'} failed: {failure.words} (run {result.run_id}; `stockcast ui` "
                         "shows its log)."
                     )
-            self.finished.append((step, time.monotonic() - started))
+            self.finished.append((launch, time.monotonic() - started))
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
         """The days of `wanted` that were never materialised, per ticker."""
@@ -128,11 +102,11 @@ class Runner:
         """
         self.ingest({ticker: days[-1] for ticker, days in wanted.items()})
         months = {ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()}
-        for tickers, first, last in _rectangles(self.missing(TRAINED_MODEL.name, months), _month_stretches):
-            self.run(Step((TRAINED_MODEL.name,), tickers, first, last))
-        derived = tuple(asset for asset in DAILY_ASSETS if asset != RAW_PRICES.name)
+        untrained = self.missing(TRAINED_MODEL.name, months)
+        for tickers, first, last in _rectangles(untrained, lambda _, of_ticker: month_stretches(of_ticker)):
+            self.run(Launch((TRAINED_MODEL.name,), tickers, first, last))
         for tickers, first, last in _rectangles(self.missing(FORECASTS.name, wanted), session_stretches):
-            self.run(Step(derived, tickers, first, last))
+            self.run(Launch(DERIVED_ASSETS, tickers, first, last))
 
     def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
         """Materialise the bars that are missing up to a session of each ticker, the deep past included.
@@ -142,17 +116,13 @@ class Runner:
         """
         done = self.instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
         if without_past := tuple(ticker for ticker in until if ticker not in done):
-            self.run(Step((PRICE_HISTORY.name,), without_past))
+            self.run(Launch((PRICE_HISTORY.name,), without_past))
         sessions = {
             ticker: list(calendars.sessions(calendars.calendar_for(ticker), self.first_daily_key, day))
             for ticker, day in until.items()
         }
         for tickers, first, last in _rectangles(self.missing(RAW_PRICES.name, sessions), session_stretches):
-            self.run(Step((RAW_PRICES.name,), tickers, first, last))
-
-
-def _month_stretches(ticker: str, months: Sequence[pd.Timestamp]) -> Iterable[tuple[date, date]]:
-    return stretches(months, lambda earlier, later: later == earlier + pd.offsets.MonthBegin(1))
+            self.run(Launch((RAW_PRICES.name,), tickers, first, last))
 
 
 def _rectangles(

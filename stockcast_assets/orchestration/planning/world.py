@@ -1,11 +1,11 @@
-"""What a plan depends on, read from the Dagster instance; and from a plan to run requests."""
+"""What a plan depends on, read from the Dagster instance, and the record that a ticker was brought up."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import dagster as dg
@@ -16,13 +16,15 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.prices import first_sources
 from stockcast_assets.orchestration.fence import Tell, understood
-from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB, DAILY_ASSETS, job_for
+from stockcast_assets.orchestration.graph import ORDER
+from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB
 from stockcast_assets.orchestration.planning import planner
-from stockcast_assets.orchestration.planning.planner import Attempt, DueRun, Plan, World
-from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags
-from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.planning.launch import ASSETS_OF, KINDS
+from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
+from stockcast_assets.orchestration.planning.ranges import known_tickers
+from stockcast_assets.orchestration.planning.requests import reason_of
 from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
 _UNFINISHED = [
@@ -31,8 +33,6 @@ _UNFINISHED = [
     if status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 ]
 _MEMORY = timedelta(days=45)
-_ASSETS = (PRICE_HISTORY.name, *DAILY_ASSETS, TRAINED_MODEL.name)
-_RUN_PRIORITY = {planner.DAILY: "10", planner.NEWEST: "5", planner.TRAINING: "5"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timest
     """Changes whenever a plan may: a ticker, a state, a new due day, or a new materialisation. A few queries."""
     tickers = known_tickers(instance)
     states = ticker_states(instance, tickers)
-    records = instance.get_asset_records([dg.AssetKey(name) for name in _ASSETS])
+    records = instance.get_asset_records([dg.AssetKey(name) for name in ORDER])
     newest = sorted(
         (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
         for record in records
@@ -86,25 +86,27 @@ def read_world(
     `keys_at` is the moment whose due days and months count; default `now`.
     """
     keys_at = keys_at or now
-    order = known_tickers(instance)
-    states = ticker_states(instance, order)
-    done = {name: instance.get_materialized_partitions(dg.AssetKey(name)) for name in _ASSETS}
+    runs = read_runs(instance, now)
+    order, states = runs.order, runs.states
+    done = {name: instance.get_materialized_partitions(dg.AssetKey(name)) for name in ORDER}
     uploaded = [ticker for ticker in order if universe.uploads_only or states[ticker].uploaded]
     if bars is not None and not universe.uploads_only:
         uploaded += _new_uploaded([ticker for ticker in order if states[ticker].is_new], *bars)
-    left_out: list[str] = []
-    return World(
-        now=now,
-        order=order,
-        states=states,
+    return replace(
+        runs,
         first_daily_key=universe.first_daily_key,
         days=universe.days(keys_at),
         months=universe.months(keys_at),
         done=done,
-        attempts=attempts(instance, order, now, left_out.append),
         uploaded=days_of(done[RAW_PRICES.name], uploaded) if uploaded else {},
-        left_out=left_out,
     )
+
+
+def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp) -> World:
+    """The tickers, their states and the runs: all that needs of others depend on, without what is materialised."""
+    order, left_out = known_tickers(instance), list[str]()
+    states = ticker_states(instance, order)
+    return World(now, order, states, attempts=attempts(instance, order, now, left_out.append), left_out=left_out)
 
 
 def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) -> list[str]:
@@ -125,11 +127,10 @@ def attempts(
     `tell` is told of each run whose tags cannot be understood; it counts as no run of ours.
     """
     since = (now - _MEMORY).to_pydatetime()
-    stages = list(planner.ASSETS_OF)
     records = {
         record.storage_id: record
         for filters in (
-            dg.RunsFilter(tags={tags.STAGE: stages}, created_after=since),
+            dg.RunsFilter(tags={tags.STAGE: list(KINDS)}, created_after=since),
             dg.RunsFilter(statuses=_UNFINISHED, created_after=since),
         )
         for record in instance.get_run_records(filters)
@@ -176,35 +177,16 @@ def _attempt(record: dg.RunRecord, order: Sequence[str], now: pd.Timestamp) -> A
         ok=run.is_success,
         # A run that names nobody of its own failed for all.
         late=frozenset(run.tags.get(tags.LATE, "").split(",")) & set(tickers),
-        automatic=tags.STAGE in run.tags,
+        reason=reason_of(run.tags),
     )
 
 
 def _assets(run: dg.DagsterRun) -> frozenset[str]:
     if run.asset_selection:
         return frozenset(key.to_user_string() for key in run.asset_selection)
-    stage = run.tags.get(tags.STAGE)
-    if stage is not None:
-        return frozenset(planner.ASSETS_OF[stage])
+    if (reason := reason_of(run.tags)) in ASSETS_OF:
+        return frozenset(ASSETS_OF[reason])
     return frozenset(ASSETS_OF_JOB.get(run.job_name, ()))
-
-
-def request(instance: dg.DagsterInstance, run: DueRun) -> dg.RunRequest:
-    """The run request of a due run; a training gets what was tuned."""
-    labels = {**range_tags((run.tickers[0], run.tickers[-1]), run.first, run.last), tags.STAGE: run.stage}
-    if run.stage in _RUN_PRIORITY:
-        labels[tags.PRIORITY] = _RUN_PRIORITY[run.stage]
-    return dg.RunRequest(
-        run_key=run.run_key,
-        job_name=job_for(run.assets),
-        tags=labels,
-        asset_selection=[dg.AssetKey(name) for name in run.assets],
-        run_config=training_run_config(instance, run.tickers) if TRAINED_MODEL.name in run.assets else {},
-    )
-
-
-def requests(instance: dg.DagsterInstance, plan: Plan) -> list[dg.RunRequest]:
-    return [request(instance, run) for run in plan.runs]
 
 
 def record_brought_up(instance: dg.DagsterInstance, world: World, plan: Plan) -> None:
@@ -214,7 +196,7 @@ def record_brought_up(instance: dg.DagsterInstance, world: World, plan: Plan) ->
 
 
 @dataclass(frozen=True)
-class Quiet:
+class Idle:
     """A sensor's cursor when nothing was due: what the world looked like, and until when that stays so."""
 
     fingerprint: str
@@ -222,7 +204,7 @@ class Quiet:
     words: str
 
     @classmethod
-    def load(cls, cursor: str) -> Quiet:
+    def load(cls, cursor: str) -> Idle:
         stored = json.loads(cursor)
         until = stored["until"]
         return cls(stored["fingerprint"], pd.Timestamp(until) if until else None, stored["words"])

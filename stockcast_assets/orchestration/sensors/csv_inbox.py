@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,13 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
-from stockcast_assets.orchestration.partitions import ticker_partitions
-from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches
+from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning.launch import UPLOAD, Launch, Reason
+from stockcast_assets.orchestration.planning.planner import World
+from stockcast_assets.orchestration.planning.ranges import session_stretches
+from stockcast_assets.orchestration.planning.world import read_runs
+from stockcast_assets.orchestration.sensors.ticks import result
+from stockcast_assets.orchestration.tickers import TickerState
 from stockcast_assets.sandbox import Sandbox, SandboxExceeded, SandboxUnavailable
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
@@ -80,22 +85,19 @@ class Inbox:
         require_enabled(parsed, upload.label, self.calendars)
         return parsed
 
-    def requests(self, jobs: Jobs, upload: Upload, parsed: ParsedUpload) -> Iterator[dg.RunRequest]:
-        """Runs that materialise exactly the sessions in the file, market-closed days between them included."""
+    def needs(self, upload: Upload, parsed: ParsedUpload) -> Iterator[Launch]:
+        """What materialises exactly the sessions in the file, market-closed days between them included."""
+        reason = Reason(UPLOAD, f"{upload.name} {upload.version}", (("source", "csv"),))
+        start = pd.Timestamp(self.first_daily_key)
         for ticker, bars in parsed.bars.groupby("ticker", sort=False):
-            yield from self._requests(jobs, f"{upload.name} {upload.version}", str(ticker), bars)
-
-    def _requests(self, jobs: Jobs, name: str, ticker: str, bars: pd.DataFrame) -> Iterator[dg.RunRequest]:
-        days, start = pd.DatetimeIndex(bars["date"]), pd.Timestamp(self.first_daily_key)
-        if (days < start).any():
-            tags = dict(range_tags((ticker, ticker)))
-            yield _request(jobs.ingest_history.name, PRICE_HISTORY.name, f"{name} {ticker} history", tags)
-        daily = days[days >= start]
-        if self.last_daily_key is not None:
-            daily = daily[daily <= pd.Timestamp(self.last_daily_key)]
-        for first, last in session_stretches(ticker, daily):
-            tags = dict(range_tags((ticker, ticker), first, last))
-            yield _request(jobs.ingest_daily.name, RAW_PRICES.name, f"{name} {ticker} {first}", tags)
+            days, whom = pd.DatetimeIndex(bars["date"]), (str(ticker),)
+            if (days < start).any():
+                yield Launch((PRICE_HISTORY.name,), whom, reason=reason)
+            daily = days[days >= start]
+            if self.last_daily_key is not None:
+                daily = daily[daily <= pd.Timestamp(self.last_daily_key)]
+            for first, last in session_stretches(str(ticker), daily):
+                yield Launch((RAW_PRICES.name,), whom, first, last, reason)
 
 
 def _told(upload: Upload) -> str:
@@ -110,17 +112,15 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _versions(cursor: str) -> dict[str, str]:
-    return {str(name): str(version) for name, version in json.loads(cursor).items()}
-
-
-def _request(job: str, asset: str, run_key: str, tags: dict[str, str]) -> dg.RunRequest:
-    config = {"ops": {asset: {"config": {"source": "csv"}}}}
-    return dg.RunRequest(run_key=run_key, job_name=job, tags=tags, run_config=config)
+def _load(cursor: str) -> tuple[dict[str, str], list[Launch]]:
+    """The version of each file that was dealt with, and the runs that are not done yet; once there were no runs."""
+    stored = json.loads(cursor)
+    versions, needs = (stored["files"], stored["needs"]) if isinstance(stored.get("needs"), list) else (stored, [])
+    return {str(name): str(version) for name, version in versions.items()}, [Launch.load(need) for need in needs]
 
 
 def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The sensor. Its cursor holds the version of each file it has dealt with."""
+    """The sensor. Its cursor holds the version of each file it has dealt with, and the runs that are not done yet."""
 
     @dg.sensor(
         name="csv_inbox",
@@ -133,10 +133,9 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
         ),
     )
     def csv_inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        done = understood(_versions, context.cursor, "The cursor", context.log.warning) or {}
+        done, needs = understood(_load, context.cursor, "The cursor", context.log.warning) or ({}, [])
         present = {upload.name: upload for upload in inbox.uploads.files()}
         handled = {name: version for name, version in done.items() if name in present}
-        requests: list[dg.RunRequest] = []
         tickers: list[str] = []
 
         def take(upload: Upload, sandbox: Sandbox) -> None:
@@ -164,7 +163,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
                 return
             for note in parsed.notes:
                 context.log.info(f"{upload.label}: {note}")
-            requests.extend(inbox.requests(jobs, upload, parsed))
+            needs.extend(inbox.needs(upload, parsed))
             tickers.extend(parsed.tickers)
             handled[upload.name] = upload.version
 
@@ -190,13 +189,15 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
                     # A mistake of ours, not the file's: it stays, and the others have nothing to do with it.
                     context.log.exception(f"{upload.label} was left where it is: it could not be taken.")
                     handled[upload.name] = upload.version
-        known = set(known_tickers(context.instance))
-        new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in known]
-        return dg.SensorResult(
-            run_requests=requests,
-            skip_reason=None if requests else "No new complete file.",
-            dynamic_partitions_requests=[ticker_partitions.build_add_request(new)] if new else [],
-            cursor=json.dumps(handled, sort_keys=True),
-        )
+        seen, new = World(utc_now(), [], {}), list[str]()
+        if needs:
+            seen = read_runs(context.instance, utc_now())
+            new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in seen.states]
+            # They are partitions before the runs begin.
+            states = {**seen.states, **dict.fromkeys(new, TickerState())}
+            seen = replace(seen, order=[*seen.order, *new], states=states)
+        plan = planner.plan_needs(seen, needs)
+        cursor = json.dumps({"files": handled, "needs": [need.dump() for need in plan.left]}, sort_keys=True)
+        return result(context, seen, plan, plan.in_words() or "No new complete file.", cursor, new)
 
     return csv_inbox

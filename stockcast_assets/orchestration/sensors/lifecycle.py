@@ -16,7 +16,8 @@ from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
-from stockcast_assets.orchestration.planning.world import Quiet, Universe
+from stockcast_assets.orchestration.planning.world import Idle, Universe
+from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.warehouse import Warehouse
 
 HEAD_START = timedelta(minutes=10)
@@ -43,7 +44,7 @@ def build_configured_tickers(tickers: Sequence[str], status: dg.DefaultSensorSta
 
 
 def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The sensor. Its cursor is a `Quiet`: while nothing changed, a tick is a few queries."""
+    """The sensor. Its cursor is a `Idle`: while nothing changed, a tick is a few queries."""
 
     @dg.sensor(
         name="ticker_lifecycle",
@@ -62,7 +63,7 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
     ) -> dg.SensorResult:
         now = utc_now()
         print_now = world.fingerprint(context.instance, universe, now)
-        quiet = understood(Quiet.load, context.cursor, "The cursor", context.log.warning)
+        quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
         seen = world.read_world(context.instance, universe, now, (sources, warehouse))
@@ -96,7 +97,7 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
         # Retries are due on the minute; only the work of a schedule's own moment is left to it.
         planned_at = now - HEAD_START
         print_now = world.fingerprint(context.instance, universe, planned_at)
-        quiet = understood(Quiet.load, context.cursor, "The cursor", context.log.warning)
+        quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
         seen = world.read_world(context.instance, universe, now, keys_at=planned_at)
@@ -114,15 +115,6 @@ def _result(
     now: pd.Timestamp,
     idle: str,
 ) -> dg.SensorResult:
-    words = " ".join([plan.in_words() or idle, *seen.left_out])
-    for line in seen.left_out:
-        context.log.warning(line)
-    for given_up in plan.given_up.values():
-        context.log.error(given_up)
-    if plan.runs:
-        for waiting in plan.waiting.values():
-            context.log.info(waiting)
-        requested = world.requests(context.instance, plan)
-        return dg.SensorResult(run_requests=requested, cursor="")
-    quiet = "" if plan.under_way else Quiet(print_now, plan.wake, words).dump()
-    return dg.SensorResult(skip_reason=words, cursor=quiet)
+    words = plan.in_words() or idle
+    asleep = not plan.runs and not plan.under_way
+    return result(context, seen, plan, words, Idle(print_now, plan.wake, words).dump() if asleep else "")

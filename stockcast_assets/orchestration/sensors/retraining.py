@@ -23,7 +23,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 
 import dagster as dg
 
@@ -32,15 +31,14 @@ from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
-from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import stored_models
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
-from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags
-from stockcast_assets.orchestration.planning.tuned import training_run_config
-from stockcast_assets.orchestration.planning.world import Universe, attempts
+from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning.launch import RETRAINING, Launch, Reason
+from stockcast_assets.orchestration.planning.world import Universe, read_runs
 from stockcast_assets.orchestration.sensors.revisions import revisions
-from stockcast_assets.orchestration.tickers import ticker_states
+from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
 
@@ -228,7 +226,10 @@ def _revised_since(revised: pd.DataFrame, ticker: str, trained_to: date | None) 
 def build_retraining(
     jobs: Jobs, universe: Universe, max_age_days: int, status: dg.DefaultSensorStatus
 ) -> dg.SensorDefinition:
-    """The sensor. Its cursor is the newest due day and who was looked at: a day gives one decision per ticker."""
+    """The sensor. Its cursor is the newest due day and who was looked at: a day gives one decision per ticker.
+
+    What was decided is a need for the planner, which launches it, and again if it fails.
+    """
 
     @dg.sensor(
         name="retraining",
@@ -242,45 +243,51 @@ def build_retraining(
         days = universe.days(now)
         if not days:
             return dg.SensorResult(skip_reason="No day is over yet.")
-        looked_at = (
-            understood(partial(_looked_at, days[-1]), context.cursor, "The cursor", context.log.warning) or frozenset()
-        )
-        order = known_tickers(context.instance)
-        states = ticker_states(context.instance, order)
+        stored = understood(_Cursor.load, context.cursor, "The cursor", context.log.warning) or _Cursor("")
+        seen = read_runs(context.instance, now)
+        looked_at = stored.looked_at if stored.day == days[-1].isoformat() else frozenset()
         scored = context.instance.get_materialized_partitions(dg.AssetKey(FORECAST_ACCURACY.name))
         watched: dict[str, date] = {}
-        for ticker, state in states.items():
+        for ticker, state in seen.states.items():
             session = calendars.previous_session(calendars.calendar_for(ticker), days[-1]).date()
             # A day that is late or still running is looked at by a later tick.
             if ticker not in looked_at and state.state == "active" and partition_key(ticker, session) in scored:
                 watched[ticker] = session
-        cursor = json.dumps({"day": days[-1].isoformat(), "looked_at": sorted({*looked_at, *watched})})
-        if not watched:
-            return dg.SensorResult(skip_reason="Every finished ticker was looked at.", cursor=cursor)
-        under_way = attempts(context.instance, order, now)
-        requests, skipped = [], []
+        # After its month a model would serve no day.
+        needs, skipped = [need for need in stored.needs if need.first == month_of(days[-1])], []
         for ticker, signals in read_signals(warehouse, context.instance, watched, max_age_days).items():
             why = reason_to_retrain(signals)
             if why is None:
                 continue
-            training = any(
-                attempt.ended is None and ticker in attempt.tickers and TRAINED_MODEL.name in attempt.assets
-                for attempt in under_way
-            )
-            if training or not _may_be_used(signals.known_until):
+            need = _need(ticker, signals.known_until, why)
+            if planner.is_under_way(seen, need) or not _may_be_used(signals.known_until):
                 skipped.append(f"{ticker}: {why}; a training is under way or the month's last day is reached.")
-                continue
-            requests.append(_request(context.instance, jobs, ticker, signals.known_until, why))
-        words = " ".join(skipped) or "No model needs to be trained again."
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else words, cursor=cursor)
+            else:
+                needs.append(need)
+        plan = planner.plan_needs(seen, needs)
+        cursor = _Cursor(days[-1].isoformat(), looked_at | set(watched), tuple(plan.left)).dump()
+        words = " ".join([*skipped, plan.in_words()]).strip() or "No model needs to be trained again."
+        return result(context, seen, plan, words, cursor)
 
     return retraining
 
 
-def _looked_at(day: date, cursor: str) -> frozenset[str]:
-    """The tickers that have their decision of the day."""
-    stored = json.loads(cursor)
-    return frozenset(stored["looked_at"]) if stored.get("day") == day.isoformat() else frozenset()
+@dataclass(frozen=True)
+class _Cursor:
+    """The newest due day, the tickers that have their decision of it, and the trainings that are not done yet."""
+
+    day: str
+    looked_at: frozenset[str] = frozenset()
+    needs: tuple[Launch, ...] = ()
+
+    @classmethod
+    def load(cls, cursor: str) -> _Cursor:
+        stored = json.loads(cursor)
+        return cls(stored["day"], frozenset(stored["looked_at"]), tuple(map(Launch.load, stored.get("needs", ()))))
+
+    def dump(self) -> str:
+        needs = [need.dump() for need in self.needs]
+        return json.dumps({"day": self.day, "looked_at": sorted(self.looked_at), "needs": needs})
 
 
 def _may_be_used(known_until: date) -> bool:
@@ -288,11 +295,7 @@ def _may_be_used(known_until: date) -> bool:
     return known_until < (pd.Timestamp(known_until) + pd.offsets.MonthEnd(0)).date()
 
 
-def _request(instance: dg.DagsterInstance, jobs: Jobs, ticker: str, known_until: date, why: str) -> dg.RunRequest:
-    month = month_of(known_until)
-    return dg.RunRequest(
-        run_key=f"retrain {ticker} {known_until}",
-        job_name=jobs.monthly_training.name,
-        tags={**range_tags((ticker, ticker), month, month), tags.RETRAIN: why},
-        run_config=training_run_config(instance, [ticker], known_until=known_until.isoformat(), trigger=why),
-    )
+def _need(ticker: str, known_until: date, why: str) -> Launch:
+    month, until = month_of(known_until), known_until.isoformat()
+    reason = Reason(RETRAINING, f"{until}: {why}", (("known_until", until), ("trigger", why)))
+    return Launch((TRAINED_MODEL.name,), (ticker,), month, month, reason)

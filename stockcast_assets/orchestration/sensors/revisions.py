@@ -11,33 +11,29 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import days_of, key_day, partition_key, validate_ticker
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.prices import REVISIONS, TOUCHED
 from stockcast_assets.orchestration.fence import Tell, understood
-from stockcast_assets.orchestration.jobs import Jobs, job_for
-from stockcast_assets.orchestration.planning.ranges import known_tickers, range_tags, session_stretches, stretches
-from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.graph import STAGES
+from stockcast_assets.orchestration.jobs import Jobs
+from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning.launch import REPAIR, Launch, Reason
+from stockcast_assets.orchestration.planning.planner import World
+from stockcast_assets.orchestration.planning.ranges import known_tickers, month_stretches, session_stretches
+from stockcast_assets.orchestration.planning.world import read_runs
+from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.orchestration.tickers import ticker_states
-from stockcast_assets.tables import (
-    DRIFT_REPORT,
-    FORECAST_ACCURACY,
-    FORECASTS,
-    INDICATORS,
-    PRICE_HISTORY,
-    RAW_PRICES,
-    TRAINED_MODEL,
-)
-
-ATTEMPTS = 3
-"""Runs of the same keys before a repair is given up and reported."""
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 MOST_AT_ONCE = 10
 """Tickers under repair at a time."""
@@ -45,15 +41,6 @@ MOST_AT_ONCE = 10
 _PAGE = 1000
 
 _log = logging.getLogger(__name__)
-
-_STAGES: tuple[tuple[str, ...], ...] = (
-    (PRICE_HISTORY.name,),
-    (RAW_PRICES.name,),
-    (TRAINED_MODEL.name,),
-    (INDICATORS.name, FORECASTS.name),
-    (FORECAST_ACCURACY.name, DRIFT_REPORT.name),
-)
-"""Each stage is launched when the one before is materialised."""
 
 
 @dataclass(frozen=True)
@@ -182,133 +169,80 @@ def _settled(instance: dg.DagsterInstance, keys: Touched, moment: float) -> bool
     return True
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run of a repair: assets of one job, and the days (None: `price_history`) they are materialised for."""
-
-    assets: tuple[str, ...]
-    first: str | None = None
-    last: str | None = None
-
-
 @dataclass
 class _Repair:
-    """A request on its way. The runs of its stage are listed once, when the stage begins."""
+    """A request on its way. What its stage needs is listed once, when the stage begins."""
 
     request: RefetchRequest
     stage: int
-    runs: list[_Run]
+    needs: list[Launch]
+
+    def next_need(self, instance: dg.DagsterInstance, seen: World) -> Launch | None:
+        """The first need that is not met, in the order of the graph; None if all are."""
+        while True:
+            for need in self.needs:
+                if not planner.is_met(seen, need):
+                    return need
+            if self.stage + 1 >= len(STAGES):
+                return None
+            self.stage += 1
+            self.needs = list(_needs(instance, self.request, STAGES[self.stage]))
+
+    def dump(self) -> dict[str, Any]:
+        return {"request": asdict(self.request), "stage": self.stage, "runs": [need.dump() for need in self.needs]}
+
+    @classmethod
+    def load(cls, stored: Mapping[str, Any]) -> _Repair:
+        asked = stored["request"]
+        bounds = {end: asked[end] and key_day(asked[end]) for end in ("first", "last")}
+        request = RefetchRequest(**{**asked, **bounds})
+        # Earlier releases kept only what differs between the runs of a repair, and had one stage more.
+        common = Launch((), (request.ticker,), reason=Reason(REPAIR, str(request.id))).dump()
+        needs = [Launch.load({**common, **run}) for run in stored["runs"]]
+        return cls(request, min(int(stored["stage"]), len(STAGES) - 1), needs)
 
 
-def _stage_runs(instance: dg.DagsterInstance, request: RefetchRequest, stage: int) -> list[_Run]:
-    """Exactly the keys concerned that were materialised before, in order of time."""
-    assets_of: dict[tuple[date, date], list[str]] = defaultdict(list)
-    for asset in _STAGES[stage]:
-        if asset == PRICE_HISTORY.name:
-            return [_Run((asset,))] if request.history else []
-        for stretch in _stretches(instance, request, asset):
-            assets_of[stretch].append(asset)
-    return [
-        _Run(tuple(assets), first.isoformat(), last.isoformat()) for (first, last), assets in sorted(assets_of.items())
-    ]
+def _begin(instance: dg.DagsterInstance, request: RefetchRequest) -> _Repair:
+    return _Repair(request, 0, list(_needs(instance, request, STAGES[0])))
 
 
-def _stretches(instance: dg.DagsterInstance, request: RefetchRequest, asset: str) -> list[tuple[date, date]]:
-    keys = instance.get_materialized_partitions(dg.AssetKey(asset))
-    days = [pd.Timestamp(day) for day in days_of(keys, [request.ticker])[request.ticker]]
+def _needs(instance: dg.DagsterInstance, request: RefetchRequest, stage: tuple[str, ...]) -> Iterator[Launch]:
+    """Exactly the keys concerned that were materialised before, in order of time, each with its assets of the stage."""
+    need = Launch(stage, (request.ticker,), reason=Reason(REPAIR, str(request.id)))
+    if stage == (PRICE_HISTORY.name,):
+        if request.history:
+            yield need
+        return
+    assets_of: dict[pd.Timestamp, tuple[str, ...]] = defaultdict(tuple)
+    for asset in stage:
+        keys = instance.get_materialized_partitions(dg.AssetKey(asset))
+        for day in filter(partial(_concerns, request, asset), days_of(keys, [request.ticker])[request.ticker]):
+            assets_of[pd.Timestamp(day)] += (asset,)
+    by_assets: dict[tuple[str, ...], list[pd.Timestamp]] = defaultdict(list)
+    for day, assets in assets_of.items():
+        by_assets[assets].append(day)
+    adjacent = month_stretches if stage == (TRAINED_MODEL.name,) else partial(session_stretches, request.ticker)
+    found = [(first, last, assets) for assets, days in by_assets.items() for first, last in adjacent(days)]
+    for first, last, assets in sorted(found):
+        yield replace(need, assets=assets, first=first, last=last)
+
+
+def _concerns(request: RefetchRequest, asset: str, day: date) -> bool:
     if asset == RAW_PRICES.name:
-        if request.first is None or request.last is None:
-            return []
-        days = [day for day in days if request.first <= day.date() <= request.last]
-        return list(session_stretches(request.ticker, days))
-    since = request.since
-    if asset == TRAINED_MODEL.name:
-        # A month's model knows what was before the month.
-        months = [day for day in days if since is None or day.date() > since]
-        return list(stretches(months, lambda earlier, later: later == earlier + pd.offsets.MonthBegin(1)))
-    return list(session_stretches(request.ticker, [day for day in days if since is None or day.date() >= since]))
-
-
-def _run_request(instance: dg.DagsterInstance, request: RefetchRequest, run: _Run, attempt: int) -> dg.RunRequest:
-    first, last = (date.fromisoformat(day) if day else None for day in (run.first, run.last))
-    days = "" if first is None else f", {first} to {last}"
-    name = f"{request.id} {request.ticker} {'+'.join(run.assets)}{days}, attempt {attempt}"
-    return dg.RunRequest(
-        run_key=f"repair {name}",
-        job_name=job_for(run.assets),
-        tags={**range_tags((request.ticker, request.ticker), first, last), tags.REPAIR: name},
-        asset_selection=[dg.AssetKey(asset) for asset in run.assets],
-        run_config=training_run_config(instance, [request.ticker]) if TRAINED_MODEL.name in run.assets else {},
-    )
-
-
-def _next_run(
-    instance: dg.DagsterInstance, repair: _Repair
-) -> tuple[Literal["due", "under way", "done", "given up"], dg.RunRequest | None]:
-    """How the repair's stage stands, and the run that is due or that failed last."""
-    for run in repair.runs:
-        launched: dg.DagsterRun | None = None
-        for attempt in range(1, ATTEMPTS + 1):
-            wanted = _run_request(instance, repair.request, run, attempt)
-            found = instance.get_runs(dg.RunsFilter(tags={tags.REPAIR: wanted.tags[tags.REPAIR]}), limit=1)
-            if not found:
-                return "due", wanted
-            launched = found[0]
-            if not launched.is_finished:
-                return "under way", None
-            if launched.is_success:
-                break
-        if launched is not None and not launched.is_success:
-            return "given up", wanted
-    return "done", None
-
-
-def _advance(instance: dg.DagsterInstance, repair: _Repair) -> tuple[_Repair | None, dg.RunRequest | None, str | None]:
-    """The repair after this tick (None: over), the run it asks for, and how it ended badly, in words."""
-    while True:
-        standing, run = _next_run(instance, repair)
-        if standing == "given up":
-            words = (
-                f"The repair of {repair.request.ticker} is given up after {ATTEMPTS} failed runs "
-                f"({run.tags[tags.REPAIR] if run else ''}): read their logs, then materialise these keys again by hand."
-            )
-            return None, None, words
-        if standing != "done":
-            return repair, run, None
-        if repair.stage + 1 == len(_STAGES):
-            return None, None, None
-        stage = repair.stage + 1
-        repair = _Repair(repair.request, stage, _stage_runs(instance, repair.request, stage))
-
-
-def _dump(cursor: str | None, repairs: list[_Repair]) -> str:
-    return json.dumps(
-        {
-            "cursor": cursor,
-            "repairs": [
-                {"request": asdict(r.request), "stage": r.stage, "runs": [asdict(run) for run in r.runs]}
-                for r in repairs
-            ],
-        },
-        default=str,
-    )
+        return request.first is not None and request.last is not None and request.first <= day <= request.last
+    # A month's model knows what was before the month.
+    return request.since is None or day > request.since or (day == request.since and asset != TRAINED_MODEL.name)
 
 
 def _load(text: str) -> tuple[str | None, list[_Repair]]:
     state = json.loads(text)
-    repairs = []
-    for entry in state["repairs"]:
-        asked = entry["request"]
-        bounds = {end: date.fromisoformat(asked[end]) if asked[end] else None for end in ("first", "last")}
-        runs = [_Run(tuple(run["assets"]), run["first"], run["last"]) for run in entry["runs"]]
-        repairs.append(_Repair(RefetchRequest(**{**asked, **bounds}), entry["stage"], runs))
-    return state["cursor"], repairs
+    return state["cursor"] and str(int(state["cursor"])), [_Repair.load(entry) for entry in state["repairs"]]
 
 
 def build_revisions(jobs: Jobs, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor. Its cursor holds how far the observations were read and the repairs under way.
 
-    New observations are read when no repair is left, so that those made meanwhile are judged after it.
+    What is observed of a ticker under repair is judged after the repair.
     """
 
     @dg.sensor(
@@ -318,28 +252,33 @@ def build_revisions(jobs: Jobs, status: dg.DefaultSensorStatus) -> dg.SensorDefi
         default_status=status,
         description=(
             "Fetches bars again that the source has changed (splits, corrections), then computes what depends on them "
-            f"again, stage by stage. A run that fails {ATTEMPTS} times is given up and reported."
+            f"again, stage by stage. A run that fails {planner.ATTEMPTS} times is given up and reported."
         ),
     )
     def revisions_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tell = context.log.warning
+        instance, tell = context.instance, context.log.warning
         cursor, repairs = understood(_load, context.cursor, "The cursor", tell) or (None, [])
+        busy = {repair.request.ticker for repair in repairs}
+        requests, cursor = pending_revisions(instance, cursor, tell)
+        repairs += [_begin(instance, request) for request in requests if request.ticker not in busy]
         if not repairs:
-            requests, cursor = pending_revisions(context.instance, cursor, tell)
-            repairs = [_Repair(request, 0, _stage_runs(context.instance, request, 0)) for request in requests]
-        left, runs, failures = [], [], []
+            idle = json.dumps({"cursor": cursor, "repairs": []})
+            return dg.SensorResult(skip_reason="No source has changed a stored bar.", cursor=idle)
+        seen = read_runs(instance, utc_now())
+        wanted, left = [], repairs[MOST_AT_ONCE:]
         for repair in repairs[:MOST_AT_ONCE]:
-            after, run, failure = _advance(context.instance, repair)
-            if after is not None:
-                left.append(after)
-            if run is not None:
-                runs.append(run)
-            if failure is not None:
-                context.log.error(failure)
-                failures.append(failure)
-        left += repairs[MOST_AT_ONCE:]
+            need = repair.next_need(instance, seen)
+            if need is not None:
+                wanted.append((repair, need))
+            else:
+                # Now whatever was observed meanwhile can be judged.
+                later, _ = pending_revisions(instance, str(repair.request.id), tell)
+                left += [_begin(instance, again) for again in later if again.ticker == repair.request.ticker]
+        plan = planner.plan_needs(seen, [need for _, need in wanted])
+        left = [repair for repair, need in wanted if need in plan.left] + left
         idle = "Repairs are under way." if left else "No source has changed a stored bar."
-        reason = None if runs else " ".join(failures) or idle
-        return dg.SensorResult(run_requests=runs, skip_reason=reason, cursor=_dump(cursor, left))
+        words = plan.in_words() if plan.given_up or plan.wake else idle
+        memory = {"cursor": cursor, "repairs": [repair.dump() for repair in left]}
+        return result(context, seen, plan, words, json.dumps(memory, default=str))
 
     return revisions_sensor
