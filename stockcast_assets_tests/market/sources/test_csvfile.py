@@ -479,9 +479,9 @@ class TestDividendsOfAdjustedCloses:
 
 
 class TestSize:
-    def test_reading_stops_at_the_rows_a_file_can_have(self, monkeypatch):
-        monkeypatch.setattr("stockcast_assets.market.sources.files.read.MAX_ROWS", 2)
-        assert "line 4: more than 2 rows; upload one file per ticker" in refusal(PLAIN)
+    def test_reading_stops_at_the_rows_a_file_can_have(self):
+        with pytest.raises(StockcastError, match="line 4: more than 2 rows; upload one file per ticker"):
+            parse_bytes(PLAIN.encode(), "NEW.csv", NOW, most_rows=2)
 
     def test_memory_stays_near_the_size_of_the_file(self, tmp_path):
         """40 MB that would be 300,000 bars: refused after as many rows as there can be, in a process of its own."""

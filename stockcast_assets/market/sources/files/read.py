@@ -192,20 +192,24 @@ def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str 
     if "time" in shared and not dates.seconds.any():
         seconds = [second_of(cell) or 0 for cell in shared["time"]]
         dates = replace(dates, seconds=np.array(seconds, np.int64))
-    parts, notes = [], list(rows.notes)
+    found = []
     for ticker in tickers:
         own = np.arange(len(lines)) if wide else np.flatnonzero(owners == ticker)
         cells = {role: [column[row] for row in own] for role, column in (shared | rows.cells.get(ticker, {})).items()}
-        bars, told = _bars_of(ticker, calendars[ticker], cells, lines[own], own, dates, mark, rows, label, now)
-        parts.append(bars)
-        notes += [f"{ticker}: {note}" if len(tickers) > 1 else note for note in told]
+        found.append(_daily(ticker, calendars[ticker], cells, lines[own], own, dates, mark, rows, now))
+    # One look at all of them: the schema takes longer to ask than the rows.
+    good = first_fault(pd.concat([each.frame(now) for each in found], ignore_index=True)) is None
+    parts, notes = [], list(rows.notes)
+    for each in found:
+        parts.append(_finished(each, good, rows, label, now))
+        notes += [f"{each.ticker}: {note}" if len(found) > 1 else note for note in each.notes]
     columns: dict[str, str] = {}
     left = list(rows.layout.left)
-    for each in rows.layout.fields:
-        if each.ticker is None and each.role not in shared:
-            left.append(each.name)
+    for column in rows.layout.fields:
+        if column.ticker is None and column.role not in shared:
+            left.append(column.name)
         else:
-            columns.setdefault(each.role, each.name)
+            columns.setdefault(column.role, column.name)
     return ParsedUpload(pd.concat(parts, ignore_index=True), tuple(notes), columns, tuple(left))
 
 
@@ -434,7 +438,42 @@ def _closed(days: np.ndarray, calendar: str) -> int:
     return int((~np.isin(known, open_days.to_numpy().astype("datetime64[D]"))).sum())
 
 
-def _bars_of(
+@dataclass
+class _Daily:
+    """The rows of one ticker with a price, one per day and sorted by it, as the file has them.
+
+    Attributes:
+        days: [n] their days.
+        lines: [n] where they stand in the file.
+        columns: {role: [n] numbers}.
+        every_day: the days of all rows, with prices or without.
+        notes: what was left out so far, in words.
+    """
+
+    ticker: str
+    calendar: str
+    days: np.ndarray
+    lines: np.ndarray
+    columns: dict[str, np.ndarray]
+    every_day: np.ndarray
+    notes: list[str]
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Leave the other rows out; their dividends and splits go to the next that is kept."""
+        _pass_on(self.columns, self.days, kept)
+        self.days, self.lines = self.days[kept], self.lines[kept]
+        self.columns = {role: column[kept] for role, column in self.columns.items()}
+
+    @property
+    def stamps(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.days.astype("datetime64[ns]"))
+
+    def frame(self, now: pd.Timestamp) -> pd.DataFrame:
+        """The rows as a frame of bars."""
+        return _frame(self.ticker, self.stamps, self.columns, now)
+
+
+def _daily(
     ticker: str,
     calendar: str,
     cells: dict[str, list[str]],
@@ -443,10 +482,9 @@ def _bars_of(
     dates: Dates,
     mark: Mark,
     rows: _Rows,
-    label: str,
     now: pd.Timestamp,
-) -> tuple[pd.DataFrame, list[str]]:
-    """The bars of one ticker, and notes."""
+) -> _Daily:
+    """The rows of one ticker as daily bars, whatever they say."""
     notes: list[str] = []
     zone = time_zone(calendar)
     days = dates.local_days(zone, own, lambda some: len(some) - _closed(some, calendar))
@@ -469,19 +507,27 @@ def _bars_of(
     if calendar == ALWAYS_OPEN:
         _make_daily(days, seconds, priced, columns, notes)
     kept = _without_repeats(days, lines, priced, seconds, columns, notes)
-    every_day = days
-    _pass_on(columns, days, kept)
-    days, lines = days[kept], lines[kept]
-    columns = {role: column[kept] for role, column in columns.items()}
-    require_daily(days, lines)
+    daily = _Daily(ticker, calendar, days, lines, columns, days, notes)
+    daily.keep(kept)
+    require_daily(daily.days, daily.lines)
+    return daily
 
-    stamps = pd.DatetimeIndex(days.astype("datetime64[ns]"))
+
+def _finished(daily: _Daily, good: bool, rows: _Rows, label: str, now: pd.Timestamp) -> pd.DataFrame:
+    """The bars of one ticker's finished sessions, in the shares of the last; notes are added to its own.
+
+    Args:
+        daily: its rows.
+        good: whether each is known to be possible.
+        rows: the file.
+        label: the file's name in a sentence.
+        now: the moment.
+    """
+    ticker, calendar, notes = daily.ticker, daily.calendar, daily.notes
     old = now.tz_localize(None).normalize() - DEEP_PAST
-    possible = _possible(_frame(ticker, stamps, columns, now), lines, old, notes)
-    _pass_on(columns, days, possible)
-    days, lines, stamps = days[possible], lines[possible], stamps[possible]
-    columns = {role: column[possible] for role, column in columns.items()}
-
+    if not good:
+        daily.keep(_possible(daily.frame(now), daily.lines, old, notes))
+    days, lines, columns, stamps = daily.days, daily.lines, daily.columns, daily.stamps
     first, last = stamps[0], stamps[-1]
     due = finished_sessions(ticker, first, last, now)
     finished = stamps.isin(due)
@@ -497,7 +543,7 @@ def _bars_of(
             "check the dates, or give the ticker its calendar in calendars.toml"
         )
     known = ~early
-    rows_there = pd.DatetimeIndex(every_day.astype("datetime64[ns]"))
+    rows_there = pd.DatetimeIndex(daily.every_day.astype("datetime64[ns]"))
     every_weekend = {5, 6} <= set(stamps.dayofweek)
     suggested = symbols.as_coin(ticker) if every_weekend and calendar != ALWAYS_OPEN else ""
     require_open(
@@ -511,9 +557,8 @@ def _bars_of(
         notes.append(f"{ticker} is a class of shares{hint}")
 
     # Bars of closed days keep nothing but their dividends; a bar that goes on is the last one's business.
-    _pass_on(columns, days, finished)
-    columns = {role: column[finished] for role, column in columns.items()}
-    stamps, lines = stamps[finished], lines[finished]
+    daily.keep(finished)
+    lines, columns, stamps = daily.lines, daily.columns, daily.stamps
     splits_happen = calendar not in (ALWAYS_OPEN, "24/5") and not ticker.startswith("^") and not ticker.endswith("=F")
     split_name = next((names.plain(each.name) for each in rows.layout.fields if each.role == "split_ratio"), "")
     series = Series(
@@ -530,7 +575,7 @@ def _bars_of(
     adjusted = {} if series.adjusted is None else {"adj_close": series.adjusted}
     events = {"dividend": series.dividend, "split_ratio": series.split}
     bars = _frame(ticker, stamps, done | adjusted | events | {"volume": series.volume}, now)
-    return _plausible(bars, old, label, notes), notes
+    return _plausible(bars, old, label, notes)
 
 
 def _possible(bars: pd.DataFrame, lines: np.ndarray, old: pd.Timestamp, notes: list[str]) -> np.ndarray:
