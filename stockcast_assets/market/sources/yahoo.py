@@ -64,7 +64,11 @@ CLOSED_SHARE = 0.005
 """Share of a ticker's bars on days its calendar calls closed, from which it is another's; two are let pass anyway."""
 
 _TIMEOUT_S = 20.0
-_FACTS = ("exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType", "symbol")
+_MAX_ANSWER_BYTES = 16 * 2**20
+"""Ten times the bars of sixty years."""
+
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_FACTS = ("symbol", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType", "symbol")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
@@ -112,10 +116,13 @@ class YahooSource:
         wanted = due if overlap is None else finished_sessions(ticker, overlap, end, now, GRACE)
         answer, facts = self._ask(ticker, wanted[0].date(), wanted[-1].date())
         _refuse_another(ticker, facts)
-        first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
+        try:
+            first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
+            bars, notes = _bars(answer, ticker, wanted, now, facts)
+        except _UNREADABLE as error:
+            raise _unreadable(ticker, error) from error
         if first is not None:
             self._first[ticker] = first.date()
-        bars, notes = _bars(answer, ticker, wanted, now, facts)
         # What was asked for by its day is never taken for missing; who asks for all there is cannot name a day.
         old = now.tz_localize(None).normalize() - DEEP_PAST
         bars, left_out = leave_out(bars, old if start is None else min(old, pd.Timestamp(start)))
@@ -172,7 +179,13 @@ class YahooSource:
             reraise=True,
         )
         try:
-            return retrying(_history, ticker, first, last)
+            rows, facts = retrying(_history, ticker, first, last)
+            if str(facts["symbol"] or ticker).upper() != ticker:
+                raise StockcastError(
+                    f"Yahoo Finance answered with {str(facts['symbol'])[:40]!a} when asked for {ticker}: look it up on "
+                    f"finance.yahoo.com, as it may have another symbol now, or {_LATER}."
+                )
+            return rows, facts
         except _UnknownTicker as error:
             other = re.sub(r"[./]([A-Z])$", r"-\1", ticker)
             raise StockcastError(
@@ -197,11 +210,8 @@ class YahooSource:
             ) from error
         except YFException as error:
             raise StockcastError(f"Yahoo Finance gave no bars of {ticker} ({error}): {_LATER}.") from error
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise StockcastError(
-                f"yfinance cannot read Yahoo Finance's answer for {ticker} ({type(error).__name__}: {error}): try "
-                "again later, and upgrade yfinance if it stays so."
-            ) from error
+        except _UNREADABLE as error:
+            raise _unreadable(ticker, error) from error
 
     def _enough(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
@@ -241,6 +251,14 @@ def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[s
         return rows, {name: client.history_metadata.get(name) for name in _FACTS}
 
 
+def _unreadable(ticker: str, error: Exception) -> StockcastError:
+    words = " ".join(str(error).split())[:200]
+    return StockcastError(
+        f"yfinance cannot read Yahoo Finance's answer for {ticker} ({type(error).__name__}: {words}): try again later, "
+        "and upgrade yfinance if it stays so."
+    )
+
+
 @lru_cache(maxsize=1)
 def _limiter() -> Limiter:
     """The rate limit, kept in a file that all processes of this user share: Yahoo counts by address."""
@@ -259,19 +277,31 @@ def _session() -> "Session":
 
     yfinance takes a server error on its first request for a ticker for "no such ticker".
     """
-    from curl_cffi import requests
+    from curl_cffi import CurlECode, CurlOpt, requests
 
     class PoliteSession(requests.Session):
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
             _limiter().try_acquire("yahoo")
-            response = super().request(method, url, *args, **options)
+            if _CHART in url:
+                # yfinance names a longer time for some.
+                options |= {"allow_redirects": False, "timeout": _TIMEOUT_S}
+            try:
+                response = super().request(method, url, *args, **options)
+            except requests.exceptions.RequestException as error:
+                if error.code == CurlECode.FILESIZE_EXCEEDED:
+                    raise _Unavailable(f"sent more than {_MAX_ANSWER_BYTES // 2**20} MB") from error
+                raise
+            if _CHART in url and 300 <= response.status_code < 400:
+                raise _Unavailable("sent the request to another address")
             if _CHART in url and response.status_code == 404:
                 raise _UnknownTicker
             if _CHART in url and response.status_code >= 500:
                 raise _Unavailable(f"answered HTTP {response.status_code}")
             return response
 
-    return PoliteSession(impersonate="chrome")
+    # Counted as it arrives and as it is unpacked; the time of a request is that of its last byte.
+    bounds = {CurlOpt.MAXFILESIZE_LARGE: _MAX_ANSWER_BYTES}
+    return PoliteSession(impersonate="chrome", curl_options=bounds, max_redirects=5, timeout=_TIMEOUT_S)
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -10,8 +10,8 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -152,7 +152,8 @@ def refusal(code: str, description: str) -> str:
 
 
 class FakeYahoo:
-    """The server. `listings` is what it knows; `answers` are given to chart requests first, one each."""
+    """The server. `listings` is what it knows; `answers` are given to chart requests first, one each, and `hostile`
+    writes to whoever asks for a chart what it likes."""
 
     def __init__(self, folder: Path) -> None:
         self.listings: dict[str, Listing] = {}
@@ -160,6 +161,7 @@ class FakeYahoo:
         self.always: Answer | None = None
         self.delay = threading.Event()
         self.stalls = False
+        self.hostile: Callable[[BaseHTTPRequestHandler], None] | None = None
         self.charts: list[dict[str, str]] = []
         self.moments: list[float] = []
         self.certificate = folder / "yahoo.pem"
@@ -227,6 +229,11 @@ class FakeYahoo:
 
             def do_GET(self) -> None:
                 status, body = yahoo.answer(self.path)
+                if yahoo.hostile is not None and "/finance/chart/" in self.path:
+                    self.close_connection = True
+                    with suppress(OSError):
+                        yahoo.hostile(self)
+                    return
                 content = body.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
