@@ -56,6 +56,23 @@ def test_thousands_of_rows_become_exactly_their_keys(tmp_path: Path) -> None:
     assert len({need.run_key for need in needs}) == len(needs)
 
 
+def test_a_file_of_two_tickers_becomes_the_keys_of_both(tmp_path: Path) -> None:
+    days = sessions("XNYS", "2003-12-22", "2004-01-16")
+    text = "".join(f"{ticker},{row}\n" for ticker in ("AAA", "BBB") for row in rows(days).splitlines())
+    (tmp_path / "both.csv").write_text("Symbol," + HEADER + text)
+    inbox = Inbox(open_uploads(tmp_path), date(2004, 1, 1), None, ("XNYS",))
+    [upload] = inbox.uploads.files()
+    with inbox.sandbox() as sandbox:
+        needs = list(inbox.needs(upload, inbox.parse(upload, sandbox)))
+    past, first, last = ("price_history",), date(2004, 1, 2), date(2004, 1, 16)
+    assert [(need.tickers, need.assets) for need in needs] == [
+        ((ticker,), assets) for ticker in ("AAA", "BBB") for assets in (past, ("raw_prices",))
+    ]
+    assert [(pd.Timestamp(need.first), pd.Timestamp(need.last)) for need in needs[1::2]] == 2 * [
+        (pd.Timestamp(first), pd.Timestamp(last))
+    ]
+
+
 def test_each_ticker_of_a_run_is_asked_of_its_own_source(
     make_settings: Callable[..., Settings], instance: dg.DagsterInstance
 ) -> None:

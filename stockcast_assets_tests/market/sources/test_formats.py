@@ -138,3 +138,11 @@ def test_what_a_file_lacks_and_how_yahoo_writes_a_class_of_shares_is_noted() -> 
     assert upload.tickers == ("BRK.B",)
     assert any("no row of 5 of the 11 sessions" in note for note in upload.notes)
     assert any("(Yahoo Finance writes BRK-B)" in note for note in upload.notes)
+
+
+def test_a_dividend_after_the_last_session_of_a_file_is_told() -> None:
+    rows = [f"{bar.day:%Y-%m-%d},10,12,9,11,5,0" for bar in STOCK[:-1]]
+    text = "\n".join(["Date,Open,High,Low,Close,Volume,Dividends", *rows, f"{STOCK[-1].day:%Y-%m-%d},,,,,,0.5"])
+    upload = parse_bytes(text.encode(), "AAPL.csv", NOW)
+    assert len(upload.bars) == len(STOCK) - 1
+    assert "left out a dividend that no later session of the file can take (first: 2023-03-21)" in upload.notes

@@ -461,6 +461,10 @@ class _Daily:
     def keep(self, kept: np.ndarray) -> None:
         """Leave the other rows out; their dividends and splits go to the next that is kept."""
         _pass_on(self.columns, self.days, kept)
+        cash = self.columns.get("dividend")
+        if cash is not None and kept.any():
+            late = ~kept & (self.days > self.days[kept][-1]) & (cash > 0)
+            self.notes += _note("a dividend that no later session of the file can take", self.days[late])
         self.days, self.lines = self.days[kept], self.lines[kept]
         self.columns = {role: column[kept] for role, column in self.columns.items()}
 
