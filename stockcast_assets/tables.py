@@ -61,6 +61,9 @@ class Table:
 
 
 TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)
+HORIZON = 10
+"""Sessions ahead; forecasts are for 1..HORIZON."""
+
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 QUANTILE_COLUMNS = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
 """The columns of `forecasts` that hold them, in the same order."""
@@ -219,7 +222,7 @@ FORECASTS = Table(
     (
         TICKER,
         _session("As-of date: the last session the forecast knows"),
-        Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
+        Column("horizon", "INT64", f"Sessions ahead, 1 to {HORIZON}", required=True, ge=1, le=HORIZON),
         Column("target_date", "DATE", "Session the forecast is for", required=True),
         _price("last_close", "Close of the as-of date"),
         *(
@@ -288,7 +291,7 @@ FORECAST_ACCURACY = Table(
     (
         TICKER,
         _session("Target session whose close became known"),
-        Column("horizon", "INT64", "Sessions ahead, 1 to 10", required=True, ge=1, le=10),
+        Column("horizon", "INT64", f"Sessions ahead, 1 to {HORIZON}", required=True, ge=1, le=HORIZON),
         Column("as_of_date", "DATE", "As-of date of the scored forecast", required=True),
         Column("target_date", "DATE", "Session the forecast was for; equals date", required=True),
         _price("actual_close", "Close of the target session"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 
+from stockcast_assets.charts.palette import BANDS, LIGHT
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.libraries import pd
 
-INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-CLOSE, FORECAST, ACTUAL = "#334e68", "#0f766e", "#c2410c"
-BANDS = ((5, 95, 0.12), (10, 90, 0.2), (25, 75, 0.32))
+# A PNG has no theme to follow.
+INK, MUTED, GRID = LIGHT.ink, LIGHT.muted, LIGHT.grid
+CLOSE, FORECAST, ACTUAL = LIGHT.close, LIGHT.forecast, LIGHT.happened
 TAIL_SESSIONS = 60
 
 
@@ -39,7 +40,7 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(past, tail["close"], color=CLOSE, linewidth=1.4)
-    for low, high, alpha in BANDS:
+    for _, low, high, alpha in BANDS:
         lower, upper = ([first["last_close"], *rows[f"close_p{q:02d}"]] for q in (low, high))
         axes.fill_between(horizons, lower, upper, color=FORECAST, alpha=alpha, linewidth=0)
     axes.plot(horizons, [first["last_close"], *rows["close_p50"]], color=FORECAST, linewidth=1.6)

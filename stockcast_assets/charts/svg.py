@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.charts.plotly import BANDS, PROOF, Palette
+from stockcast_assets.charts.palette import BANDS, Palette
+from stockcast_assets.charts.plotly import PROOF
 
 WIDTH, HEIGHT = 1200.0, 360.0
 

@@ -16,7 +16,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import add_tickers
-from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT
+from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, HORIZON
 
 
 def run(count: int, as_json: bool, debug: bool) -> None:
@@ -50,7 +50,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
                     row["ticker"],
                     row["as_of"],
                     row["last_close"],
-                    *(_interval(row[f"session_{h}"]) for h in (1, 5, 10)),
+                    *(_interval(row[f"session_{h}"]) for h in (1, 5, HORIZON)),
                     row["method"],
                     _skill(row["skill_vs_random_walk"]),
                     row["drift"],
@@ -99,7 +99,10 @@ def _summary(session: Session, ticker: str) -> Row:
         "ticker": ticker,
         "as_of": document["as_of"],
         "last_close": document["last_close"],
-        **{f"session_{h}": {name: horizons[h][f"close_{name}"] for name in ("p10", "p50", "p90")} for h in (1, 5, 10)},
+        **{
+            f"session_{h}": {name: horizons[h][f"close_{name}"] for name in ("p10", "p50", "p90")}
+            for h in (1, 5, HORIZON)
+        },
         "method": document["method"],
         "skill_vs_random_walk": None if ratio is None else 1 - ratio,
         "drift": bool(drift["drifted"].any()),

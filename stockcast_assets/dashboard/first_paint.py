@@ -10,7 +10,8 @@ from datetime import date
 
 import pandas as pd
 
-from stockcast_assets.charts.plotly import DARK, LIGHT, PROOF, Palette
+from stockcast_assets.charts.palette import DARK, LIGHT, Palette
+from stockcast_assets.charts.plotly import PROOF
 from stockcast_assets.charts.svg import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.summaries import per_cent, price

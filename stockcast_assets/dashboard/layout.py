@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from stockcast_assets.charts.plotly import DARK, LIGHT, Palette
+from stockcast_assets.charts.palette import DARK, LIGHT, Palette
 from stockcast_assets.dashboard import cache, data
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.inputs import validate_ticker

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.forecasting.evaluation.scores import ratio_interval
+from stockcast_assets.tables import HORIZON
 
 SESSIONS_PER_YEAR = {True: 365, False: 252}
 # Fewer scored sessions than this and a bootstrap over 20-session blocks says nothing.
@@ -118,7 +119,7 @@ def universe(indicators: pd.DataFrame, forecasts: pd.DataFrame, drift: pd.DataFr
     """
     latest = indicators.sort_values("date").groupby("ticker").tail(1).set_index("ticker")
     closes = indicators.sort_values("date").groupby("ticker")["close"].agg(list)
-    ends = forecasts[forecasts["horizon"] == 10].sort_values("date").groupby("ticker").tail(1).set_index("ticker")
+    ends = forecasts[forecasts["horizon"] == HORIZON].sort_values("date").groupby("ticker").tail(1).set_index("ticker")
     newest = drift[drift["date"] == drift.groupby("ticker")["date"].transform("max")]
     tickers = sorted({*latest.index, *ends.index})
     frame = pd.DataFrame(index=pd.Index(tickers, name="ticker"))

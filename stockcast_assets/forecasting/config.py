@@ -6,9 +6,7 @@ from typing import Any
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 
-HORIZON = 10
-"""Sessions ahead; forecasts are for 1..HORIZON."""
-
+HORIZON = tables.HORIZON
 PURGE = HORIZON
 """Sessions left out between rows learnt from and rows judged, because a target looks HORIZON ahead."""
 

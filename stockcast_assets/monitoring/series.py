@@ -80,7 +80,7 @@ def predictions(dates: pd.DatetimeIndex, quantiles: Floats) -> pd.DataFrame:
         quantiles one and ten sessions ahead; `median_10`, the median's log return over ten sessions.
     """
     width = np.log(np.maximum(quantiles[:, :, _HIGH] - quantiles[:, :, _LOW], np.finfo(np.float64).tiny))
-    columns = (width[:, 0], width[:, 9], quantiles[:, 9, _MEDIAN])
+    columns = (width[:, 0], width[:, -1], quantiles[:, -1, _MEDIAN])
     return pd.DataFrame({"date": dates, **dict(zip(FEATURES[PREDICTIONS], columns, strict=True))})
 
 

@@ -21,7 +21,7 @@ from stockcast_assets.dashboard.layout import (
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.spreadsheet import to_csv
-from stockcast_assets.tables import FORECASTS
+from stockcast_assets.tables import FORECASTS, HORIZON
 from stockcast_assets.tracking.serving import row_in_use
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
@@ -90,7 +90,7 @@ def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) 
     lowest, highest = (window["date"].iloc[int(at)] for at in (closes.argmin(), closes.argmax()))
     every_day = bool((window["date"].dt.dayofweek >= 5).any())
     items = [Card("Last close", price(last["close"]), f"{per_cent(last['pct_return'], 2, True)} on the day")]
-    end = forecast[forecast["horizon"] == 10]
+    end = forecast[forecast["horizon"] == HORIZON]
     if len(end):
         row = end.iloc[0]
         items.append(
