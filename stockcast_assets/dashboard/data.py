@@ -193,16 +193,16 @@ def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.Da
     from stockcast_assets.forecasting.serving.predict import hindcast
     from stockcast_assets.orchestration.assets.drift_report import observed, stored_residuals
     from stockcast_assets.orchestration.build import registry_from
-    from stockcast_assets.tracking.serving import Servant
+    from stockcast_assets.tracking.serving import ModelServer
 
     own = bars(ticker)
     seen = observed(own, stored_residuals(_warehouse(), [ticker], day, day)[ticker])
     if model_version is None:
         return seen
     rows = models(ticker).to_dict("records")
-    servant = Servant(ticker, rows, own, registry_from(settings()), settings().model_max_age_days)
+    server = ModelServer(ticker, rows, own, registry_from(settings()), settings().model_max_age_days)
     try:
-        ((serving, _),) = servant.by_model([pd.Timestamp(day)])
+        ((serving, _),) = server.by_model([pd.Timestamp(day)])
     except StockcastError:
         return seen
     if serving.version != model_version:

@@ -73,7 +73,7 @@ def too_old(row: Row, day: pd.Timestamp, max_age_days: int) -> bool:
     return (day - row["trained_to"]).days > max_age_days
 
 
-def reigning(
+def current_champion(
     rows: Sequence[Row],
     known_to: pd.Timestamp,
     last_day: pd.Timestamp,
@@ -125,7 +125,7 @@ class Serving:
 
 
 @dataclass
-class Servant:
+class ModelServer:
     """Finds the model of each day of one ticker, in this order:
 
     1. the version that the month's row names: the month's own model, or the champion that serves on,

@@ -15,7 +15,7 @@ from aiosmtpd.handlers import Message
 from apprise.plugins.slack import NotifySlack
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.orchestration.sensors.alerts import AGAIN, Problem, Told, build_alerts, failed_runs, send
+from stockcast_assets.orchestration.sensors.alerts import AGAIN, AlertHistory, Problem, build_alerts, failed_runs, send
 from stockcast_assets_tests.servers import free_port
 
 NOW = pd.Timestamp("2024-01-10 07:00", tz="UTC")
@@ -175,6 +175,6 @@ def test_a_wrong_url_is_named_by_its_place_only() -> None:
 
 def test_what_was_told_survives_a_restart_and_is_told_again_after_a_day() -> None:
     problem = Problem("check raw_prices, fresh", "stale")
-    told = Told.load(Told(NOW, {problem.subject: NOW}).dump())
+    told = AlertHistory.load(AlertHistory(NOW, {problem.subject: NOW}).dump())
     assert told.news([problem, problem], NOW + AGAIN / 2) == []
     assert told.news([problem, problem], NOW + AGAIN) == [problem]

@@ -17,10 +17,10 @@ from stockcast_assets.forecasting.evaluation.gate import Decision
 from stockcast_assets.tracking.registry import ARTIFACT, ModelRegistry
 from stockcast_assets.tracking.serving import (
     UNREGISTERED,
-    Servant,
+    ModelServer,
     champions,
+    current_champion,
     naive_on_the_spot,
-    reigning,
     row_in_use,
 )
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO, made_up_bars
@@ -112,7 +112,7 @@ def rows(registry: ModelRegistry, trained: dict[str, TrainedModel], request: pyt
 def serve(
     registry: ModelRegistry, rows: list[dict], bars: pd.DataFrame, days: list[pd.Timestamp], max_age: int = 92
 ) -> list[tuple[str, str, str | None]]:
-    groups = Servant("MSFT", rows, bars, registry, max_age).by_model(days)
+    groups = ModelServer("MSFT", rows, bars, registry, max_age).by_model(days)
     return [(serving.version, serving.forecaster.method, serving.fallback) for serving, _ in groups]
 
 
@@ -160,9 +160,11 @@ def test_without_a_row_of_the_month_the_champion_goes_on(registry, rows, sample)
 
 def test_a_row_may_name_the_champion(registry, rows, sample) -> None:
     champion, own = rows
-    heir = own | {"serving_version": champion["model_version"], "trained_to": pd.Timestamp("2013-02-28")}
-    assert serve(registry, [champion, heir], sample["MSFT"], [DAY]) == [(champion["model_version"], "lstm", None)]
-    ((version, _, why),) = serve(registry, [heir], sample["MSFT"], [DAY])
+    serving_version = own | {"serving_version": champion["model_version"], "trained_to": pd.Timestamp("2013-02-28")}
+    assert serve(registry, [champion, serving_version], sample["MSFT"], [DAY]) == [
+        (champion["model_version"], "lstm", None)
+    ]
+    ((version, _, why),) = serve(registry, [serving_version], sample["MSFT"], [DAY])
     assert version == UNREGISTERED
     assert "is in no row of trained_model" in str(why)
 
@@ -170,7 +172,7 @@ def test_a_row_may_name_the_champion(registry, rows, sample) -> None:
 def test_days_of_several_months_are_grouped_by_their_model(registry, rows, sample) -> None:
     champion, own = rows
     february = list(pd.to_datetime(["2013-02-27", "2013-02-28"]))
-    groups = Servant("MSFT", [champion, own], sample["MSFT"], registry, 92).by_model([*february, DAY])
+    groups = ModelServer("MSFT", [champion, own], sample["MSFT"], registry, 92).by_model([*february, DAY])
     assert [(serving.version, days) for serving, days in groups] == [
         (champion["model_version"], february),
         (own["model_version"], [DAY]),
@@ -180,14 +182,16 @@ def test_days_of_several_months_are_grouped_by_their_model(registry, rows, sampl
 def test_the_champion_a_challenger_faces_is_young_and_intact(registry, rows, trained) -> None:
     champion, _ = rows
     until = pd.Timestamp("2013-03-31")
-    found = reigning([champion], pd.Timestamp("2013-02-28"), until, registry, 92)
+    found = current_champion([champion], pd.Timestamp("2013-02-28"), until, registry, 92)
     assert found is not None
     assert found[0] == champion
     assert found[1].summary() == trained["MSFT"].summary()
-    assert reigning([champion], pd.Timestamp(TRAINED_TO), until, registry, 92) is None, "a model does not face itself"
-    assert reigning([champion], pd.Timestamp("2013-02-28"), until, registry, 58) is None
+    assert current_champion([champion], pd.Timestamp(TRAINED_TO), until, registry, 92) is None, (
+        "a model does not face itself"
+    )
+    assert current_champion([champion], pd.Timestamp("2013-02-28"), until, registry, 58) is None
     file_of(registry, champion).unlink()
-    assert reigning([champion], pd.Timestamp("2013-02-28"), until, registry, 92) is None
+    assert current_champion([champion], pd.Timestamp("2013-02-28"), until, registry, 92) is None
 
 
 def test_the_naive_forecast_on_the_spot_knows_nothing_of_the_month(sample) -> None:

@@ -28,7 +28,7 @@ from stockcast_assets.tables import (
     TRAINED_MODEL,
 )
 from stockcast_assets.tracking.registry import ModelRegistry
-from stockcast_assets.tracking.serving import Row, Servant, row_in_use, rows_by_ticker
+from stockcast_assets.tracking.serving import ModelServer, Row, row_in_use, rows_by_ticker
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 _ABOUT = """
@@ -67,12 +67,12 @@ def _reports_of_ticker(
     ticker: str,
     asked: Sequence[pd.Timestamp],
     rows: Sequence[Row],
-    servant: Servant,
+    server: ModelServer,
     residuals: pd.DataFrame,
     reasons: dict[tuple[str, pd.Timestamp], str],
 ) -> list[DriftResult]:
     """The reports of one ticker's days; `reasons` gets why a day has none."""
-    seen = observed(servant.bars, residuals)
+    seen = observed(server.bars, residuals)
     windows = {}
     for day in asked:
         row = row_in_use(rows, ticker, day)
@@ -81,8 +81,8 @@ def _reports_of_ticker(
         else:
             windows[day] = row["trained_from"].date(), row["trained_to"].date()
     results = []
-    for serving, days in servant.by_model(list(windows)):
-        said = series.predictions(*hindcast(serving.forecaster, servant.bars))
+    for serving, days in server.by_model(list(windows)):
+        said = series.predictions(*hindcast(serving.forecaster, server.bars))
         compared = seen.merge(said, on="date", how="left")
         results += [drift_report(ticker, day.date(), compared, *windows[day], serving.version) for day in days]
     return results
@@ -162,7 +162,7 @@ def build_drift_report(
                 ticker,
                 asked,
                 rows.get(ticker, []),
-                Servant(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days),
+                ModelServer(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days),
                 residuals[ticker],
                 reasons,
             )

@@ -19,7 +19,7 @@ from stockcast_assets.orchestration.assets.metadata import forecast_page, newest
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry, model_name
-from stockcast_assets.tracking.serving import Servant, Serving, rounds, rows_by_ticker
+from stockcast_assets.tracking.serving import ModelServer, Serving, rounds, rows_by_ticker
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 CHART_SESSIONS = 60
@@ -107,7 +107,7 @@ def _show(
 def build_forecasts(
     daily: dg.MultiPartitionsDefinition, first_daily_key: date, max_age_days: int, dashboard: str
 ) -> dg.AssetsDefinition:
-    """Forecasts as of the end of each session, by the model that `lifecycle.Servant` finds for it."""
+    """Forecasts as of the end of each session, by the model that `tracking.serving.ModelServer` finds for it."""
 
     @dg.asset(
         **of_table(
@@ -140,7 +140,7 @@ def build_forecasts(
         traded, reasons = open_days(days, bars)
         rows = rows_by_ticker(stored_models(warehouse, list(traded), last))
         served = {
-            ticker: Servant(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days).by_model(asked)
+            ticker: ModelServer(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days).by_model(asked)
             for ticker, asked in traded.items()
         }
         made = [_by_one_model_each(part, bars) for part in rounds(served)]

@@ -24,7 +24,7 @@ from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
-from stockcast_assets.tracking.serving import Row, reigning
+from stockcast_assets.tracking.serving import Row, current_champion
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # The months of daily bars that Dagster shows as upstream of a model. The training reads every bar before the
@@ -159,11 +159,11 @@ def _judge_and_publish(
 ) -> dict[str, Any]:
     """The row of a model, judged against the champion among the ticker's `earlier` rows, and published."""
     known_to = candidate.history.dates[-1]
-    champion = reigning(earlier, known_to, month + pd.offsets.MonthEnd(0), registry, max_age_days)
+    champion = current_champion(earlier, known_to, month + pd.offsets.MonthEnd(0), registry, max_age_days)
     trained = candidate.judged(None if champion is None else champion[1])
     decision = trained.decision
-    heir = champion[0]["model_version"] if decision.champion_serves and champion is not None else None
-    tags = {"stockcast.trigger": trigger, "stockcast.served_by_version": heir}
+    serving_version = champion[0]["model_version"] if decision.champion_serves and champion is not None else None
+    tags = {"stockcast.trigger": trigger, "stockcast.served_by_version": serving_version}
     version = registry.publish(
         ticker,
         month.date(),
@@ -185,7 +185,7 @@ def _judge_and_publish(
         "promoted": decision.promoted,
         "method": decision.published,
         "reason": decision.reason,
-        "serving_version": heir or version.model_version,
+        "serving_version": serving_version or version.model_version,
         "trigger": trigger,
     }
 

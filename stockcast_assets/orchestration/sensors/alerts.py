@@ -44,20 +44,20 @@ class Problem:
 
 
 @dataclass
-class Told:
+class AlertHistory:
     """The sensor's memory: when each subject was told last, and up to which moment failed runs were looked at."""
 
     since: pd.Timestamp
     subjects: dict[str, pd.Timestamp] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, cursor: str) -> Told:
+    def load(cls, cursor: str) -> AlertHistory:
         stored = json.loads(cursor)
         subjects = {subject: pd.Timestamp(moment) for subject, moment in stored["subjects"].items()}
-        told = cls(pd.Timestamp(stored["since"]), subjects)
-        if any(moment.tzinfo is None for moment in (told.since, *subjects.values())):
+        history = cls(pd.Timestamp(stored["since"]), subjects)
+        if any(moment.tzinfo is None for moment in (history.since, *subjects.values())):
             raise ValueError("a moment without a time zone")
-        return told
+        return history
 
     def dump(self) -> str:
         subjects = {subject: moment.isoformat() for subject, moment in self.subjects.items()}
@@ -198,20 +198,20 @@ def build_alerts(
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = utc_now()
         # A sensor that never ran tells nothing of the past.
-        told = understood(Told.load, context.cursor, "The cursor", context.log.warning) or Told(now)
+        history = understood(AlertHistory.load, context.cursor, "The cursor", context.log.warning) or AlertHistory(now)
         red = red_checks(context.instance, checks)
-        told.forget([problem.subject for problem in red], now)
-        ticks = failed_ticks(context.instance, told.since)
-        news = told.news([*red, *ticks, *failed_runs(context.instance, told.since)], now)
+        history.forget([problem.subject for problem in red], now)
+        ticks = failed_ticks(context.instance, history.since)
+        news = history.news([*red, *ticks, *failed_runs(context.instance, history.since)], now)
         if news:
             try:
                 send(news, urls)
             except StockcastError as error:
                 context.log.error(str(error))
-                return dg.SensorResult(skip_reason=str(error), cursor=told.dump())
-            told.subjects |= {problem.subject: now for problem in news}
-        told.since = now
+                return dg.SensorResult(skip_reason=str(error), cursor=history.dump())
+            history.subjects |= {problem.subject: now for problem in news}
+        history.since = now
         words = " ".join(problem.words for problem in news[:MOST_AT_ONCE]) or "Nothing new to tell."
-        return dg.SensorResult(skip_reason=words, cursor=told.dump())
+        return dg.SensorResult(skip_reason=words, cursor=history.dump())
 
     return alerts
