@@ -68,7 +68,7 @@ _MAX_ANSWER_BYTES = 16 * 2**20
 """Ten times the bars of sixty years."""
 
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-_FACTS = ("symbol", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType", "symbol")
+_FACTS = ("symbol", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
@@ -115,7 +115,6 @@ class YahooSource:
         due = finished_sessions(ticker, start, end, now, GRACE)
         wanted = due if overlap is None else finished_sessions(ticker, overlap, end, now, GRACE)
         answer, facts = self._ask(ticker, wanted[0].date(), wanted[-1].date())
-        _refuse_another(ticker, facts)
         try:
             first, last = _day(facts, "firstTradeDate"), _day(facts, "regularMarketTime")
             bars, notes = _bars(answer, ticker, wanted, now, facts)
@@ -358,16 +357,6 @@ def _bars(
     bars["source"] = "yahoo"
     bars["ingested_at"] = pd.Series(now, bars.index, dtype="datetime64[ns, UTC]")
     return carry_events(bars[COLUMNS], priced & rows.index.isin(due) & ~left_out), notes
-
-
-def _refuse_another(ticker: str, facts: dict[str, Any]) -> None:
-    """Raise StockcastError if the answer is of another ticker than the one that was asked for."""
-    said = facts.get("symbol")
-    if said is not None and str(said).upper() != ticker.upper():
-        raise StockcastError(
-            f"Yahoo Finance answered with {str(said)[:20]!r} when asked for {ticker}: if that was renamed, add it "
-            "under its new name."
-        )
 
 
 def _refuse_many_closed(ticker: str, other: pd.DatetimeIndex, total: int, facts: dict[str, Any]) -> list[str]:

@@ -238,6 +238,6 @@ def test_brk_dot_b_is_told_how_yahoo_writes_it(yahoo):
 
 def test_an_answer_of_another_ticker_is_refused(yahoo):
     listing = listed("XNYS", "2024-01-02", "2024-01-10", symbol="META")
-    with pytest.raises(StockcastError, match="answered with 'META' when asked for FB: if that was renamed"):
+    with pytest.raises(StockcastError, match="answered with 'META' when asked for FB: look it up"):
         yahoo("2024-01-10", {"FB": listing}).bars("FB", date(2024, 1, 5), date(2024, 1, 9))
     assert len(yahoo("2024-01-10", {"META": listing}).bars("META", date(2024, 1, 5), date(2024, 1, 9))) == 3
