@@ -73,7 +73,12 @@ class CsvSource:
     def _tickers_of(self, upload: Upload) -> tuple[str, ...]:
         key = (upload.name, upload.version)
         if key not in self._tickers:
-            self._tickers[key] = tuple(filter(_is_ticker, self._named(upload)))
+            try:
+                named = self._named(upload)
+            except StockcastError:
+                # Whoever asks for the ticker in its name is told why it cannot be read; it is no concern of others.
+                return tuple(filter(_is_ticker, tickers_of(b"", upload.name)))
+            self._tickers[key] = tuple(filter(_is_ticker, named))
         return self._tickers[key]
 
     def _named(self, upload: Upload) -> tuple[str, ...]:

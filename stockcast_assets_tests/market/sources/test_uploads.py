@@ -1,7 +1,9 @@
 """Folder and bucket behave alike: files are listed, read whole or not at all, set aside without a loss."""
 
+import gzip
 import os
 import threading
+import tracemalloc
 import uuid
 from datetime import date
 from pathlib import Path
@@ -14,7 +16,14 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.google import storage as cloud_storage
 from stockcast_assets.market.sources import uploads as uploads_module
 from stockcast_assets.market.sources.csvfile import CsvSource
-from stockcast_assets.market.sources.uploads import UploadChanged, Uploads, UploadUnavailable, open_uploads, reject
+from stockcast_assets.market.sources.uploads import (
+    UploadChanged,
+    Uploads,
+    UploadTooLarge,
+    UploadUnavailable,
+    open_uploads,
+    reject,
+)
 
 GOOD = "Date,Open,High,Low,Close,Volume\n2024-01-02,10,11,9,10,5\n"
 
@@ -258,3 +267,61 @@ class TestBucket:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
         with pytest.raises(StockcastError, match="no credentials for gs://whole: run `gcloud auth"):
             open_uploads("gs://whole").files()
+
+
+class TestHostileBucket:
+    @staticmethod
+    def put_packed(bucket: storage.Bucket, name: str, content: bytes) -> None:
+        blob = bucket.blob(name)
+        blob.content_encoding = "gzip"
+        blob.upload_from_string(content, "text/csv")
+
+    def test_what_says_that_it_is_packed_is_unpacked_to_the_size_of_an_upload(self, storage_client):
+        bucket = storage_client.create_bucket(f"packed-{uuid.uuid4()}")
+        self.put_packed(bucket, "BOMB.csv", gzip.compress(bytes(200 * 2**20), 9))
+        self.put_packed(bucket, "GOOD.csv", gzip.compress(GOOD.encode()))
+        self.put_packed(bucket, "LIAR.csv", b"\x1f\x8b but no gzip")
+        uploads = open_uploads(f"gs://{bucket.name}", gcp_project="test")
+        listed = {upload.name: upload for upload in uploads.files()}
+        assert listed["BOMB.csv"].size < 2**20
+        tracemalloc.start()
+        try:
+            with pytest.raises(UploadTooLarge, match=r"BOMB.csv unpacks to more than 10.0 MB.*split it by years"):
+                uploads.read(listed["BOMB.csv"])
+            assert len(uploads.read(listed["BOMB.csv"], first_bytes=1000)) <= 1000
+            assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+        finally:
+            tracemalloc.stop()
+        assert uploads.read(listed["GOOD.csv"]) == GOOD.encode()
+        with pytest.raises(StockcastError, match=r"LIAR.csv says that it is packed as gzip and is not"):
+            uploads.read(listed["LIAR.csv"])
+        source = CsvSource(uploads)
+        assert "GOOD" in source.tickers()
+        assert len(source.bars("GOOD", None, date(2024, 1, 31))) == 1
+        with pytest.raises(StockcastError, match=r"LIAR.csv says that it is packed"):
+            source.bars("LIAR", None, date(2024, 1, 31))
+
+    def test_an_object_that_sends_more_than_it_is_listed_with_is_cut_off(self, storage_client):
+        bucket = storage_client.create_bucket(f"lies-{uuid.uuid4()}")
+        bucket.blob("A.csv").upload_from_string(GOOD * 1000)
+        uploads = open_uploads(f"gs://{bucket.name}", gcp_project="test")
+        (upload,) = uploads.files()
+        # The server answers a range beyond what was asked as one that knows no ranges does: with everything.
+        blob = bucket.blob("A.csv")
+        stored = uploads_module._Bounded(100)
+        with pytest.raises(uploads_module._Full):
+            blob.download_to_file(stored, raw_download=True)
+        assert len(stored.getvalue()) == 100
+        assert len(uploads.read(upload)) == len(GOOD) * 1000
+
+    @pytest.mark.parametrize("name", ["../../A.csv", "a\x1b[2Jb.csv", "C:\\A.csv", "..csv", "x/../../A.csv", " .csv"])
+    def test_names_stay_below_the_prefix(self, storage_client, name):
+        bucket = storage_client.create_bucket(f"names-{uuid.uuid4()}")
+        bucket.blob(f"inbox/{name}").upload_from_string("bad")
+        bucket.blob("A.csv").upload_from_string(GOOD)
+        uploads = open_uploads(f"gs://{bucket.name}/inbox", gcp_project="test")
+        for upload in uploads.files():
+            assert upload.label.isprintable()
+            assert "/" not in upload.name
+            assert uploads.reject(upload, "reason").startswith(f"gs://{bucket.name}/inbox/rejected/")
+        assert bucket.blob("A.csv").download_as_bytes() == GOOD.encode()
