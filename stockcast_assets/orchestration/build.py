@@ -33,16 +33,14 @@ from stockcast_assets.orchestration.partitions import daily_partitions, monthly_
 from stockcast_assets.orchestration.planning.world import Universe
 from stockcast_assets.orchestration.schedules import build_schedules
 from stockcast_assets.orchestration.sensors.alerts import build_alerts
+from stockcast_assets.orchestration.sensors.configured_tickers import build_configured_tickers
 from stockcast_assets.orchestration.sensors.csv_inbox import Inbox, build_csv_inbox
+from stockcast_assets.orchestration.sensors.daily_catch_up import build_daily_catch_up
 from stockcast_assets.orchestration.sensors.freshness import build_freshness, build_freshness_checks
-from stockcast_assets.orchestration.sensors.lifecycle import (
-    build_configured_tickers,
-    build_daily_catch_up,
-    build_ticker_lifecycle,
-)
 from stockcast_assets.orchestration.sensors.mlflow_runs import build_mlflow_runs
 from stockcast_assets.orchestration.sensors.retraining import build_retraining
 from stockcast_assets.orchestration.sensors.revisions import build_revisions
+from stockcast_assets.orchestration.sensors.ticker_lifecycle import build_ticker_lifecycle
 from stockcast_assets.settings import Settings
 from stockcast_assets.tracking.parent_runs import parent_run
 from stockcast_assets.tracking.registry import ModelRegistry

@@ -37,8 +37,9 @@ def tick_sensor(
     defs: dg.Definitions, instance: dg.DagsterInstance, name: str = "csv_inbox", cursor: str | None = None
 ) -> tuple[list[dg.RunRequest], str | None]:
     """One tick, with what the daemon does after it: the partitions asked for are added."""
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs, resources=defs.resources)
-    data = defs.resolve_sensor_def(name).evaluate_tick(context)
+    arguments = {"cursor": cursor, "definitions": defs, "resources": defs.resources}
+    with dg.build_sensor_context(instance=instance, **arguments) as context:
+        data = defs.resolve_sensor_def(name).evaluate_tick(context)
     for request in data.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
     return list(data.run_requests or []), data.cursor

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.planner import Plan, World
 from stockcast_assets.orchestration.planning.requests import requests
+from stockcast_assets.orchestration.planning.world import Idle
 
 
 def result(
@@ -34,3 +37,17 @@ def result(
         dynamic_partitions_requests=[ticker_partitions.build_add_request(new)] if new else [],
         cursor=cursor,
     )
+
+
+def result_or_idle(
+    context: dg.SensorEvaluationContext,
+    seen: planner.World,
+    plan: planner.Plan,
+    print_now: str,
+    now: pd.Timestamp,
+    idle: str,
+) -> dg.SensorResult:
+    """The result of a tick whose sensor need not look again before the world changes, or a wait is over."""
+    words = plan.in_words() or idle
+    asleep = not plan.runs and not plan.under_way
+    return result(context, seen, plan, words, Idle(print_now, plan.wake, words).dump() if asleep else "")
