@@ -229,12 +229,17 @@ def calendar_for(ticker: str) -> str:
 
 def _calendar(code: str, day: Day) -> exchange_calendars.ExchangeCalendar:
     """The calendar from long before `day`: from 1990 on only if it must be, which takes two to four times as long."""
-    return _built(_rules.default if code == UNKNOWN else code, _start(day))
+    return _built(_rules.default if code == UNKNOWN else code, _start(day), _end())
 
 
 def _start(day: Day) -> date:
     recent = date(utc_today().year - _RECENT_YEARS, 1, 1)
     return FIRST_DAY if pd.Timestamp(day) < pd.Timestamp(recent) + pd.DateOffset(years=1) else recent
+
+
+def _end() -> date:
+    # The library's own end is a year after it was imported, which a process may outlive.
+    return date(utc_today().year + 1, 12, 31)
 
 
 def known_calendar_for(ticker: str, hint: str | None = None) -> str:
@@ -269,25 +274,27 @@ def closing_line(name: str, days: Iterable[pd.Timestamp]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _built(code: str, start: date) -> exchange_calendars.ExchangeCalendar:
+def _built(code: str, start: date, end: date) -> exchange_calendars.ExchangeCalendar:
+    first, last = pd.Timestamp(start), pd.Timestamp(end)
     try:
-        return exchange_calendars.get_calendar(code, start=pd.Timestamp(start))
+        return exchange_calendars.get_calendar(code, start=first, end=last)
     except ValueError:
-        # It is known from a later day on.
-        bound = type(exchange_calendars.get_calendar(code)).bound_min()
-        return exchange_calendars.get_calendar(code, start=bound)
+        # It is known from a later day on, or up to an earlier one.
+        kind = type(exchange_calendars.get_calendar(code))
+        lowest, highest = kind.bound_min() or first, kind.bound_max() or last
+        return exchange_calendars.get_calendar(code, start=max(first, lowest), end=min(last, highest))
 
 
 def _sessions(code: str, day: Day) -> pd.DatetimeIndex:
     """The sessions of a calendar from long before `day` on, as corrected by the table."""
     known = _rules.default if code == UNKNOWN else code
     closed, opened = _rules.closed.get(known, frozenset()), _rules.open.get(known, frozenset())
-    return _corrected(known, _start(day), closed, opened)
+    return _corrected(known, _start(day), _end(), closed, opened)
 
 
 @lru_cache(maxsize=64)
-def _corrected(code: str, start: date, closed: frozenset[date], opened: frozenset[date]) -> pd.DatetimeIndex:
-    known = _built(code, start).sessions
+def _corrected(code: str, start: date, end: date, closed: frozenset[date], opened: frozenset[date]) -> pd.DatetimeIndex:
+    known = _built(code, start, end).sessions
     if not (closed or opened):
         return known
     within = [pd.Timestamp(day) for day in opened if known[0] <= pd.Timestamp(day) <= known[-1]]

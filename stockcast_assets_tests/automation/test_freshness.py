@@ -76,8 +76,8 @@ def test_the_sensor_turns_the_checks_red_although_nothing_runs(
     instance.add_dynamic_partitions("ticker", ["AAPL"])
     set_daily_from(instance, "AAPL", "", date(2013, 2, 15), uploaded=False)
     with time_machine.travel("2013-02-20T12:00:00Z", tick=True):
-        context = dg.build_sensor_context(instance=instance, definitions=defs, resources=defs.resources)
-        data = defs.resolve_sensor_def("freshness").evaluate_tick(context)
+        with dg.build_sensor_context(instance=instance, definitions=defs, resources=defs.resources) as context:
+            data = defs.resolve_sensor_def("freshness").evaluate_tick(context)
         for event in data.asset_events:
             instance.report_runless_asset_event(event)
     assert "AAPL has no row at all" in str(data.skip_message)

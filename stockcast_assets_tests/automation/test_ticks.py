@@ -277,7 +277,7 @@ def test_a_file_of_a_gigabyte_is_set_aside_unread(
     assert [bounds(request) for request in requests] == [("2012-01-05|GOOD", "2012-01-05|GOOD")]
     rejected = Path(settings.uploads_location) / "rejected"
     assert (rejected / "LARGE.csv").stat().st_size == 2**30
-    assert "has 1024.0 MB, and an upload at most 10" in (rejected / "LARGE.csv.reason.txt").read_text()
+    assert "has 1024.0 MB, and an upload has at most 10" in (rejected / "LARGE.csv.reason.txt").read_text()
 
 
 def test_the_largest_file_that_is_read_takes_bounded_memory(
