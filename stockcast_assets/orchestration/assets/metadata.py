@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 import dagster as dg
@@ -27,6 +27,7 @@ MOST_CHARTS = 20
 """Tickers of a run that get a picture: it is 45 KB of the event log and 0.1 s of drawing."""
 
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
 
 
 def show(context: dg.AssetExecutionContext, by_key: Mapping[str, Mapping[str, Any]]) -> None:
@@ -34,11 +35,13 @@ def show(context: dg.AssetExecutionContext, by_key: Mapping[str, Mapping[str, An
     add_key_metadata(context, by_key)
 
 
-def timed(compute: Callable[..., Result]) -> Callable[..., Result]:
+def timed(
+    compute: Callable[Concatenate[dg.AssetExecutionContext, Given], Result],
+) -> Callable[Concatenate[dg.AssetExecutionContext, Given], Result]:
     """The computation of an asset, with its seconds per key on every materialisation, so that a plot shows it."""
 
     @wraps(compute)
-    def run(context: dg.AssetExecutionContext, *arguments: Any, **resources: Any) -> Result:
+    def run(context: dg.AssetExecutionContext, *arguments: Given.args, **resources: Given.kwargs) -> Result:
         started = time.monotonic()
         result = compute(context, *arguments, **resources)
         seconds = (time.monotonic() - started) / max(1, len(context.partition_keys))
