@@ -5,6 +5,7 @@ its own words. Here a file is only read, and what is wrong is one sentence with 
 """
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import stat
@@ -50,6 +51,8 @@ class Database:
 
     def check(self, thoroughly: bool = False) -> None:
         """Do nothing if the file can be used or is not there.
+
+        Not for a file that this process has open: closing it here would drop the process's locks on it (POSIX).
 
         Args:
             thoroughly: look at every page, however large the file is.
@@ -129,6 +132,11 @@ def _duckdb_fault(path: Path) -> str | None:
     if log.is_dir():
         return f"has a folder in the place of its log {log.name}"
     with path.open("rb") as file:
+        try:
+            # While this is held no other process writes; who writes now knows better what it holds.
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return None
         head, size = file.read(3 * _DUCKDB_HEADER), os.fstat(file.fileno()).st_size
     if not head:
         return "is empty"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -68,6 +68,8 @@ ALLOWED_SETTINGS = frozenset(
 """DuckDB settings that say how much it may use, and nothing about what it may load or reach."""
 # Settings are those of all of a process's connections to a file: one at a time is opened and locks them.
 _OPENING: dict[str, threading.Lock] = defaultdict(threading.Lock)
+# Connections of this process to each file.
+_OPEN: Counter[str] = Counter()
 # Two writers of one process share DuckDB's file lock, so they queue here instead of failing on each other.
 _WRITERS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -179,7 +181,7 @@ class DuckDBWarehouse(Warehouse):
                 f"DuckDB could not read table {ref} in {self.database}: {_first_line(error)}"
             ) from error
         finally:
-            connection.close()
+            self._close(connection)
 
     @contextmanager
     def _writer(self, ref: TableRef) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -194,7 +196,7 @@ class DuckDBWarehouse(Warehouse):
                 yield connection
             finally:
                 # Closing an open transaction rolls it back.
-                connection.close()
+                self._close(connection)
         except (duckdb.Error, OSError) as error:
             raise StockcastError(
                 f"DuckDB could not write table {ref} in {self.database} and left it as it was: {_first_line(error)}"
@@ -203,7 +205,6 @@ class DuckDBWarehouse(Warehouse):
             lock.release()
 
     def _connect(self, *, read_only: bool, timeout: float | None = None) -> duckdb.DuckDBPyConnection:
-        warehouse_file(Path(self.database)).check()
         retrying = Retrying(
             retry=retry_if_exception(_is_busy),
             stop=stop_after_delay(self.lock_timeout if timeout is None else timeout),
@@ -222,6 +223,8 @@ class DuckDBWarehouse(Warehouse):
 
     def _open(self, read_only: bool) -> duckdb.DuckDBPyConnection:
         with _OPENING[self.database]:
+            if not _OPEN[self.database]:
+                warehouse_file(Path(self.database)).check()
             connection = duckdb.connect(
                 self.database, read_only=read_only, config={**_CONFINED, **self.connection_config}
             )
@@ -233,7 +236,13 @@ class DuckDBWarehouse(Warehouse):
             except BaseException:
                 connection.close()
                 raise
+            _OPEN[self.database] += 1
             return connection
+
+    def _close(self, connection: duckdb.DuckDBPyConnection) -> None:
+        with _OPENING[self.database]:
+            connection.close()
+            _OPEN[self.database] -= 1
 
     def _locked(self, holder: str) -> str:
         return (
