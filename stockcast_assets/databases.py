@@ -9,7 +9,6 @@ import fcntl
 import os
 import sqlite3
 import stat
-import struct
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -61,10 +60,14 @@ class Database:
             DamagedFileError: if it cannot be used, with the way back.
         """
         if (fault := _fault(self.path, self.kind, thoroughly)) is not None:
-            raise DamagedFileError(
-                f"{self.path} {fault}. It holds {self.holds}: restore it from a backup, or move it aside "
-                f"(`mv {self.path} {self.path}.damaged`); without it {self.back}."
-            )
+            raise self.damaged(fault)
+
+    def damaged(self, fault: str) -> DamagedFileError:
+        """The error that says what is wrong with the file (`is empty`), and the way back."""
+        return DamagedFileError(
+            f"{self.path} {fault}. It holds {self.holds}: restore it from a backup, or move it aside "
+            f"(`mv {self.path} {self.path}.damaged`); without it {self.back}."
+        )
 
 
 def _fault(path: Path, kind: str, thoroughly: bool) -> str | None:
@@ -137,17 +140,13 @@ def _duckdb_fault(path: Path) -> str | None:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return None
-        head, size = file.read(3 * _DUCKDB_HEADER), os.fstat(file.fileno()).st_size
+        head, size = file.read(12), os.fstat(file.fileno()).st_size
     if not head:
         return "is empty"
     if head[8:12] != _DUCKDB:
         return "is damaged (it is no DuckDB database)"
-    # Two headers take turns: checksum, iteration, two blocks' numbers, count and size of blocks.
-    _, _, _, count, block = max(
-        struct.unpack_from("<5Q", head.ljust(3 * _DUCKDB_HEADER, b"\0"), turn * _DUCKDB_HEADER + 8) for turn in (1, 2)
-    )
-    whole = 3 * _DUCKDB_HEADER + count * block
-    return f"is damaged (it was cut off at {size:,} of {whole:,} bytes)" if size < whole else None
+    # How long it should be is DuckDB's to know: free blocks at the end of a file are counted, but need not be there.
+    return f"is damaged (it was cut off at {size:,} bytes)" if size < 3 * _DUCKDB_HEADER else None
 
 
 def _has_bytes(path: Path) -> bool:

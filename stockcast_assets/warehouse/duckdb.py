@@ -177,6 +177,8 @@ class DuckDBWarehouse(Warehouse):
         try:
             yield connection
         except duckdb.Error as error:
+            if _is_damage(error):
+                raise self._damaged(error) from error
             raise StockcastError(
                 f"DuckDB could not read table {ref} in {self.database}: {_first_line(error)}"
             ) from error
@@ -244,6 +246,10 @@ class DuckDBWarehouse(Warehouse):
             connection.close()
             _OPEN[self.database] -= 1
 
+    def _damaged(self, error: duckdb.Error) -> StockcastError:
+        words = " ".join(_first_line(error).rstrip(".").split())
+        return warehouse_file(Path(self.database)).damaged(f"is damaged ({words[:160]})")
+
     def _locked(self, holder: str) -> str:
         return (
             f"DuckDB file {self.database} is held by {holder} and was not released within "
@@ -263,6 +269,11 @@ def _check_settings(settings: Mapping[str, Any], allowed: Collection[str]) -> No
 def warehouse_file(path: Path) -> Database:
     """The file of a warehouse."""
     return Database(path, "duckdb", "the tables", "they are empty, and a backfill of each ticker fills them again")
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether DuckDB found something in the file that it did not write."""
+    return isinstance(error, duckdb.IOException | duckdb.SerializationException | duckdb.FatalException)
 
 
 def _is_busy(error: BaseException) -> bool:
