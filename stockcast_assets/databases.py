@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import struct
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from stockcast_assets.errors import StockcastError
 _SQLITE = b"SQLite format 3\0"
 _DUCKDB = b"DUCK"
 _DUCKDB_HEADER = 4096
+_NOWHERE = 2**64 - 1
+_BLOCK = 2**56 - 1
 _CHECKED_BYTES = 16 * 2**20
 """Up to this size every page of a SQLite file is looked at, in some hundredths of a second; beyond it the first."""
 
@@ -140,13 +143,19 @@ def _duckdb_fault(path: Path) -> str | None:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return None
-        head, size = file.read(12), os.fstat(file.fileno()).st_size
+        head, size = file.read(3 * _DUCKDB_HEADER), os.fstat(file.fileno()).st_size
     if not head:
         return "is empty"
     if head[8:12] != _DUCKDB:
         return "is damaged (it is no DuckDB database)"
-    # How long it should be is DuckDB's to know: free blocks at the end of a file are counted, but need not be there.
-    return f"is damaged (it was cut off at {size:,} bytes)" if size < 3 * _DUCKDB_HEADER else None
+    # Two headers take turns: checksum, iteration, places of the catalog and of the list of free blocks, count and size
+    # of blocks. Blocks are counted that need not be there: free ones at the end. So only the two places are asked for.
+    _, *places, _, block = max(
+        struct.unpack_from("<5Q", head.ljust(3 * _DUCKDB_HEADER, b"\0"), turn * _DUCKDB_HEADER + 8) for turn in (1, 2)
+    )
+    last = max((place & _BLOCK for place in places if place != _NOWHERE), default=-1)
+    whole = 3 * _DUCKDB_HEADER + (last + 1) * block
+    return f"is damaged (it was cut off at {size:,} of {whole:,} bytes or more)" if size < whole else None
 
 
 def _has_bytes(path: Path) -> bool:

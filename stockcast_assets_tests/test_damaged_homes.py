@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import optuna
 import pytest
 
@@ -334,3 +335,35 @@ def test_the_real_command_on_a_damaged_home(home: Path) -> None:
     ended = command(home, "status")
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert "Traceback" not in ended.stderr
+
+
+def test_a_warehouse_that_grows_and_shrinks_is_never_called_damaged(tmp_path: Path) -> None:
+    path, sizes = tmp_path / "warehouse.duckdb", set()
+    for number, rows in enumerate([10, 200_000, 1_000, 300_000, 10, 100_000, 50, 250_000, 10, 10]):
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS bars (day INTEGER, close DOUBLE)")
+            connection.execute("BEGIN")
+            connection.execute("DELETE FROM bars WHERE day % 3 = ? OR ?", [number % 3, number % 2 == 0])
+            connection.execute("INSERT INTO bars SELECT day, random() FROM range(?) numbers(day)", [rows])
+            connection.execute("COMMIT")
+        sizes.add(path.stat().st_size)
+        Database(path, "duckdb", "the tables", "they are empty").check()
+    assert max(sizes) > path.stat().st_size
+
+
+def test_a_warehouse_that_another_process_writes_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w+b'); fcntl.lockf(file, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "held\n"
+        Database(path, "duckdb", "the tables", "they are empty").check()
+        writer.communicate()
+    os.utime(path, (1e9, 1e9))
+    with pytest.raises(DamagedFileError, match="is empty"):
+        Database(path, "duckdb", "the tables", "they are empty").check()
