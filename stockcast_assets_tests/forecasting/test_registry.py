@@ -272,12 +272,12 @@ def test_mlflow_before_any_model_says_so_and_serves_what_will_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
-    became: list[list[str]] = []
-    monkeypatch.setattr(os, "execve", lambda program, command, env: became.append(command))
+    became: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda program, command, env: became.append(env))
     port = free_port()
     servers.mlflow("127.0.0.1", port)
     assert f"There is no model in {tmp_path / 'home'} yet" in capsys.readouterr().err
-    assert f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}" in became[0]
+    assert became[0]["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
     monkeypatch.setenv("STOCKCAST_MLFLOW_URI", "http://mlflow.example:5000")
     with pytest.raises(StockcastError, match=r"open http://mlflow\.example:5000 in a browser"):
         servers.mlflow("127.0.0.1", port)
