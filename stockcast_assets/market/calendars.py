@@ -227,6 +227,12 @@ def calendar_for(ticker: str) -> str:
     return _rules.calendar_for(ticker)
 
 
+def currency_of(ticker: str) -> str | None:
+    """The currency of a ticker's prices if its symbol says it, as of shares of the United States and pairs with USD."""
+    american = _US_SHARE.fullmatch(ticker) and calendar_for(ticker) == "XNYS"
+    return "USD" if american or ticker.endswith("-USD") else None
+
+
 def _calendar(code: str, day: Day) -> exchange_calendars.ExchangeCalendar:
     """The calendar from long before `day`: from 1990 on only if it must be, which takes two to four times as long."""
     return _built(_rules.default if code == UNKNOWN else code, _start(day), _end())

@@ -68,7 +68,7 @@ _MAX_ANSWER_BYTES = 16 * 2**20
 """Ten times the bars of sixty years."""
 
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-_FACTS = ("symbol", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
+_FACTS = ("symbol", "currency", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
 _CHART = "/finance/chart/"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
@@ -183,6 +183,12 @@ class YahooSource:
                 raise StockcastError(
                     f"Yahoo Finance answered with {str(facts['symbol'])[:40]!a} when asked for {ticker}: look it up on "
                     f"finance.yahoo.com, as it may have another symbol now, or {_LATER}."
+                )
+            if (currency := calendars.currency_of(ticker)) and facts["currency"] and facts["currency"] != currency:
+                raise StockcastError(
+                    f"Yahoo Finance answered in {str(facts['currency'])[:40]!a} when asked for {ticker}, whose prices "
+                    f"are in {currency}: look it up on finance.yahoo.com, as the symbol may be another's now, or "
+                    f"{_LATER}."
                 )
             return rows, facts
         except _UnknownTicker as error:

@@ -236,6 +236,12 @@ def test_brk_dot_b_is_told_how_yahoo_writes_it(yahoo):
         yahoo("2024-01-10", {}).bars("BRK.B", date(2024, 1, 5), date(2024, 1, 9))
 
 
+def test_an_answer_in_another_currency_is_refused(yahoo):
+    euros = listed("XNYS", "2024-01-02", "2024-01-10", currency="EUR")
+    with pytest.raises(StockcastError, match="answered in 'EUR' when asked for AAPL, whose prices are in USD"):
+        yahoo("2024-01-10", {"AAPL": euros}).bars("AAPL", date(2024, 1, 5), date(2024, 1, 9))
+
+
 def test_an_answer_of_another_ticker_is_refused(yahoo):
     listing = listed("XNYS", "2024-01-02", "2024-01-10", symbol="META")
     with pytest.raises(StockcastError, match="answered with 'META' when asked for FB: look it up"):
