@@ -164,7 +164,7 @@ def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, br
             os.utime(database)
             started = time.monotonic()
             visit(page, f"{address}/forecasts?ticker=MSFT")
-            assert time.monotonic() - started < 20, "not the minute that a run waits"
+            assert time.monotonic() - started < 45, "not the minute that a run waits"
             assert re.search(r"showing data of \d\d:\d\d UTC", page.locator(".notice").inner_text())
             assert page.locator(".cards").count() > 0
             sound(page, scheme)
