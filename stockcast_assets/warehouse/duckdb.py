@@ -268,7 +268,7 @@ def _check_settings(settings: Mapping[str, Any], allowed: Collection[str]) -> No
 
 def warehouse_file(path: Path) -> Database:
     """The file of a warehouse."""
-    return Database(path, "duckdb", "the tables", "they are empty, and a backfill of each ticker fills them again")
+    return Database(path, "duckdb", "the tables", "they are empty, and a backfill fills them again")
 
 
 def _is_damage(error: BaseException) -> bool:
