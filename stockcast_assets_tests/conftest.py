@@ -51,9 +51,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No STOCKCAST_* or DAGSTER_HOME of the developer's shell, and no .env file, reaches a test."""
     for name in list(os.environ):
-        if name.startswith(PREFIX) or name == "DAGSTER_HOME":
+        if _is_ours(name):
             monkeypatch.delenv(name)
+    # Nor what an earlier test of this process took for a secret.
+    monkeypatch.setattr("stockcast_assets.masking._known", {})
     monkeypatch.chdir(tmp_path)
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIX) or name in ("DAGSTER_HOME", "PYTHONSAFEPATH")
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Cli:
 
 def clean_env() -> dict[str, str]:
     """This process's environment without settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) and name != "DAGSTER_HOME"}
+    return {name: value for name, value in os.environ.items() if not _is_ours(name)}
 
 
 @pytest.fixture
