@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
@@ -131,8 +132,7 @@ class EventFactor:
 
     def mean(self, of: Offsets) -> Floats:
         """[n, HORIZON] mean factor of the next h sessions, from their `offsets`."""
-        steps = np.arange(1, HORIZON + 1, dtype=np.float64)
-        return np.cumsum(self.by_offset[of + FAR], axis=1) / steps
+        return np.cumsum(self.by_offset[of + FAR], axis=1) / session_steps()
 
 
 def fit_event_factors(moves: Mapping[str, Floats], of: Mapping[str, Offsets]) -> tuple[dict[str, EventFactor], Floats]:

@@ -43,7 +43,7 @@ class TrainingSet:
         heads: [rows, HORIZON, head inputs] standardised.
         log_ratio: [rows, HORIZON] log of the variance to come over the start's, centred.
         targets: [rows, HORIZON] returns in units of the start's sigma.
-        shape: [rows, quantiles]-index: [tickers, HORIZON, quantiles] quantiles of `targets` per ticker.
+        shape: [tickers, HORIZON, quantiles] quantiles of each ticker's `targets`.
         ticker: [rows] number of the ticker.
         known, train, validation: [tickers, 2] first and last row of each stretch.
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
+from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.earnings import FAR, REACH, Days, Offsets, Reports
 from stockcast_assets.forecasting.universe.market import Market, beta, ewma, ranks
@@ -37,7 +37,6 @@ class Series:
         offsets: [n, HORIZON] see `earnings.offsets`.
         steps: [n, inputs] the inputs of each session; the first LEVELLED count from the ticker's level.
         ahead: [n, HORIZON, 12] what is known of the h-th session ahead: reports near by, and the calendar.
-        reports: whether reports of the ticker are known at all.
     """
 
     history: History
@@ -48,8 +47,7 @@ class Series:
 
     def head(self, rows: Rows) -> Floats:
         """[n, HORIZON, 12] means of `ahead` over the next 1..h sessions."""
-        steps = np.arange(1, HORIZON + 1, dtype=np.float64)
-        return np.cumsum(self.ahead[rows], axis=1) / steps[:, None]
+        return np.cumsum(self.ahead[rows], axis=1) / session_steps()[:, None]
 
 
 def series_of(histories: Mapping[str, History], market: Market, reports: Mapping[str, Reports]) -> dict[str, Series]:

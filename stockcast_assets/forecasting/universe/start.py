@@ -122,19 +122,21 @@ def fit_starts(series: Mapping[str, Series], rows: Mapping[str, Rows]) -> tuple[
     x, y = np.concatenate(regressors), np.concatenate(outcomes)
     complete = np.isfinite(x).all(axis=1)
     coefficients: Floats = np.linalg.lstsq(x[complete], y[complete], rcond=None)[0].T.astype(np.float64)
-    bare = Pooled(coefficients, np.ones(0), np.ones(0))
-    parts = {ticker: _Mixed.fit(one, rows[ticker], bare) for ticker, one in series.items()}
+    parts = {ticker: _Mixed.fit(one, rows[ticker], coefficients) for ticker, one in series.items()}
     of = {ticker: one.offsets[rows[ticker], 0] for ticker, one in series.items()}
     ordered = sorted(series)
     _, mix_factor = fit_event_factors({t: parts[t].moves_mix for t in ordered}, of)
     _, har_factor = fit_event_factors({t: parts[t].moves_har for t in ordered}, of)
     pooled = Pooled(coefficients, har_factor, mix_factor)
-    return pooled, {ticker: fit_start(one, rows[ticker], pooled) for ticker, one in series.items()}
+    return pooled, {ticker: _start(one, rows[ticker], pooled, parts[ticker]) for ticker, one in series.items()}
 
 
 def fit_start(series: Series, rows: Rows, pooled: Pooled) -> Start:
     """The start of a ticker that the pooled fit may never have seen."""
-    part = _Mixed.fit(series, rows, pooled)
+    return _start(series, rows, pooled, _Mixed.fit(series, rows, pooled.coefficients))
+
+
+def _start(series: Series, rows: Rows, pooled: Pooled, part: _Mixed) -> Start:
     offsets = series.offsets[rows]
     factor = own_factor(part.moves_mix, offsets[:, 0], pooled.mix_factor)
     har_factor = own_factor(part.moves_har, offsets[:, 0], pooled.har_factor)
@@ -160,11 +162,11 @@ class _Mixed:
     moves_mix: Floats
 
     @classmethod
-    def fit(cls, series: Series, rows: Rows, pooled: Pooled) -> _Mixed:
+    def fit(cls, series: Series, rows: Rows, coefficients: Floats) -> _Mixed:
         har = fit_har(series.history, rows)
         own = har.sigma(series.history, rows)
         level, market_level = _levels(series, rows)
-        of_all = _pooled_sigma(_regressors(series, rows, level, market_level), pooled.coefficients, level)
+        of_all = _pooled_sigma(_regressors(series, rows, level, market_level), coefficients, level)
         pooled_scale = level_of(series, rows, of_all)
         mix = np.sqrt(own * of_all * pooled_scale)
         mix_scale = level_of(series, rows, mix)
