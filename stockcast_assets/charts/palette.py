@@ -1,4 +1,4 @@
-"""The colours and the fan of intervals of every picture, whoever paints it."""
+"""The colours of every picture, whoever paints it."""
 
 from dataclasses import dataclass
 
@@ -40,5 +40,3 @@ DARK = Palette(
     averages=("#fbbf24", "#c4b5fd"),
     lines=("#2dd4bf", "#fbbf24", "#c4b5fd", "#38bdf8", "#f472b6"),
 )
-BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
-"""The fan from the widest interval to the narrowest: label, lower and upper quantile in percent, opacity."""

@@ -9,9 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from stockcast_assets.charts.palette import BANDS, Palette
+from stockcast_assets.charts.fan import Fan
 from stockcast_assets.charts.palette import DARK as DARK
 from stockcast_assets.charts.palette import LIGHT as LIGHT
+from stockcast_assets.charts.palette import Palette
 from stockcast_assets.market.indicators import Floats
 
 HEIGHT = 400
@@ -94,7 +95,7 @@ def price_and_fan(
         for column, name, color in zip(("sma_5", "sma_15"), ("SMA 5", "SMA 15"), palette.averages, strict=True):
             figure.add_trace(_line(studied, column, name, color, width=1.2))
     if len(forecast):
-        _add_fan(figure, forecast.sort_values("horizon"), palette)
+        _add_fan(figure, Fan.of(forecast), palette)
     if len(happened):
         start = studied.tail(1)[["date", "close"]]
         since = pd.concat([start, happened[["date", "close"]]])
@@ -106,27 +107,24 @@ def price_and_fan(
     return _finish(figure, palette, 500 if candles else 430)
 
 
-def _add_fan(figure: go.Figure, rows: pd.DataFrame, palette: Palette) -> None:
-    last = float(rows["last_close"].iloc[0])
-    dates = [rows["date"].iloc[0], *rows["target_date"]]
-    for name, low, high, opacity in BANDS:
-        lower = [last, *rows[f"close_p{low:02d}"]]
-        upper = [last, *rows[f"close_p{high:02d}"]]
+def _add_fan(figure: go.Figure, fan: Fan, palette: Palette) -> None:
+    for label, lower, upper, opacity in fan.bands:
         figure.add_trace(
             go.Scatter(
-                x=dates + dates[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
-                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{name} interval", hoverinfo="skip",
+                x=fan.days + fan.days[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
+                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{label} interval", hoverinfo="skip",
             )
         )  # fmt: skip
-    quantiles = [f"close_p{q}" for q in ("05", "10", "25", "75", "90", "95")]
-    details = np.vstack([[last] * len(quantiles), rows[quantiles].to_numpy()])
+    narrow_first = fan.bands[::-1]
     figure.add_trace(
         go.Scatter(
-            x=dates, y=[last, *rows["close_p50"]], name="Median forecast", mode="lines",
-            line={"color": palette.forecast, "width": 2}, customdata=details,
-            hovertemplate="%{y:.2f}<br>50 %: %{customdata[2]:.2f} – %{customdata[3]:.2f}"
-            "<br>80 %: %{customdata[1]:.2f} – %{customdata[4]:.2f}"
-            "<br>90 %: %{customdata[0]:.2f} – %{customdata[5]:.2f}",
+            x=fan.days, y=fan.median, name="Median forecast", mode="lines",
+            line={"color": palette.forecast, "width": 2},
+            customdata=np.column_stack([bound for band in narrow_first for bound in (band.lower, band.upper)]),
+            hovertemplate="%{y:.2f}" + "".join(
+                f"<br>{band.label}: %{{customdata[{2 * i}]:.2f}} – %{{customdata[{2 * i + 1}]:.2f}}"
+                for i, band in enumerate(narrow_first)
+            ),
         )
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 
-from stockcast_assets.charts.palette import BANDS, LIGHT
+from stockcast_assets.charts.fan import Fan
+from stockcast_assets.charts.palette import LIGHT
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.libraries import pd
 
@@ -29,21 +30,19 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
     from matplotlib.figure import Figure
 
     own_style()
-    rows = forecast_rows.sort_values("horizon")
+    fan = Fan.of(forecast_rows)
     tail = bars_tail.sort_values("date").tail(TAIL_SESSIONS)
-    first = rows.iloc[0]
+    first = forecast_rows.iloc[0]
     # Sessions, not calendar days, are the axis: weekends would tear the line apart.
     past = range(-len(tail) + 1, 1)
-    horizons = [0, *rows["horizon"]]
     # Figure and canvas without pyplot: no global state, safe in the threads of a Dagster run.
     figure = Figure(figsize=(6.4, 3.2), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(past, tail["close"], color=CLOSE, linewidth=1.4)
-    for _, low, high, alpha in BANDS:
-        lower, upper = ([first["last_close"], *rows[f"close_p{q:02d}"]] for q in (low, high))
-        axes.fill_between(horizons, lower, upper, color=FORECAST, alpha=alpha, linewidth=0)
-    axes.plot(horizons, [first["last_close"], *rows["close_p50"]], color=FORECAST, linewidth=1.6)
+    for band in fan.bands:
+        axes.fill_between(fan.ahead, band.lower, band.upper, color=FORECAST, alpha=band.opacity, linewidth=0)
+    axes.plot(fan.ahead, fan.median, color=FORECAST, linewidth=1.6)
     axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
     axes.set_title(
         f"{first['ticker']} as of {pd.Timestamp(first['date']):%d %b %Y} · {first['method']} · 50/80/90 %",
@@ -51,10 +50,7 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
         color=INK,
         loc="left",
     )
-    dates = {
-        **dict(zip(past, tail["date"], strict=True)),
-        **dict(zip(rows["horizon"], rows["target_date"], strict=True)),
-    }
+    dates = {**dict(zip(fan.ahead, fan.days, strict=True)), **dict(zip(past, tail["date"], strict=True))}
     ticks = [t for t in (-59, -45, -30, -15, 0, 10) if t in dates]
     axes.set_xticks(ticks, [f"{pd.Timestamp(dates[t]):%d %b}" for t in ticks])
     axes.tick_params(labelsize=8, colors=MUTED, length=0)

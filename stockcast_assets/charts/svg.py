@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.charts.palette import BANDS, Palette
+from stockcast_assets.charts.fan import Fan
+from stockcast_assets.charts.palette import Palette
 from stockcast_assets.charts.plotly import PROOF
 
 WIDTH, HEIGHT = 1200.0, 360.0
@@ -23,27 +24,24 @@ def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette) -> str:
         studied: `close`, `sma_5` and `sma_15` of the window, at least one row.
         forecast: `forecasts` rows of its last day; may be empty.
     """
-    rows = forecast.sort_values("horizon")
-    low = min([studied["close"].min(), *rows["close_p05"]])
-    high = max([studied["close"].max(), *rows["close_p95"]])
-    last = max(len(studied) - 1 + len(rows), 1)
+    low = min([studied["close"].min(), *forecast["close_p05"]])
+    high = max([studied["close"].max(), *forecast["close_p95"]])
+    last = max(len(studied) - 1 + len(forecast), 1)
 
-    def line(start: int, values: Sequence[float] | pd.Series, color: str, width: float) -> str:
-        return _line(_points(range(start, start + len(values)), values, last, low, high), color, width)
+    def points(start: int, values: Sequence[float] | pd.Series) -> list[str]:
+        return _points(range(start, start + len(values)), values, last, low, high)
 
     drawn = []
-    if len(rows):
-        first, now = len(studied) - 1, float(rows["last_close"].iloc[0])
-        at = range(first, first + len(rows) + 1)
-        for _, lower, upper, opacity in BANDS:
-            above = _points(at, [now, *rows[f"close_p{upper:02d}"]], last, low, high)
-            below = _points(at, [now, *rows[f"close_p{lower:02d}"]], last, low, high)
-            edge = " ".join(above + below[::-1])
-            drawn.append(f'<polygon points="{edge}" fill="{palette.forecast}" fill-opacity="{opacity}"/>')
-        drawn.append(line(first, [now, *rows["close_p50"]], palette.forecast, 2))
+    if len(forecast):
+        now, intervals = len(studied) - 1, Fan.of(forecast)
+        for band in intervals.bands:
+            edge = " ".join(points(now, band.upper) + points(now, band.lower)[::-1])
+            drawn.append(f'<polygon points="{edge}" fill="{palette.forecast}" fill-opacity="{band.opacity}"/>')
+        drawn.append(_line(points(now, intervals.median), palette.forecast, 2))
     for column, color in zip(("sma_5", "sma_15"), palette.averages, strict=True):
-        drawn.append(line(int(studied[column].isna().sum()), studied[column].dropna(), color, 1.2))
-    drawn.append(line(0, studied["close"], palette.close, 2))
+        warming_up = int(studied[column].isna().sum())
+        drawn.append(_line(points(warming_up, studied[column].dropna()), color, 1.2))
+    drawn.append(_line(points(0, studied["close"]), palette.close, 2))
     return _address(drawn)
 
 

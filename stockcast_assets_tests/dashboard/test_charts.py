@@ -1,10 +1,13 @@
+import base64
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stockcast_assets.charts import plotly as charts
+from stockcast_assets.charts import svg
 from stockcast_assets.market import indicators
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets_tests.monitoring.conftest import fan
@@ -129,3 +132,16 @@ def test_colours_can_be_told_from_the_background(palette, background):
     ):
         high, low = sorted((_luminance(color), _luminance(background)), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= least, color
+
+
+def test_the_first_paint_has_the_fan_of_the_chart(studied, forecast):
+    known = studied[studied["date"] <= "2013-02-15"]
+    chart = charts.price_and_fan(known, forecast, known[:0], charts.LIGHT)
+    address = svg.fan(known, forecast.sample(frac=1, random_state=1), charts.LIGHT)
+    painted = base64.b64decode(address.split(",")[1]).decode()
+    lowest = min(known["close"].min(), forecast["close_p05"].min())
+    highest = max(known["close"].max(), forecast["close_p95"].max())
+    for name, edge in zip(("90 %", "80 %", "50 %"), re.findall(r'polygon points="([^"]*)"', painted), strict=True):
+        heights = np.array([float(point.split(",")[1]) for point in edge.split()])
+        values = highest - heights / svg.HEIGHT * (highest - lowest)
+        assert values == pytest.approx(trace(chart, f"{name} interval").y, abs=0.01)
