@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from stockcast_assets.cli import parse
-from stockcast_assets.cli.parse import Json, Ticker, TickerList, Tickers, day_option, tell_version
+from stockcast_assets.cli.invocation import Invocation
+from stockcast_assets.cli.parse import Ticker, TickerList, Tickers, day_option, tell_version
 from stockcast_assets.cli.terminal import guard_logs_and_tracebacks
 from stockcast_assets.private_files import private_process
 
 app = typer.Typer(
     name="stockcast",
     help="Trustworthy daily stock forecasts as Dagster assets.",
+    epilog="--json and --debug may stand before or after any command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -29,17 +31,17 @@ app.add_typer(reports_app, name="reports")
 home_app = typer.Typer(help="What is stored on this machine.", no_args_is_help=True)
 app.add_typer(home_app, name="home")
 
-_options = {"debug": False}
-
 
 @app.callback()
 def _global(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show Dagster's log, and tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=tell_version, is_eager=True)
     ] = False,
 ) -> None:
-    _options["debug"] = debug
+    ctx.obj = Invocation(as_json, debug)
 
 
 # The commands import what they do when they run: `stockcast --help` should not wait for Dagster.
@@ -47,29 +49,30 @@ def _global(
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     sessions: Annotated[int, typer.Option(min=1, max=250, help="How many of the last sessions to forecast.")] = 20,
-    as_json: Json = False,
 ) -> None:
     """Run the whole graph on the bundled history of AAPL, GOOG, IBM and MSFT; no network."""
     from stockcast_assets.cli import demo as command
 
-    command.run(sessions, as_json, _options["debug"])
+    command.run(ctx.obj, sessions)
 
 
 @app.command()
 def forecast(
+    ctx: typer.Context,
     ticker: Ticker,
     day: Annotated[str | None, parse.day("As-of session, YYYY-MM-DD; default the newest.")] = None,
-    as_json: Json = False,
 ) -> None:
     """Bring a ticker up to a date and print the forecast of its next 10 sessions."""
     from stockcast_assets.cli import forecast as command
 
-    command.run(ticker, day, as_json, _options["debug"])
+    command.run(ctx.obj, ticker, day)
 
 
 @app.command()
 def backfill(
+    ctx: typer.Context,
     tickers: TickerList,
     first: Annotated[str | None, day_option("--from", "First day, YYYY-MM-DD; default the first daily key.")] = None,
     last: Annotated[str | None, day_option("--to", "Last day, YYYY-MM-DD; default the newest session.")] = None,
@@ -85,17 +88,17 @@ def backfill(
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove stored bars that the source does not send; they stay otherwise.")
     ] = False,
-    as_json: Json = False,
 ) -> None:
     """Materialise assets again for tickers and a range of days, exactly."""
     from stockcast_assets.cli import backfill as command
 
     manner = command.Options(missing_only, dry_run, yes, source, replace)
-    command.run(tickers, first, last, assets, manner, as_json, _options["debug"])
+    command.run(ctx.obj, tickers, first, last, assets, manner)
 
 
 @app.command()
 def evaluate(
+    ctx: typer.Context,
     tickers: Annotated[
         str | None, typer.Argument(help="Comma-separated tickers, for example AAPL,MSFT; with --bars default all.")
     ] = None,
@@ -123,7 +126,6 @@ def evaluate(
     train_on: Annotated[
         str | None, typer.Option(help="With --bars: the tickers that the network learns from; default all.")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals.
 
@@ -132,196 +134,196 @@ def evaluate(
     if bars or earnings or train_on:
         from stockcast_assets.cli import evaluate_files
 
-        evaluate_files.run(tickers, bars or (), earnings, first, last, train_on, report, as_json)
+        evaluate_files.run(ctx.obj, tickers, bars or (), earnings, first, last, train_on, report)
         return
     from stockcast_assets.cli import evaluate as command
 
-    command.run(tickers, first, last, with_statistical, report, as_json, _options["debug"])
+    command.run(ctx.obj, tickers, first, last, with_statistical, report)
 
 
 @app.command()
 def explain(
+    ctx: typer.Context,
     ticker: Ticker,
     day: Annotated[str, parse.day("As-of session of the stored forecast, YYYY-MM-DD.")],
     replay: Annotated[
         bool,
         typer.Option("--replay", help="Make the forecast again and compare bit for bit; exit status 1 if it differs."),
     ] = False,
-    as_json: Json = False,
 ) -> None:
     """Where a stored forecast came from: model, MLflow run, weights, bars, code and the gate's reason."""
     from stockcast_assets.cli import explain as command
 
-    command.run(ticker, day, replay, as_json, _options["debug"])
+    command.run(ctx.obj, ticker, day, replay)
 
 
 @app.command()
 def compare(
+    ctx: typer.Context,
     tickers: Annotated[
         list[str] | None, typer.Argument(help="Tickers, for example MSFT; default all.", callback=parse.each_ticker)
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """Every stored bar beside what STOCKCAST_SECOND_SOURCE says of it: which closes differ."""
     from stockcast_assets.cli import compare as command
 
-    command.run(tickers or [], as_json, _options["debug"])
+    command.run(ctx.obj, tickers or [])
 
 
 @app.command()
 def inspect(
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor.")],
     ticker: Annotated[
         str | None, typer.Option(help="Ticker, if the file does not say it; of a file of several, the one to show.")
     ] = None,
-    as_json: Json = False,
 ) -> None:
     """How a file would be read: ticker, calendar, days, columns used and left. Nothing is stored."""
     from stockcast_assets.cli import inspect as command
 
-    command.run(file, ticker, as_json)
+    command.run(ctx.obj, file, ticker)
 
 
 @app.command()
 def tune(
+    ctx: typer.Context,
     ticker: Annotated[str | None, typer.Argument(help="Ticker, for example MSFT.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every ticker there is.")] = False,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials to add to each ticker's study.")] = 20,
-    as_json: Json = False,
 ) -> None:
     """Search better hyper-parameters on validation sessions; the next training uses them if they beat the defaults."""
     from stockcast_assets.cli import tune as command
 
-    command.run(ticker, every, trials, as_json, _options["debug"])
+    command.run(ctx.obj, ticker, every, trials)
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
+def status(ctx: typer.Context) -> None:
     """What is stored: tables, tickers, their newest bars and forecasts."""
     from stockcast_assets.cli import status as command
 
-    command.run(as_json, _options["debug"])
+    command.run(ctx.obj)
 
 
 @tickers_app.command("add")
 def tickers_add(
+    ctx: typer.Context,
     tickers: Tickers,
-    as_json: Json = False,
 ) -> None:
     """Add tickers; schedules forecast them from then on."""
     from stockcast_assets.cli import tickers as command
 
-    command.add(tickers, as_json, _options["debug"])
+    command.add(ctx.obj, tickers)
 
 
 @tickers_app.command("remove")
-def tickers_remove(tickers: Tickers, as_json: Json = False) -> None:
+def tickers_remove(ctx: typer.Context, tickers: Tickers) -> None:
     """Stop forecasting tickers. Their stored rows stay."""
     from stockcast_assets.cli import tickers as command
 
-    command.remove(tickers, as_json, _options["debug"])
+    command.remove(ctx.obj, tickers)
 
 
 @tickers_app.command("list")
-def tickers_list(as_json: Json = False) -> None:
+def tickers_list(ctx: typer.Context) -> None:
     """The tickers, with their exchange calendars and states."""
     from stockcast_assets.cli import tickers as command
 
-    command.show(as_json, _options["debug"])
+    command.show(ctx.obj)
 
 
 @tickers_app.command("pause")
 def tickers_pause(
+    ctx: typer.Context,
     tickers: Tickers,
     reason: Annotated[str, typer.Option(help="Why, in words.")] = "",
-    as_json: Json = False,
 ) -> None:
     """Give tickers no more runs until they are resumed. Their stored rows stay."""
     from stockcast_assets.cli import tickers as command
 
-    command.change(tickers, "paused", reason, as_json, _options["debug"])
+    command.change(ctx.obj, tickers, "paused", reason)
 
 
 @tickers_app.command("resume")
-def tickers_resume(tickers: Tickers, as_json: Json = False) -> None:
+def tickers_resume(ctx: typer.Context, tickers: Tickers) -> None:
     """Bring paused, delisted or given-up tickers up again, and forecast every day from then on."""
     from stockcast_assets.cli import tickers as command
 
-    command.change(tickers, "active", "", as_json, _options["debug"])
+    command.change(ctx.obj, tickers, "active", "")
 
 
 @tickers_app.command("delist")
 def tickers_delist(
+    ctx: typer.Context,
     ticker: Annotated[str, typer.Argument(help="Ticker that trades no more.")],
     reason: Annotated[str, typer.Option(help="Why, in words: acquired, bankrupt, renamed …")],
-    as_json: Json = False,
 ) -> None:
     """Give a ticker that trades no more no more runs, and say why. Its stored rows stay."""
     from stockcast_assets.cli import tickers as command
 
-    command.change([ticker], "delisted", reason, as_json, _options["debug"])
+    command.change(ctx.obj, [ticker], "delisted", reason)
 
 
 @warehouse_app.command("check")
-def warehouse_check(as_json: Json = False) -> None:
+def warehouse_check(ctx: typer.Context) -> None:
     """Compare the stored tables with their declarations; exit status 1 if one differs."""
     from stockcast_assets.cli import warehouse as command
 
-    command.check(as_json, _options["debug"])
+    command.check(ctx.obj)
 
 
 @warehouse_app.command("copy")
 def warehouse_copy(
+    ctx: typer.Context,
     source: Annotated[str, typer.Option("--from", help="Warehouse to read: duckdb or bigquery.")],
     target: Annotated[str, typer.Option("--to", help="Warehouse to write: bigquery or duckdb.")],
     overwrite: Annotated[bool, typer.Option(help="Replace other rows that the target holds.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Copy every table from one warehouse to the other, rows counted and hashed."""
     from stockcast_assets.cli import warehouse as command
 
-    command.copy_tables(source, target, overwrite, as_json, _options["debug"])
+    command.copy_tables(ctx.obj, source, target, overwrite)
 
 
 @warehouse_app.command("sweep")
-def warehouse_sweep(as_json: Json = False) -> None:
+def warehouse_sweep(ctx: typer.Context) -> None:
     """Drop the staging tables that dead runs left in BigQuery; they expire after six hours anyway."""
     from stockcast_assets.cli import warehouse as command
 
-    command.sweep(as_json, _options["debug"])
+    command.sweep(ctx.obj)
 
 
 @warehouse_app.command("views")
-def warehouse_views(as_json: Json = False) -> None:
+def warehouse_views(ctx: typer.Context) -> None:
     """Create the BigQuery views that Looker Studio reads, or renew them."""
     from stockcast_assets.cli import warehouse as command
 
-    command.views(as_json, _options["debug"])
+    command.views(ctx.obj)
 
 
 @reports_app.command("prune")
 def reports_prune(
+    ctx: typer.Context,
     keep_days: Annotated[
         int | None, typer.Option(min=1, help="Days to keep; default STOCKCAST_REPORTS_KEEP_DAYS.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Remove the drift reports older than so many days before their ticker's newest; the tables stay."""
     from stockcast_assets.cli import reports as command
 
-    command.prune(keep_days, dry_run, as_json)
+    command.prune(ctx.obj, keep_days, dry_run)
 
 
 @home_app.command("clean-secrets")
 def home_clean_secrets(
+    ctx: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say where secrets are stored.")] = False,
-    as_json: Json = False,
 ) -> None:
     """Mask keys and passwords that older releases stored in the home; stop everything that uses it first."""
     from stockcast_assets.cli import home as command
 
-    command.clean_secrets(dry_run, as_json)
+    command.clean_secrets(ctx.obj, dry_run)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import dagster as dg
 import typer
 
 from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
@@ -80,13 +81,7 @@ class Estimate:
 
 
 def run(
-    tickers: str,
-    first_text: str | None,
-    last_text: str | None,
-    assets: str | None,
-    options: Options,
-    as_json: bool,
-    debug: bool,
+    call: Invocation, tickers: str, first_text: str | None, last_text: str | None, assets: str | None, options: Options
 ) -> None:
     """Materialise the assets of the tickers for every day from first to last.
 
@@ -95,7 +90,7 @@ def run(
     Raises:
         StockcastError: if an argument is wrong, the person declines, or a ticker failed.
     """
-    with open_session(debug, models=True) as session:
+    with open_session(call, models=True) as session:
         names = _names(assets)
         _check_replace(options, assets, names)
         sources = _sources(session, options, [name.strip() for name in tickers.split(",") if name.strip()])
@@ -113,7 +108,7 @@ def run(
         err.print(f"{', '.join(wanted)}, {first} to {last}: {estimate}")
         _warn_of_many_keys(session, wanted)
         if options.dry_run:
-            if as_json:
+            if call.as_json:
                 print_json({"estimate": asdict(estimate), "runs": [str(launch) for launch in launches]})
             else:
                 print_table("Runs", ["run"], [[str(launch)] for launch in launches])
@@ -133,7 +128,7 @@ def run(
         if options.source not in (None, "csv"):
             _bring_up_from_source(session, [ticker for ticker in wanted if ticker not in failed])
         rows = [[str(launch), round(seconds, 1)] for launch, seconds in session.runner.finished]
-        if as_json:
+        if call.as_json:
             runs = [{"run": name, "seconds": seconds} for name, seconds in rows]
             print_json({"runs": runs, "failed": failed} if failed else {"runs": runs})
         else:

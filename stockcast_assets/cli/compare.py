@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import out
@@ -15,13 +16,13 @@ from stockcast_assets.orchestration.asset_checks.second_opinion import opinions
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 
 
-def run(tickers: Sequence[str], as_json: bool, debug: bool) -> None:
+def run(call: Invocation, tickers: Sequence[str]) -> None:
     """Print how many bars of each ticker both sources have and agree on, and which they do not.
 
     Raises:
         StockcastError: if no second source is set, or a ticker has no stored bar.
     """
-    with open_session(debug) as session:
+    with open_session(call) as session:
         second = session.settings.second_source
         if second is None:
             raise StockcastError(
@@ -33,7 +34,7 @@ def run(tickers: Sequence[str], as_json: bool, debug: bool) -> None:
         without = [ticker for ticker in tickers if ticker not in found]
         if without:
             raise StockcastError(f"No bar of {without[0]} is stored: `stockcast forecast {without[0]}` brings it up.")
-        if as_json:
+        if call.as_json:
             print_json({ticker: _document(opinion) for ticker, opinion in found.items()})
             return
         print_table(

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from stockcast_assets.cli.days import latest_session
 from stockcast_assets.cli.forecast import describe
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
@@ -19,7 +20,7 @@ from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, HORIZON
 
 
-def run(count: int, as_json: bool, debug: bool) -> None:
+def run(call: Invocation, count: int) -> None:
     """Forecast the last `count` sessions of the sample's tickers and print the newest forecasts.
 
     Raises:
@@ -29,7 +30,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
         raise StockcastError(
             f"The demo runs on the bundled history, but STOCKCAST_SOURCE={os.environ['STOCKCAST_SOURCE']}: unset it."
         )
-    with open_session(debug, models=True) as session:
+    with open_session(call, models=True) as session:
         started = time.monotonic()
         tickers = session.sources.get().tickers()
         add_tickers(session.instance, tickers)
@@ -38,7 +39,7 @@ def run(count: int, as_json: bool, debug: bool) -> None:
         rows = [_summary(session, ticker) for ticker in tickers]
         hashes = {table.name: session.warehouse.content_hash(table) for table in ALL_TABLES}
         runs = len(session.runner.finished)
-        if as_json:
+        if call.as_json:
             tables = {name: {"rows": count, "sha256": digest} for name, (count, digest) in hashes.items()}
             print_json({"forecasts": rows, "tables": tables, "runs": runs, "seconds": round(seconds, 1)})
             return

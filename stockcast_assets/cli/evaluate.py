@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
@@ -40,16 +41,15 @@ _SHORT = {
 
 
 def run(
+    call: Invocation,
     tickers_text: str | None,
     first_text: str | None,
     last_text: str | None,
     with_statistical: bool,
     report: Path | None,
-    as_json: bool,
-    debug: bool,
 ) -> None:
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
-    with open_session(debug, models=True) as session:
+    with open_session(call, models=True) as session:
         # Here, because it brings plotly along, which takes a second and no other command needs.
         from stockcast_assets.forecasting.evaluation.report import evaluation_html
         from stockcast_assets.forecasting.evaluation.walkforward import walk_forward
@@ -81,7 +81,7 @@ def run(
         write_report(path, evaluation_html(walk))
         with err.status("logging to MLflow …"):
             link = log_to_mlflow(session, walk, path)
-        if as_json:
+        if call.as_json:
             print_json(document(walk))
         else:
             _print(walk)

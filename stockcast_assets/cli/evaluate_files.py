@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import quiet
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.clock import utc_now
@@ -212,6 +213,7 @@ def _named(text: str) -> Iterator[str]:
 
 
 def run(
+    call: Invocation,
     tickers: str | None,
     bars_files: Sequence[Path],
     earnings: Path | None,
@@ -219,7 +221,6 @@ def run(
     last_text: str | None,
     train_on: str | None,
     report: Path | None,
-    as_json: bool,
 ) -> None:
     """Judge the universe's network on the bars of files, and print it.
 
@@ -253,4 +254,4 @@ def run(
 
         write_report(report, evaluation_html(walk))
     found = document(walk)
-    print_json(found) if as_json else show(found)
+    print_json(found) if call.as_json else show(found)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import dagster as dg
 import typer
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, stacked, styled
@@ -33,9 +34,9 @@ _COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_c
 _SHOWN = 5
 
 
-def run(ticker: str, day_text: str, replay: bool, as_json: bool, debug: bool) -> None:
+def run(call: Invocation, ticker: str, day_text: str, replay: bool) -> None:
     """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
-    with open_session(debug, models=True) as session:
+    with open_session(call, models=True) as session:
         chain = Provenance(session, validate_ticker(ticker), parse_day(day_text))
         document = chain.document()
         differences = chain.replay() if replay else None
@@ -45,7 +46,7 @@ def run(ticker: str, day_text: str, replay: bool, as_json: bool, debug: bool) ->
                 "differences": differences,
                 "possible_causes": chain.possible_causes() if differences else [],
             }
-        if as_json:
+        if call.as_json:
             print_json(document)
         else:
             _print(document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, styled
@@ -15,9 +16,9 @@ from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use
 
 
-def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
+def run(call: Invocation, ticker: str, day_text: str | None) -> None:
     """Bring `ticker` up to the day and print its forecast."""
-    with open_session(debug, models=True) as session:
+    with open_session(call, models=True) as session:
         check_ticker(session.settings, ticker, session.sources.get())
         day = session_of(session.settings, session.sources.get(), ticker, day_text)
         if ticker not in known_tickers(session.instance):
@@ -29,7 +30,7 @@ def run(ticker: str, day_text: str | None, as_json: bool, debug: bool) -> None:
             forget_if_empty(session, new)
             raise
         document = describe(session, ticker, day.date())
-        if as_json:
+        if call.as_json:
             print_json(document)
             return
         print_table(

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.errors import StockcastError
@@ -10,7 +11,7 @@ from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import load_settings
 
 
-def clean_secrets(dry_run: bool, as_json: bool) -> None:
+def clean_secrets(call: Invocation, dry_run: bool) -> None:
     """Mask the secrets that older releases stored in the home, and print where they were.
 
     Raises:
@@ -21,7 +22,7 @@ def clean_secrets(dry_run: bool, as_json: bool) -> None:
         raise StockcastError(f"There is no home at {settings.home}: name it with STOCKCAST_HOME.")
     make_private(settings.home)
     found = clean_home(settings.home, dry_run)
-    if as_json:
+    if call.as_json:
         print_json({"home": str(settings.home), "dry_run": dry_run, "files": [asdict(each) for each in found]})
         return
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.clock import utc_now
@@ -21,7 +22,7 @@ _SAME = 1e-9
 """Relative difference of two prices that are the same number."""
 
 
-def run(path: Path, ticker: str | None, as_json: bool) -> None:
+def run(call: Invocation, path: Path, ticker: str | None) -> None:
     """Print ticker, calendar, days, rows, columns and notes of a file.
 
     Raises:
@@ -43,7 +44,7 @@ def run(path: Path, ticker: str | None, as_json: bool) -> None:
     if not chosen:
         raise StockcastError(f"{shown(path.name)} has no bars of {ticker}: it is of {_some(parsed.tickers)}.")
     rows = [_described(settings, each, parsed.of(each)) for each in chosen]
-    _print(path, rows, parsed, notes, as_json)
+    _print(call, path, rows, parsed, notes)
     require_enabled(parsed, path.name, settings.calendars)
 
 
@@ -98,8 +99,8 @@ def _against_stored(settings: Settings, ticker: str, bars: pd.DataFrame) -> Row:
     return {"new": len(bars) - len(both), "unchanged": int(same.sum()), "changed": int((~same).sum())}
 
 
-def _print(path: Path, rows: list[Row], parsed: ParsedUpload, notes: list[str], as_json: bool) -> None:
-    if as_json:
+def _print(call: Invocation, path: Path, rows: list[Row], parsed: ParsedUpload, notes: list[str]) -> None:
+    if call.as_json:
         document = {"file": path.name, "tickers": rows, "columns": dict(parsed.columns), "columns_left": parsed.left}
         print_json(document | {"notes": notes})
         return

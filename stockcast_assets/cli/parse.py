@@ -49,7 +49,6 @@ def _day(value: str | None) -> str | None:
 Ticker = Annotated[str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker)]
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.", callback=each_ticker)]
 TickerList = Annotated[str, typer.Option("--tickers", help="Comma-separated tickers.", callback=_listed)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
 def day(help: str) -> typer.models.ArgumentInfo:
@@ -70,15 +69,14 @@ def tell_version(asked: bool) -> None:
 
 
 def arranged(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `--debug` before the command and `--json` behind it, wherever they were said.
+    """The arguments with the flags that may stand anywhere before the command, where they are read.
 
     What follows a bare `--` is no flag.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     said = {flag for flag in arguments[:end] if flag in ANYWHERE}
     others = [word for word in arguments[:end] if word not in ANYWHERE]
-    before, after = ([flag] if flag in said else [] for flag in ANYWHERE)
-    return [*before, *others, *after, *arguments[end:]]
+    return [*(flag for flag in ANYWHERE if flag in said), *others, *arguments[end:]]
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:

@@ -1,18 +1,19 @@
 """`stockcast reports`: the stored drift reports and how long they are kept."""
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.tables import print_json
 from stockcast_assets.cli.terminal import out
 from stockcast_assets.orchestration.build import reports_from
 from stockcast_assets.settings import load_settings
 
 
-def prune(keep_days: int | None, dry_run: bool, as_json: bool) -> None:
+def prune(call: Invocation, keep_days: int | None, dry_run: bool) -> None:
     """Remove old reports and print their names."""
     settings = load_settings()
     store = reports_from(settings)
     days = settings.reports_keep_days if keep_days is None else keep_days
     pruned = store.prune(days, dry_run)
-    if as_json:
+    if call.as_json:
         print_json(
             {
                 "reports": store.location,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -29,7 +30,7 @@ def ui(host: str, port: int, read_only: bool) -> None:
     Raises:
         StockcastError: if the address cannot be used, a daemon is running on the home, or a process ends by itself.
     """
-    with open_session(debug=False) as session:
+    with open_session(Invocation()) as session:
         _listen("ui", host, port, session.settings.allowed_hosts)
         from stockcast_assets.web.dagster_ui import dagster_ui, wait
 

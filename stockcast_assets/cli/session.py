@@ -13,6 +13,7 @@ from typing import cast
 
 import dagster as dg
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
@@ -39,7 +40,7 @@ class Session:
 
     settings: Settings
     instance: dg.DagsterInstance
-    debug: bool
+    call: Invocation
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -66,7 +67,7 @@ class Session:
             self.instance,
             self.settings.start_date,
             observe=_progress,
-            log_level="INFO" if self.debug else "CRITICAL",
+            log_level="INFO" if self.call.debug else "CRITICAL",
         )
 
 
@@ -86,17 +87,19 @@ def quiet() -> None:
 
 
 @contextmanager
-def open_session(debug: bool, models: bool = False, tables: bool = True, tunings: bool = False) -> Iterator[Session]:
+def open_session(
+    call: Invocation, models: bool = False, tables: bool = True, tunings: bool = False
+) -> Iterator[Session]:
     """Settings read and checked, the instance open, the tickers of STOCKCAST_TICKERS present.
 
     Args:
-        debug: whether Dagster's log is shown.
+        call: how the command is wanted.
         models, tables, tunings: whether the command uses them: their files are looked at before anything is done.
 
     Raises:
         StockcastError: if a setting is wrong, or a file or folder cannot be used; nothing is changed then.
     """
-    if not debug:
+    if not call.debug:
         quiet()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -115,7 +118,7 @@ def open_session(debug: bool, models: bool = False, tables: bool = True, tunings
                 f"{home / 'dagster.yaml'} holds {field} in clear, and Dagster shows it in its UI and on command lines: "
                 f"write `{field}: {{env: NAME}}` and set that variable."
             )
-        session = Session(settings, instance, debug)
+        session = Session(settings, instance, call)
         session.definitions  # noqa: B018  a wrong ticker or calendar stops here
         add_tickers(instance, settings.tickers)
         yield session

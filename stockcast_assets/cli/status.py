@@ -1,5 +1,6 @@
 """`stockcast status`: what is stored."""
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out
@@ -8,9 +9,9 @@ from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
 
 
-def run(as_json: bool, debug: bool) -> None:
+def run(call: Invocation) -> None:
     """Print tickers and tables."""
-    with open_session(debug) as session:
+    with open_session(call) as session:
         settings = session.settings
         tickers = [_ticker(session, ticker) for ticker in known_tickers(session.instance)]
         tables = [
@@ -19,7 +20,7 @@ def run(as_json: bool, debug: bool) -> None:
             for rows, digest in [session.warehouse.content_hash(table)]
         ]
         place = session.warehouse.place
-        if as_json:
+        if call.as_json:
             print_json({"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables})
             return
         print_table(

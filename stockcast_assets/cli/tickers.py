@@ -1,6 +1,7 @@
 """`stockcast tickers`: which tickers are forecast, and in which state each is."""
 
 from stockcast_assets.cli.days import checked_tickers
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err
@@ -12,12 +13,12 @@ from stockcast_assets.orchestration.planning.ranges import add_tickers, known_ti
 from stockcast_assets.orchestration.tickers import State, set_state, ticker_states
 
 
-def add(tickers: list[str], as_json: bool, debug: bool) -> None:
+def add(call: Invocation, tickers: list[str]) -> None:
     """Add tickers the source knows; all of them or, if one is wrong, none."""
-    with open_session(debug, tables=False) as session:
+    with open_session(call, tables=False) as session:
         wanted = checked_tickers(session.settings, session.sources.get(), tickers)
         new = add_tickers(session.instance, wanted)
-        if as_json:
+        if call.as_json:
             print_json({"added": new, "tickers": known_tickers(session.instance)})
             return
         already = [ticker for ticker in tickers if ticker not in new]
@@ -27,13 +28,13 @@ def add(tickers: list[str], as_json: bool, debug: bool) -> None:
             err.print(f"Already there: {', '.join(already)}.")
 
 
-def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
+def remove(call: Invocation, tickers: list[str]) -> None:
     """Remove tickers from the partitions; rows stay in the warehouse.
 
     Raises:
         StockcastError: if a ticker is not there, or comes back by STOCKCAST_TICKERS.
     """
-    with open_session(debug, tables=False) as session:
+    with open_session(call, tables=False) as session:
         _check_present(session, tickers)
         for ticker in tickers:
             if ticker in session.settings.tickers:
@@ -42,24 +43,24 @@ def remove(tickers: list[str], as_json: bool, debug: bool) -> None:
             session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
             # Added again, it is new.
             set_state(session.instance, ticker, "active")
-        if as_json:
+        if call.as_json:
             print_json({"removed": tickers, "tickers": known_tickers(session.instance)})
             return
         err.print(f"Removed {', '.join(tickers)}. Their stored rows stay in the warehouse.")
 
 
-def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: bool) -> None:
+def change(call: Invocation, tickers: list[str], state: State, reason: str) -> None:
     """Put tickers into a state; all of them or, if one is not there, none.
 
     Raises:
         StockcastError: if a ticker is not there.
     """
-    with open_session(debug, tables=False) as session:
+    with open_session(call, tables=False) as session:
         _check_present(session, tickers)
         reason = validate_reason(reason)
         for ticker in tickers:
             set_state(session.instance, ticker, state, reason)
-        if as_json:
+        if call.as_json:
             print_json({"state": state, "reason": reason, "tickers": tickers})
             return
         names = ", ".join(tickers)
@@ -69,9 +70,9 @@ def change(tickers: list[str], state: State, reason: str, as_json: bool, debug: 
             err.print(f"{names}: {state}, no more runs. The stored rows stay.")
 
 
-def show(as_json: bool, debug: bool) -> None:
+def show(call: Invocation) -> None:
     """Print the tickers with their states."""
-    with open_session(debug, tables=False) as session:
+    with open_session(call, tables=False) as session:
         known = known_tickers(session.instance)
         states = ticker_states(session.instance, known)
         rows = [
@@ -85,7 +86,7 @@ def show(as_json: bool, debug: bool) -> None:
             for ticker in known
         ]
         headings = ["ticker", "calendar", "state", "daily_from", "reason"]
-        if as_json:
+        if call.as_json:
             print_json([dict(zip(headings, row, strict=True)) for row in rows])
             return
         if not rows:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import dagster as dg
 
 from stockcast_assets.cli.days import checked_tickers, latest_session
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import stacked
@@ -14,9 +15,9 @@ from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
 
 
-def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool) -> None:
+def run(call: Invocation, ticker: str | None, every: bool, trials: int) -> None:
     """Add trials to the study of a ticker, or of every ticker, and print what it found."""
-    with open_session(debug, models=True, tunings=True) as session:
+    with open_session(call, models=True, tunings=True) as session:
         tickers = _tickers(session, ticker, every)
         add_tickers(session.instance, tickers)
         source = session.sources.get()
@@ -24,7 +25,7 @@ def run(ticker: str | None, every: bool, trials: int, as_json: bool, debug: bool
         reason = replace(COMMAND, config=(("trials", trials),))
         session.runner.run(Launch((TUNING,), tuple(tickers), reason=reason))
         rows = [_result(session.instance, name) for name in tickers]
-        if as_json:
+        if call.as_json:
             print_json({"tickers": rows})
             return
         print_table(

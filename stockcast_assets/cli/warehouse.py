@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import typer
 
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, out, styled
@@ -29,13 +30,13 @@ def _python(database: str) -> str:
 _CONSOLES = {"duckdb": _python, "bigquery": lambda dataset: "bq query --use_legacy_sql=false"}
 
 
-def check(as_json: bool, debug: bool) -> None:
+def check(call: Invocation) -> None:
     """Print how each declared table is stored; exit status 1 if one is stored otherwise."""
-    with open_session(debug) as session:
+    with open_session(call) as session:
         place, compared = session.warehouse.place, compare(session.warehouse, ALL_TABLES)
         console = _CONSOLES[session.warehouse.kind](place)
     differing = [(each.table, different) for each in compared for different in each.differences]
-    if as_json:
+    if call.as_json:
         print_json({"warehouse": place, "tables": [asdict(each) | {"state": _state(each)} for each in compared]})
     else:
         print_table(f"Tables in {place}", ["table", "state"], [[each.table, _state(each)] for each in compared])
@@ -64,7 +65,7 @@ def _words(stored: str | None, declared: str | None) -> str:
     return f"stored as {stored} but declared as {declared}; to migrate, run"
 
 
-def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug: bool) -> None:
+def copy_tables(call: Invocation, source: str, target: str, overwrite: bool) -> None:
     """Copy every table from one warehouse to the other and print what arrived.
 
     Raises:
@@ -75,10 +76,10 @@ def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug:
             raise StockcastError(f"{option} {kind} is no warehouse: choose one of {' and '.join(KINDS)}.")
     if source == target:
         raise StockcastError(f"--from and --to are both {source}: name one of {' and '.join(KINDS)} each.")
-    with open_session(debug) as session:
+    with open_session(call) as session:
         origin, destination = _warehouse(session.settings, source), _warehouse(session.settings, target)
         copies = copy(origin, destination, ALL_TABLES, overwrite=overwrite, done=_tell)
-    if as_json:
+    if call.as_json:
         print_json({"from": origin.place, "to": destination.place, "tables": [asdict(each) for each in copies]})
         return
     print_table(
@@ -89,11 +90,11 @@ def copy_tables(source: str, target: str, overwrite: bool, as_json: bool, debug:
     out.print(f"To use it, set STOCKCAST_WAREHOUSE={target}.", style="dim")
 
 
-def sweep(as_json: bool, debug: bool) -> None:
+def sweep(call: Invocation) -> None:
     """Drop the staging tables of dead runs and print their names; a warehouse without stages has none."""
-    with open_session(debug) as session:
+    with open_session(call) as session:
         place, dropped = session.warehouse.place, session.warehouse.drop_orphans()
-    if as_json:
+    if call.as_json:
         print_json({"warehouse": place, "dropped": dropped})
         return
     out.print(f"{len(dropped)} staging tables dropped in {place}.")
@@ -101,16 +102,16 @@ def sweep(as_json: bool, debug: bool) -> None:
         out.print(f"  {name}")
 
 
-def views(as_json: bool, debug: bool) -> None:
+def views(call: Invocation) -> None:
     """Create or renew the views of Looker Studio and print their names."""
-    with open_session(debug) as session:
+    with open_session(call) as session:
         if session.settings.warehouse != "bigquery":
             raise StockcastError(
                 "Looker Studio reads BigQuery, and these tables are in DuckDB: set STOCKCAST_WAREHOUSE=bigquery "
                 "(`stockcast warehouse copy --from duckdb --to bigquery` brings the rows there)."
             )
         names = create_views(session.warehouse)
-    if as_json:
+    if call.as_json:
         print_json({"views": names})
         return
     out.print(f"{len(names)} views for Looker Studio (docs/looker.md says how to connect):")

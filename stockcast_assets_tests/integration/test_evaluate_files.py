@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.cli import evaluate_files
+from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets_tests.conftest import Cli
@@ -70,6 +71,6 @@ def test_what_cannot_be_judged_is_told_in_one_sentence(
 ) -> None:
     there = {path.name: path for path in files}
     given = {"tickers": None, "earnings": None, "first_text": None, "last_text": None, "train_on": None,
-             "report": None, "as_json": False}  # fmt: skip
+             "report": None}  # fmt: skip
     with pytest.raises(StockcastError, match=words):
-        evaluate_files.run(bars_files=[there.get(name, Path(name)) for name in bars], **given | options)
+        evaluate_files.run(Invocation(), bars_files=[there.get(name, Path(name)) for name in bars], **given | options)
