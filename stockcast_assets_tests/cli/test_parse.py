@@ -37,7 +37,6 @@ def test_what_follows_two_dashes_is_no_flag(words: list[str]) -> None:
         ("demo --sessions 0", 2, "'--sessions'"),
         ("demo --sessions few", 2, "`stockcast demo --help`"),
         ("status --nope", 2, "No such option: --nope"),
-        ("ui --json", 2, "No such option: --json"),
         ("warehouse copy --from duckdb", 2, "`stockcast warehouse copy --help`"),
         ("forecast msft", 1, "'msft' is not a ticker"),
         ("forecast MSFT 2024-02-30", 1, "'2024-02-30' is not a date"),
