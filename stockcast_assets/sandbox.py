@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from stockcast_assets.errors import StockcastError
 
@@ -96,7 +96,7 @@ class Sandbox:
             self.close()
             raise
         if not isinstance(answer, _Failed):
-            return answer
+            return cast(T, answer)
         if isinstance(answer.error, MemoryError):
             self.close()
             raise self._exceeded() from answer.error

@@ -89,7 +89,8 @@ def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timest
         )
     if source.tickers():
         # A closed world ends where its data ends, not today.
-        return source.bars(ticker, None, end)["date"].iloc[-1]
+        moment: pd.Timestamp = source.bars(ticker, None, end)["date"].iloc[-1]
+        return moment
     return done[-1]
 
 

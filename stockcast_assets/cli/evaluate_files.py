@@ -80,7 +80,8 @@ def document(walk: WalkForward) -> dict[str, Any]:
     """What was measured, as `--json` prints it."""
     from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
     from stockcast_assets.forecasting.serving.forecaster import LSTM
-    from stockcast_assets.forecasting.universe.walkforward import HAR, HAR_EARNINGS, ORACLE, STEPS_OF_VALUE
+    from stockcast_assets.forecasting.universe.start import HAR, HAR_EARNINGS
+    from stockcast_assets.forecasting.universe.walkforward import ORACLE, STEPS_OF_VALUE
 
     pooled, each = walk.pooled, walk.by_ticker
     scores = walk.scores().set_index("contender")

@@ -53,12 +53,14 @@ TickerList = Annotated[str, typer.Option("--tickers", help="Comma-separated tick
 
 def day(help: str) -> typer.models.ArgumentInfo:
     """The argument DATE, a day as YYYY-MM-DD."""
-    return typer.Argument(metavar="DATE", help=help, callback=_day)
+    found: typer.models.ArgumentInfo = typer.Argument(metavar="DATE", help=help, callback=_day)
+    return found
 
 
 def day_option(name: str, help: str) -> typer.models.OptionInfo:
     """An option that is a day as YYYY-MM-DD."""
-    return typer.Option(name, help=help, callback=_day)
+    found: typer.models.OptionInfo = typer.Option(name, help=help, callback=_day)
+    return found
 
 
 def tell_version(asked: bool) -> None:

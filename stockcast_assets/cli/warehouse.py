@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import typer
@@ -27,7 +28,10 @@ def _python(database: str) -> str:
 
 
 # What runs a statement that is typed or pasted into it; DuckDB's own shell is not among its Python packages.
-_CONSOLES = {"duckdb": _python, "bigquery": lambda dataset: "bq query --use_legacy_sql=false"}
+_CONSOLES: Mapping[str, Callable[[str], str]] = {
+    "duckdb": _python,
+    "bigquery": lambda dataset: "bq query --use_legacy_sql=false",
+}
 
 
 def check(call: Invocation) -> None:

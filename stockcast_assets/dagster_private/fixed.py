@@ -91,7 +91,7 @@ def fixed_value(
     return definition
 
 
-class FixedConfiguration(ConfigurableResource):
+class FixedConfiguration(ConfigurableResource[Any]):
     """A resource that is configured in code and by nothing else. Put it before the class of the resource."""
 
     @cached_method

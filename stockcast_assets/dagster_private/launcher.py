@@ -30,7 +30,7 @@ class WatchingRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Not found if the run is of this machine and none of its processes is left; else taken to be running."""
-        client = self._get_grpc_client_for_termination(run.run_id)
+        client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if not _is_here(client) and run.tags.get(MACHINE_TAG) != socket.gethostname():
             return CheckRunHealthResult(WorkerStatus.RUNNING, "It is not a run of this machine.")
         pids = list(_pids(self._instance, run.run_id))
@@ -56,6 +56,7 @@ def _lives(pid: int, at: float) -> bool:
     """Whether the process is still the one of that moment: a number is given out again."""
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= at + _CLOCKS_DIFFER_S
+        alive: bool = process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= at + _CLOCKS_DIFFER_S
+        return alive
     except psutil.NoSuchProcess:
         return False

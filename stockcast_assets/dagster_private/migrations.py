@@ -24,4 +24,4 @@ def read_migrations_once() -> None:
         ours = config.get_main_option("script_location") == ALEMBIC_SCRIPTS_LOCATION
         return kept(config) if ours else from_config(config)
 
-    ScriptDirectory.from_config = read  # type: ignore[method-assign, assignment]
+    ScriptDirectory.from_config = read  # type: ignore[method-assign]

@@ -31,7 +31,7 @@ class NoMutation(ASTValidationRule):
             self.report_error(GraphQLError("This Dagster UI is read-only.", node))
 
 
-class _ReadOnlyWebserver(DagsterWebserver):
+class _ReadOnlyWebserver(DagsterWebserver[Any, Any]):
     def build_graphql_validation_rules(self) -> Collection[type[ASTValidationRule]]:
         return [*super().build_graphql_validation_rules(), NoMutation]
 

@@ -85,7 +85,10 @@ def read(
         end,
         None if columns is None else tuple(columns),
     )
-    return _cache().get(key, lambda: _warehouse().read(table, tickers=tickers, start=start, end=end, columns=columns))
+    frame: pd.DataFrame = _cache().get(
+        key, lambda: _warehouse().read(table, tickers=tickers, start=start, end=end, columns=columns)
+    )
+    return frame
 
 
 def recent(table: Table, columns: Sequence[str] | None = None, days: int = RECENT_DAYS) -> pd.DataFrame:
@@ -121,13 +124,17 @@ def tickers() -> list[str]:
 
 def models(ticker: str) -> pd.DataFrame:
     """The rows of `trained_model` of a ticker; columns that a table of an earlier release lacks are null."""
-    return _cache().get(("models", ticker), lambda: _warehouse().read(tables.TRAINED_MODEL, tickers=[ticker]))
+    frame: pd.DataFrame = _cache().get(
+        ("models", ticker), lambda: _warehouse().read(tables.TRAINED_MODEL, tickers=[ticker])
+    )
+    return frame
 
 
 def drift(ticker: str) -> pd.DataFrame:
     """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
     rows = _cache().get(("drift", ticker), lambda: _warehouse().read(tables.DRIFT_REPORT, tickers=[ticker]))
-    return rows.assign(kind=rows["kind"].fillna(series.INPUTS))
+    frame: pd.DataFrame = rows.assign(kind=rows["kind"].fillna(series.INPUTS))
+    return frame
 
 
 def bars(ticker: str, since: date | None = None, columns: Sequence[str] = _BAR_COLUMNS) -> pd.DataFrame:

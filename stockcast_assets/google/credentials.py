@@ -37,7 +37,8 @@ class ServiceAccountKey:
         from google.oauth2.service_account import Credentials
 
         try:
-            return Credentials.from_service_account_info(json.loads(base64.b64decode(self._encoded)))  # type: ignore[no-untyped-call]
+            found: Credentials = Credentials.from_service_account_info(json.loads(base64.b64decode(self._encoded)))
+            return found
         except (binascii.Error, ValueError):
             # Not `from`: the causes hold what they could not read.
             raise StockcastError(

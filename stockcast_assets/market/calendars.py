@@ -300,11 +300,12 @@ def _sessions(code: str, day: Day) -> pd.DatetimeIndex:
 
 @lru_cache(maxsize=64)
 def _corrected(code: str, start: date, end: date, closed: frozenset[date], opened: frozenset[date]) -> pd.DatetimeIndex:
-    known = _built(code, start, end).sessions
+    known: pd.DatetimeIndex = _built(code, start, end).sessions
     if not (closed or opened):
         return known
     within = [pd.Timestamp(day) for day in opened if known[0] <= pd.Timestamp(day) <= known[-1]]
-    return known.union(pd.DatetimeIndex(within)).difference(pd.DatetimeIndex(list(closed)))
+    found: pd.DatetimeIndex = known.union(pd.DatetimeIndex(within)).difference(pd.DatetimeIndex(list(closed)))
+    return found
 
 
 def sessions(calendar: str, start: Day, end: Day) -> pd.DatetimeIndex:
@@ -409,12 +410,15 @@ def session_close(calendar: str, day: Day) -> pd.Timestamp:
         raise StockcastError(f"{pd.Timestamp(day).date()} is no session of the calendar {calendar}.")
     own = _calendar(calendar, day)
     session = pd.Timestamp(day)
+    close: pd.Timestamp
     if session in own.sessions:
-        return own.session_close(session)
+        close = own.session_close(session)
+        return close
     # A day that the table opens closes at the hour at which the session before it did.
     before = own.sessions[own.sessions.searchsorted(session) - 1]
     hour = own.session_close(before).tz_convert(own.tz).tz_localize(None) - before
-    return (session + hour).tz_localize(own.tz).tz_convert("UTC")
+    close = (session + hour).tz_localize(own.tz).tz_convert("UTC")
+    return close
 
 
 def time_zone(calendar: str) -> str:

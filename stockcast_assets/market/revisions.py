@@ -123,7 +123,8 @@ def _first_in_new_shares(last_in_old: pd.Timestamp, fetched: pd.DataFrame) -> da
     announced = later[later["split_ratio"] != 1]
     for days in (announced["date"], later["date"]):
         if len(days):
-            return days.iloc[0].date()
+            day: date = days.iloc[0].date()
+            return day
     return last_in_old.date()
 
 

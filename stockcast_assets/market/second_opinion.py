@@ -101,7 +101,8 @@ def _counted_back(both: pd.DataFrame, there: np.ndarray) -> np.ndarray:
     last = int(np.flatnonzero(there)[-1])
     # The factor of a bar is the product over all later ones.
     factor = np.append(np.cumprod(kept[::-1])[::-1][1:], 1.0)
-    return close * factor / factor[last]
+    values: np.ndarray = close * factor / factor[last]
+    return values
 
 
 def _rounding(closes: np.ndarray) -> float:

@@ -31,7 +31,8 @@ from typing import Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import np, pd
-from stockcast_assets.monitoring.series import FEATURES, INPUTS, KIND_OF, PREDICTIONS, RESIDUALS, Floats
+from stockcast_assets.market.indicators import Floats
+from stockcast_assets.monitoring.series import FEATURES, INPUTS, KIND_OF, PREDICTIONS, RESIDUALS
 from stockcast_assets.tables import DRIFT_REPORT
 
 METHOD = "wasserstein"
@@ -239,7 +240,8 @@ def drift_report(
 
 def _values(column: pd.Series) -> Floats:
     values = column.to_numpy(np.float64)
-    return values[~np.isnan(values)]
+    found: Floats = values[~np.isnan(values)]
+    return found
 
 
 def _too_few(compared: list[str], samples: Mapping[str, tuple[Floats, Floats]]) -> dict[str, str]:

@@ -43,4 +43,5 @@ def evidently_page(reference: pd.DataFrame, current: pd.DataFrame, thresholds: M
             for window in (current, reference)
         )
     )
-    return snapshot.get_html_str(as_iframe=False)
+    text: str = snapshot.get_html_str(as_iframe=False)
+    return text

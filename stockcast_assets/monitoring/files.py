@@ -144,7 +144,10 @@ class BucketFiles:
 
         with self._place.explained():
             try:
-                return self._bucket.blob(f"{self._place.prefix}{name}").download_as_text(encoding="utf-8", **patience())
+                found: str | None = self._bucket.blob(f"{self._place.prefix}{name}").download_as_text(
+                    encoding="utf-8", **patience()
+                )
+                return found
             except NotFound:
                 # Only a missing file: a missing bucket is told by the sentence.
                 if self._bucket.exists(**patience()):

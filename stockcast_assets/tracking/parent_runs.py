@@ -65,7 +65,7 @@ class ParentRun:
             started = next(self._resource)
         except MlflowException as error:
             raise tracking.trouble("begin the run of a Dagster run", error) from error
-        run_id = started.active_run().info.run_id
+        run_id: str = started.active_run().info.run_id
         self._begun = run_id, started
         return run_id
 

@@ -222,7 +222,7 @@ class ModelRegistry(Tracking):
                 "mlflow.note.content": trained.decision.reason,
             },
         )
-        run_id = run.info.run_id
+        run_id: str = run.info.run_id
         try:
             known = {"trained_from": trained.trained_from, "trained_to": trained.trained_to}
             params = {**trained.config.to_dict(), **known, "n_samples": trained.n_samples}

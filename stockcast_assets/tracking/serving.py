@@ -70,7 +70,8 @@ def _by_knowledge(row: Row) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 def too_old(row: Row, day: pd.Timestamp, max_age_days: int) -> bool:
     """Whether a champion of an earlier month may no longer serve as of `day`."""
-    return (day - row["trained_to"]).days > max_age_days
+    holds: bool = (day - row["trained_to"]).days > max_age_days
+    return holds
 
 
 def current_champion(

@@ -259,7 +259,8 @@ def _codes(values: pa.ChunkedArray, atoms: Sequence[Any], column: Column, name: 
         raise StockcastError(
             f"Two partition keys of table {name} mean the same {column.type} in column {column.name!r}: keep one."
         )
-    return pc.index_in(values, value_set=typed, skip_nulls=True).fill_null(-1).to_numpy().astype(np.int64)
+    places: np.ndarray = pc.index_in(values, value_set=typed, skip_nulls=True).fill_null(-1).to_numpy().astype(np.int64)
+    return places
 
 
 def _microseconds(bound: Any) -> int:
@@ -353,13 +354,16 @@ def to_pandas(data: pa.Table | None, contract: Table) -> pd.DataFrame:
 
 
 def _series(values: pa.ChunkedArray, column: Column) -> pd.Series:
+    series: pd.Series
     if column.type in _nanoseconds():
-        return values.cast(_nanoseconds()[column.type]).to_pandas()
-    if values.null_count and column.type == "INT64":
-        return values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    if values.null_count and column.type == "BOOL":
-        return values.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
-    return values.to_pandas().astype(object) if column.type == "STRING" else values.to_pandas()
+        series = values.cast(_nanoseconds()[column.type]).to_pandas()
+    elif values.null_count and column.type == "INT64":
+        series = values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    elif values.null_count and column.type == "BOOL":
+        series = values.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    else:
+        series = values.to_pandas().astype(object) if column.type == "STRING" else values.to_pandas()
+    return series
 
 
 def _hash_column(digest: Any, column: Column, values: pa.ChunkedArray) -> None:

@@ -151,7 +151,7 @@ def _boxes(exprs: tuple[str, ...], points: Sequence[tuple[Atom, ...]]) -> Iterab
 
 
 def _merge(atoms: set[Atom]) -> tuple[Atom, ...]:
-    spans = sorted(atom for atom in atoms if isinstance(atom, Span))  # type: ignore[type-var]
+    spans = sorted(atom for atom in atoms if isinstance(atom, Span))
     if not spans:
         return tuple(sorted(atom for atom in atoms if isinstance(atom, str)))
     merged = [spans[0]]

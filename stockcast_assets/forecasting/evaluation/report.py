@@ -87,7 +87,8 @@ def evaluation_html(walk: WalkForward) -> str:
 
 
 def _chart(figure: go.Figure, with_script: bool) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=with_script, config={"displayModeBar": False})
+    text: str = figure.to_html(full_html=False, include_plotlyjs=with_script, config={"displayModeBar": False})
+    return text
 
 
 def skill_chart(walk: WalkForward) -> go.Figure:

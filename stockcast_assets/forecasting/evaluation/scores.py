@@ -174,7 +174,8 @@ def _crps(pinball: Floats) -> Floats:
     """[n, HORIZON]; the loss is 0 at levels 0 and 1."""
     levels = np.concatenate(([0.0], QUANTILES, [1.0]))
     padded = np.pad(pinball, ((0, 0), (0, 0), (1, 1)))
-    return np.sum((padded[:, :, 1:] + padded[:, :, :-1]) * np.diff(levels), axis=2)
+    values: Floats = np.sum((padded[:, :, 1:] + padded[:, :, :-1]) * np.diff(levels), axis=2)
+    return values
 
 
 def diebold_mariano(difference: Floats, horizon: int) -> tuple[float, float]:
@@ -288,7 +289,8 @@ def ratio_interval(numerator: Floats, denominator: Floats) -> tuple[float, float
 
     def resampled(losses: Floats) -> Floats:
         cumulative = np.concatenate(([0.0], np.cumsum(np.tile(losses, 1 + -(-BLOCK_SESSIONS // n)))))
-        return (cumulative[starts + BLOCK_SESSIONS] - cumulative[starts]).sum(axis=1)
+        values: Floats = (cumulative[starts + BLOCK_SESSIONS] - cumulative[starts]).sum(axis=1)
+        return values
 
     low, high = np.quantile(resampled(numerator) / resampled(denominator), (0.025, 0.975))
     return float(low), float(high)
@@ -314,7 +316,8 @@ def coverage_interval(cases: Sequence[Cases], name: str, share: int = 80) -> tup
 def reliability(cases: Sequence[Cases], name: str) -> Floats:
     """[quantiles] share of outcomes at or below each quantile: equal to the level if the forecast is calibrated."""
     below = [one.targets[:, :, None] <= one.forecasts[name].quantiles for one in cases]
-    return np.concatenate(below).mean(axis=(0, 1))
+    values: Floats = np.concatenate(below).mean(axis=(0, 1))
+    return values
 
 
 def evaluate(cases: Sequence[Cases]) -> Evaluation:

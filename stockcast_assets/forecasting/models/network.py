@@ -81,7 +81,8 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
     for layer in weights.layers:
         placed = hidden_states(layer, placed)
     scales = placed[:, -1] @ weights.head + weights.head_bias
-    return scales[block, slot].astype(np.float64)
+    values: Floats = scales[block, slot].astype(np.float64)
+    return values
 
 
 def in_blocks(inputs: Floats, numbers: Rows) -> tuple[Singles, Rows, Rows]:
@@ -123,7 +124,8 @@ def pooled_shape(shape: Floats) -> Floats:
     Returns over sigma have nearly the same form at every horizon, so the average is less noisy than each.
     """
     median = shape[:, MEDIAN, None]
-    return median + (shape - median).mean(axis=0)
+    values: Floats = median + (shape - median).mean(axis=0)
+    return values
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ class PlainVolatility:
         """[n, HORIZON]"""
         if self.name == "constant":
             return np.ones((len(rows), HORIZON))
-        return getattr(history, self.name)[rows, None] * np.sqrt(steps())
+        values: Floats = getattr(history, self.name)[rows, None] * np.sqrt(steps())
+        return values
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class HarVolatility:
         """[n, HORIZON]"""
         x = history.har[rows]
         terms = (x[:, k, None] * self.coefficients[None, :, k] for k in range(x.shape[1]))
-        return np.sqrt(steps() * np.exp(reduce(np.add, terms)))
+        values: Floats = np.sqrt(steps() * np.exp(reduce(np.add, terms)))
+        return values
 
 
 def fit_har(history: History, rows: Rows) -> HarVolatility:
@@ -149,7 +151,8 @@ def day_of_quarter(days: np.ndarray) -> np.ndarray:
     """Days since the calendar quarter began, 0..91, of datetime64[D] values."""
     months = days.astype("datetime64[M]")
     begins = months - months.astype(np.int64) % 3
-    return (days - begins.astype("datetime64[D]")).astype(np.int64)
+    values: np.ndarray = (days - begins.astype("datetime64[D]")).astype(np.int64)
+    return values
 
 
 def _days(history: History) -> np.ndarray:

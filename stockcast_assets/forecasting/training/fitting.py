@@ -59,7 +59,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
     batches = tf.TensorSpec((config.batch_size,), tf.int32)
     masks = tf.TensorSpec((config.batch_size,), tf.float32)
 
-    @tf.function(input_signature=[inputs, targets, shapes, batches, masks], autograph=False, jit_compile=False)
+    @tf.function(input_signature=[inputs, targets, shapes, batches, masks], autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def step(x: Any, y: Any, shape: Any, batch: Any, mask: Any) -> Any:
         with tf.GradientTape() as tape:
             losses = pinball(tf.gather(x, batch), tf.gather(y, batch), shape, training=True)
@@ -67,7 +67,7 @@ def _trainer(config: ModelConfig, features: int) -> Trainer:
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
         return tf.reduce_sum(losses * mask)
 
-    @tf.function(input_signature=[inputs, targets, shapes], autograph=False, jit_compile=False)
+    @tf.function(input_signature=[inputs, targets, shapes], autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def loss(x: Any, y: Any, shape: Any) -> Any:
         return tf.reduce_mean(pinball(x, y, shape, training=False))
 

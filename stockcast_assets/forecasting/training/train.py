@@ -66,7 +66,7 @@ def fit_folds(
     config: ModelConfig | Mapping[Key, ModelConfig],
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress[Key] | None = None,
 ) -> dict[Key, list[Fitted]]:
     """Fit all `folds` in worker processes; `progress(key, fits done, fits in all)` after each.
 
@@ -210,7 +210,7 @@ def fit_many(
     config: ModelConfig | Mapping[Key, ModelConfig] | None = None,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress[Key] | None = None,
 ) -> dict[Key, Candidate]:
     """Fit one model per job on everything its bars hold, and its walk-forward; `Candidate.judged` is the next step.
 
@@ -244,7 +244,7 @@ def train_many(
     config: ModelConfig | Mapping[Key, ModelConfig] | None = None,
     *,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress[Key] | None = None,
     champions: Mapping[Key, Evaluation] | None = None,
 ) -> dict[Key, TrainedModel]:
     """`fit_many`, each model judged against the champion given for its job.

@@ -80,7 +80,8 @@ def _initial(inputs: int, head_inputs: int, seed: int) -> list[Singles]:
     generator = np.random.default_rng(seed)
 
     def glorot(rows: int, columns: int) -> np.ndarray:
-        return generator.uniform(-1, 1, (rows, columns)) * np.sqrt(6 / (rows + columns))
+        values: np.ndarray = generator.uniform(-1, 1, (rows, columns)) * np.sqrt(6 / (rows + columns))
+        return values
 
     gates = [np.linalg.qr(generator.normal(size=(UNITS, UNITS)))[0] for _ in range(4)]
     bias = np.zeros(4 * UNITS)
@@ -139,7 +140,7 @@ def _graph(inputs: int, head_inputs: int, loss: Loss) -> _Graph:
         spec(),
     ]  # fmt: skip
 
-    @tf.function(input_signature=signature, autograph=False, jit_compile=False)
+    @tf.function(input_signature=signature, autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def step(steps: Any, heads: Any, keep: Any, targets: Any, shape: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
             each = losses(outputs(steps, heads, keep), targets, shape)
@@ -154,7 +155,7 @@ def _graph(inputs: int, head_inputs: int, loss: Loss) -> _Graph:
             variable.assign_sub(rate * m / (tf.sqrt(v) + 1e-8))
         return total
 
-    @tf.function(input_signature=signature, autograph=False, jit_compile=False)
+    @tf.function(input_signature=signature, autograph=False, jit_compile=False)  # type: ignore[untyped-decorator]
     def forward(steps: Any, heads: Any, keep: Any, targets: Any, shape: Any, weight: Any) -> Any:
         each = losses(outputs(steps, heads, keep), targets, shape)
         return tf.reduce_sum(each * weight), tf.reduce_sum(weight)

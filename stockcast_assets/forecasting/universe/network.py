@@ -43,7 +43,8 @@ class Network:
         mixed = np.tanh((state @ self.state_hidden)[:, :, None] + told.reshape(*heads.shape[:3], -1) + self.hidden_bias)
         # Term by term: numpy would choose a kernel by the number of rows.
         extra = np.add.reduce(mixed * self.hidden_out, axis=-1)
-        return state @ self.state_out + extra + self.bias
+        values: Singles = state @ self.state_out + extra + self.bias
+        return values
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class UniverseModel:
         placed, block, slot = in_blocks(windows, numbers)
         placed_heads = in_blocks(heads[:, None], numbers)[0][:, 0]
         total = sum(network.log_scales(placed, placed_heads).astype(np.float64) for network in self.networks)
-        return np.asarray(total)[block, slot] / len(self.networks)
+        values: Floats = np.asarray(total)[block, slot] / len(self.networks)
+        return values
 
 
 def standardised(scaler: Scaler, values: Floats) -> Floats:

@@ -103,7 +103,8 @@ def future_variance(series: Series, rows: Rows) -> Floats:
 
 def level_of(series: Series, rows: Rows, sigma: Floats) -> Floats:
     """[HORIZON] what `sigma` is times for targets over it to have mean square 1 on `rows`."""
-    return np.sqrt(np.maximum(((series.history.targets[rows] / sigma) ** 2).mean(axis=0), 1e-6))
+    values: Floats = np.sqrt(np.maximum(((series.history.targets[rows] / sigma) ** 2).mean(axis=0), 1e-6))
+    return values
 
 
 def shape_of(series: Series, rows: Rows, sigma: Floats) -> Floats:

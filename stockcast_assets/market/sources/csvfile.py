@@ -64,7 +64,8 @@ class CsvSource:
 
     def first_session(self, ticker: str) -> date | None:
         """See `Source.first_session`."""
-        return self._merged(ticker, self._now())["date"].iloc[0].date()
+        day: date | None = self._merged(ticker, self._now())["date"].iloc[0].date()
+        return day
 
     def tickers(self) -> list[str]:
         """See `Source.tickers`."""

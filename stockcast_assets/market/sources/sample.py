@@ -50,7 +50,8 @@ class SampleSource:
 
     def first_session(self, ticker: str) -> date | None:
         """See `Source.first_session`."""
-        return _history(_known(ticker))["date"].iloc[0].date()
+        day: date | None = _history(_known(ticker))["date"].iloc[0].date()
+        return day
 
     def tickers(self) -> list[str]:
         """See `Source.tickers`."""

@@ -313,7 +313,8 @@ def _schema() -> DataFrameSchema:
     def ordered(low: str, high: str) -> pa.Check:
         def holds(bars: pd.DataFrame) -> pd.Series:
             room = np.where(_is_quoted(bars), QUOTED_TOLERANCE, TOLERANCE)
-            return ~(bars[low] > bars[high] * (1 + room))
+            values: pd.Series = ~(bars[low] > bars[high] * (1 + room))
+            return values
 
         return pa.Check(holds, name=f"{low}|{high}")
 

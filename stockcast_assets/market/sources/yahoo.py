@@ -277,14 +277,14 @@ def _limiter() -> Limiter:
 
 
 @lru_cache(maxsize=1)
-def _session() -> "Session":
+def _session() -> "Session[Any]":
     """The HTTP session that yfinance uses: its usual one, within the rate limit and with statuses as errors.
 
     yfinance takes a server error on its first request for a ticker for "no such ticker".
     """
     from curl_cffi import CurlECode, CurlOpt, requests
 
-    class PoliteSession(requests.Session):
+    class PoliteSession(requests.Session[Any]):
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
             _limiter().try_acquire("yahoo")
             if _CHART in url:

@@ -56,11 +56,12 @@ def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
         values = rows[column.name]
         if column.required:
             note(f"{column.name} is null", values.isna())
-        for words, bound, breaks in (
+        bounds: tuple[tuple[str, float | None, Callable[[Any, float], Any]], ...] = (
             ("not above", column.gt, lambda v, b: ~(v > b)),
             ("below", column.ge, lambda v, b: v < b),
             ("above", column.le, lambda v, b: v > b),
-        ):
+        )
+        for words, bound, breaks in bounds:
             if bound is not None:
                 note(f"{column.name} is {words} {bound:g}", values.notna() & breaks(values, bound))
     note(f"the key ({', '.join(table.primary_key)}) repeats", rows.duplicated(list(table.primary_key)))

@@ -3,7 +3,7 @@
 They block nothing: a forecast with lost skill is still the forecast, but somebody should know; the alerts tell it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -86,7 +86,9 @@ def _build(asset: str, checks: list[QualityCheck]) -> dg.AssetChecksDefinition:
         specs=[dg.AssetCheckSpec(check.name, asset=asset, description=check.description) for check in checks],
         config_schema={},
     )
-    def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    def run(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
         ends = _ends(context)
         recent = _READ[asset](warehouse, ends) if ends else {}
         for check in checks:

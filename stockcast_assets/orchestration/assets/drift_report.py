@@ -18,7 +18,7 @@ from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE,
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import newest_days, numbers, picture, report_page, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
 from stockcast_assets.tables import (
     DRIFT_REPORT,
     FORECAST_ACCURACY,
@@ -123,16 +123,14 @@ def build_drift_report(
     all of them than the report takes.
     """
 
-    @dg.asset(
-        **of_table(
-            DRIFT_REPORT,
-            "monitoring",
-            daily,
-            "evidently",
-            "mlflow",
-            about=_ABOUT,
-            links={"dashboard": f"{dashboard}/monitoring"},
-        ),
+    @table_asset(
+        DRIFT_REPORT,
+        "monitoring",
+        daily,
+        "evidently",
+        "mlflow",
+        about=_ABOUT,
+        links={"dashboard": f"{dashboard}/monitoring"},
         deps=[
             dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),
             RAW_PRICES.name,

@@ -11,7 +11,7 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, table_asset
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
@@ -53,10 +53,13 @@ def build_forecast_accuracy(
     would let a backfill of a day's forecasts score the thirty days after it as well, which nobody asked for.
     """
 
-    @dg.asset(
-        **of_table(
-            FORECAST_ACCURACY, "monitoring", daily, "pandas", about=_ABOUT, links={"dashboard": f"{dashboard}/trust"}
-        ),
+    @table_asset(
+        FORECAST_ACCURACY,
+        "monitoring",
+        daily,
+        "pandas",
+        about=_ABOUT,
+        links={"dashboard": f"{dashboard}/trust"},
         deps=[RAW_PRICES.name, FORECASTS.name],
     )
     @timed

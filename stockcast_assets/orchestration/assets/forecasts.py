@@ -16,7 +16,7 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, same_ticker
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
 from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry, model_name
 from stockcast_assets.tracking.serving import ModelServer, Serving, rounds, rows_by_ticker
@@ -109,16 +109,14 @@ def build_forecasts(
 ) -> dg.AssetsDefinition:
     """Forecasts as of the end of each session, by the model that `tracking.serving.ModelServer` finds for it."""
 
-    @dg.asset(
-        **of_table(
-            FORECASTS,
-            "forecasting",
-            daily,
-            "numpy",
-            "mlflow",
-            about=_ABOUT,
-            links={"dashboard": f"{dashboard}/forecasts"},
-        ),
+    @table_asset(
+        FORECASTS,
+        "forecasting",
+        daily,
+        "numpy",
+        "mlflow",
+        about=_ABOUT,
+        links={"dashboard": f"{dashboard}/forecasts"},
         # Read through the warehouse, because an earlier month's champion may have to serve.
         deps=[
             dg.AssetDep(TRAINED_MODEL.name, partition_mapping=same_ticker(dg.TimeWindowPartitionMapping())),

@@ -11,7 +11,7 @@ from stockcast_assets.market import indicators as core
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_table, of_ticker, rows_of_keys
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, rows_of_keys, table_asset
 from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
@@ -33,8 +33,12 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
     a graph nobody can read.
     """
 
-    @dg.asset(
-        **of_table(INDICATORS, "market", daily, "pandas", about=_ABOUT),
+    @table_asset(
+        INDICATORS,
+        "market",
+        daily,
+        "pandas",
+        about=_ABOUT,
         deps=[RAW_PRICES.name, dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker())],
     )
     @timed

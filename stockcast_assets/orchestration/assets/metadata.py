@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import dagster as dg
@@ -50,7 +50,7 @@ def timed(
 
     # Dagster looks at the types of context and configuration, not at their names.
     run.__signature__ = inspect.signature(compute, eval_str=True)  # type: ignore[attr-defined]
-    return run
+    return cast(Callable[Concatenate[dg.AssetExecutionContext, Given], Result], run)
 
 
 def with_code_link(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:

@@ -34,9 +34,9 @@ from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
     keyed,
     missing_days,
-    of_table,
     rows_of_keys,
     shown_days,
+    table_asset,
 )
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
@@ -138,7 +138,7 @@ def source_of(warehouse: Warehouse, ticker: str) -> str | None:
 def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
     """Every bar before the first daily key, one key per ticker."""
 
-    @dg.asset(**of_table(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY, config=IngestConfig))
+    @table_asset(PRICE_HISTORY, "market", ticker_partitions, "pandas", about=_HISTORY, config=IngestConfig)
     @timed
     @configured_by(IngestConfig)
     def price_history(
@@ -195,7 +195,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
 def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date) -> dg.AssetsDefinition:
     """One bar per ticker and session."""
 
-    @dg.asset(**of_table(RAW_PRICES, "market", daily, "pandas", about=_DAILY, config=IngestConfig))
+    @table_asset(RAW_PRICES, "market", daily, "pandas", about=_DAILY, config=IngestConfig)
     @timed
     @configured_by(IngestConfig)
     def raw_prices(

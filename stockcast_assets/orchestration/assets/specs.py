@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,6 +18,8 @@ from stockcast_assets.warehouse import KeyedFrame, asset_metadata
 
 IDENTITY = dg.IdentityPartitionMapping()
 SINGLE_RUN = dg.BackfillPolicy.single_run()
+
+Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
 
 def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
@@ -67,7 +69,7 @@ def same_ticker(date_mapping: dg.PartitionMapping) -> dg.MultiPartitionMapping:
     return dg.MultiPartitionMapping(
         {
             TICKER_DIMENSION: dg.DimensionPartitionMapping(TICKER_DIMENSION, IDENTITY),
-            DATE_DIMENSION: dg.DimensionPartitionMapping(DATE_DIMENSION, date_mapping),  # type: ignore[arg-type]
+            DATE_DIMENSION: dg.DimensionPartitionMapping(DATE_DIMENSION, date_mapping),
         }
     )
 
@@ -90,7 +92,7 @@ def kinds(*extra: str) -> Mapping[str, Any]:
     return {"kinds": {"python", *extra}, "owners": ["team:stockcast"]}
 
 
-def of_table(
+def table_asset(
     table: Table,
     group: str,
     partitions_def: dg.PartitionsDefinition,
@@ -98,8 +100,10 @@ def of_table(
     about: str = "",
     links: Mapping[str, str] | None = None,
     config: type[RunInput] | None = None,
-) -> Mapping[str, Any]:
-    """Keyword arguments of an asset that is stored as a table: all that its declaration and its partitions say.
+    deps: Sequence[str | dg.AssetDep] = (),
+    hooks: frozenset[dg.HookDefinition] = frozenset(),
+) -> Decorator:
+    """`dg.asset` for an asset that is stored as a table: all that its declaration and its partitions say.
 
     Args:
         table: its declaration.
@@ -109,9 +113,11 @@ def of_table(
         about: what somebody who looks at it must know beyond the table's description (markdown).
         links: pages about the whole asset, by name.
         config: what a run may say to it; nothing if None.
+        deps: what it reads by itself.
+        hooks: what follows its step.
     """
     by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
-    return {
+    arguments: dict[str, Any] = {
         "name": table.name,
         "description": f"{table.description}\n{about}".strip(),
         "group_name": group,
@@ -124,5 +130,9 @@ def of_table(
         "tags": {tags.KEY: key_of(partitions_def)},
         "pool": table.name,
         "config_schema": NOTHING if config is None else config.schema_of_runs(),
+        "deps": deps,
+        "hooks": hooks,
         **kinds(*extra_kinds),
     }
+    decorator: Decorator = dg.asset(**arguments)
+    return decorator

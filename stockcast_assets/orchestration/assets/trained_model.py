@@ -20,7 +20,13 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, stored_models
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, of_table, of_ticker, rows_of_keys, same_ticker
+from stockcast_assets.orchestration.assets.specs import (
+    days_by_ticker,
+    of_ticker,
+    rows_of_keys,
+    same_ticker,
+    table_asset,
+)
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
@@ -215,8 +221,8 @@ def _is_replaced(row: Row, jobs: Mapping[tuple[str, pd.Timestamp], pd.DataFrame]
     if known is None:
         return False
     if config.known_until is None:
-        return row["trained_to"] < row["date"]
-    return row["trained_to"] == known["date"].iloc[-1]
+        return bool(row["trained_to"] < row["date"])
+    return bool(row["trained_to"] == known["date"].iloc[-1])
 
 
 def build_trained_model(
@@ -230,9 +236,15 @@ def build_trained_model(
         start_offset=-LINEAGE_MONTHS, end_offset=-1, allow_nonexistent_upstream_partitions=True
     )
 
-    @dg.asset(
-        **of_table(TRAINED_MODEL, "forecasting", monthly, "tensorflow", "mlflow", about=_ABOUT, config=TrainingConfig),
-        hooks={end_parent},
+    @table_asset(
+        TRAINED_MODEL,
+        "forecasting",
+        monthly,
+        "tensorflow",
+        "mlflow",
+        about=_ABOUT,
+        config=TrainingConfig,
+        hooks=frozenset({end_parent}),
         deps=[
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),

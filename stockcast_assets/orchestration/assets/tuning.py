@@ -18,7 +18,7 @@ from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
 from stockcast_assets.orchestration.assets.metadata import picture, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
-from stockcast_assets.orchestration.assets.specs import SINGLE_RUN, kinds, of_ticker
+from stockcast_assets.orchestration.assets.specs import SINGLE_RUN, Decorator, kinds, of_ticker
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
@@ -84,7 +84,7 @@ def _shown(tuning: Tuning, link: str, pictures: dict[str, bytes]) -> dict[str, d
 def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.AssetsDefinition:
     """The search, one Optuna study per ticker and month in the SQLite file `storage`."""
 
-    @dg.asset(
+    asset: Decorator = dg.asset(
         name=TUNING,
         description=_ABOUT.strip(),
         tags={tags.KEY: "ticker"},
@@ -97,6 +97,8 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         config_schema=TuningConfig.schema_of_runs(),
         **kinds("optuna", "mlflow"),
     )
+
+    @asset
     @timed
     @configured_by(TuningConfig)
     def tuning(
@@ -106,7 +108,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
         sources: dg.ResourceParam[Sources],
         registry: dg.ResourceParam[ModelRegistry],
         mlflow: dg.ResourceParam[ParentRun],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[None]:
         tickers = [validate_ticker(key) for key in context.partition_keys]
         bars = {
             ticker: _bars_before_the_month(ticker, warehouse, context.instance, first_daily_key, sources)

@@ -5,7 +5,7 @@ fresh while 499 of 500 tickers are, and nothing is expected on a ticker's holida
 each ticker's own sessions, and one evaluation names the tickers that lack some.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -141,7 +141,9 @@ def _build(table: Table, universe: Universe) -> dg.AssetChecksDefinition:
         ],
         config_schema={},
     )
-    def run(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]):
+    def run(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
         for finding in findings(warehouse, context.instance, universe, utc_now(), [table]):
             yield dg.AssetCheckResult(
                 asset_key=table.name,

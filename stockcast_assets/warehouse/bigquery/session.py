@@ -99,7 +99,8 @@ class Session:
         from google.api_core.exceptions import NotFound
 
         try:
-            return self._call(self._client.get_table, name)
+            found: bigquery.Table | None = self._call(self._client.get_table, name)
+            return found
         except NotFound:
             return None
 
@@ -207,7 +208,8 @@ class Session:
                 timeout=self._timeout(),
             )
 
-        return self._run(job or f"stockcast-{uuid.uuid4().hex}", begin, **result)
+        found: bigquery.QueryJob = self._run(job or f"stockcast-{uuid.uuid4().hex}", begin, **result)
+        return found
 
     def query_arrow(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
         """The rows of a query: by the Storage Read API if it is there and within reach, else page by page."""

@@ -97,7 +97,8 @@ class Dates:
             rows: [k] which rows.
             on_sessions: how many of some days are sessions, to tell midnights that are days from moments.
         """
-        days, seconds, offsets = self.days[rows], self.seconds[rows], self.offsets[rows]
+        days: np.ndarray = self.days[rows]
+        seconds, offsets = self.seconds[rows], self.offsets[rows]
         known = ~np.isnan(offsets)
         if not known.any():
             return days

@@ -52,7 +52,8 @@ class Series:
 
     @property
     def close(self) -> np.ndarray:
-        return self.prices[3]
+        values: np.ndarray = self.prices[3]
+        return values
 
 
 def in_last_shares(series: Series, split_name: str, splits_happen: bool) -> tuple[Series, list[str]]:
