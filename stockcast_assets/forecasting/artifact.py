@@ -26,7 +26,7 @@ from stockcast_assets.forecasting.models.volatility import (
     QuarterlyHar,
     Volatility,
 )
-from stockcast_assets.forecasting.npz import numbers, read_npz
+from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
 from stockcast_assets.libraries import np, pd
@@ -40,10 +40,6 @@ _HAR_REGRESSORS = len(HAR_WINDOWS) + 3
 _MAX_LOG_SCALE = 300.0
 
 _META, _COEFFICIENTS, _PATTERN = "meta", "har.coefficients", "har.pattern"
-
-
-class ModelFileError(StockcastError):
-    """A model's file is missing, or is not the one that was published: another model has to serve."""
 
 
 @dataclass(frozen=True)

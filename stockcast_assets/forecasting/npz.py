@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import np
 
 MAX_BYTES = 256 * 2**20
@@ -21,6 +22,10 @@ MAX_ARRAYS = 256
 _SUFFIX = ".npy"
 _NUMBERS = "biuf"
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class ModelFileError(StockcastError):
+    """A model's file is missing, or is not the one that was published: another model has to serve."""
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
-from stockcast_assets.forecasting.npz import MAX_BYTES
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError
 from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
 from stockcast_assets.masking import scrub
 from stockcast_assets.spreadsheet import to_csv

@@ -12,11 +12,11 @@ from datetime import date
 from typing import Any
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.artifact import ModelFileError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Evaluation, sessions_needed
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of

@@ -49,9 +49,6 @@ LABELS: Mapping[str, str] = {
     **CONTENDERS,
     "auto_ets": "AutoETS",
     "theta": "Theta",
-    "har_earnings": "HAR x reports",
-    "mix": "HAR with the market",
-    "mix_earnings": "HAR with the market x reports",
     "oracle": "HAR told the variance to come",
 }
 

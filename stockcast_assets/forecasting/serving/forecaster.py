@@ -27,6 +27,9 @@ LABELS: Mapping[str, str] = {
     "fhs": "filtered historical simulation",
     HarVolatility.name: "linear HAR",
     QuarterlyHar.name: "HAR with the quarter's pattern",
+    "har_earnings": "HAR x reports",
+    "mix": "HAR with the market",
+    "mix_earnings": "HAR with the market x reports",
 }
 """What people call the contenders."""
 

@@ -27,6 +27,10 @@ CHUNK = 48
 BURN_IN = 9
 """First sessions of a chunk that are read but not learnt from."""
 CHUNKS_PER_STEP = 16
+MOST_CHUNKS = 6_000
+"""Chunks of an epoch, what some 80 tickers have in twelve years: of a larger universe each epoch draws so many."""
+MOST_JUDGED = 1_000
+"""Chunks of the validation rows that stop the training: of a larger universe always the same draw."""
 VARIANCE_EPOCHS = 6
 PINBALL_EPOCHS = 14
 PATIENCE = 4
@@ -217,7 +221,7 @@ def _starts(stretches: np.ndarray, phases: np.ndarray) -> np.ndarray:
 
 def _batches(stretches: np.ndarray, generator: np.random.Generator) -> Iterator[np.ndarray]:
     """Chunks in a new order, cut anew; the last batch is filled up."""
-    starts = generator.permutation(_starts(stretches, generator.integers(0, _LEARNT, len(stretches))))
+    starts = generator.permutation(_starts(stretches, generator.integers(0, _LEARNT, len(stretches))))[:MOST_CHUNKS]
     for first in range(0, len(starts), CHUNKS_PER_STEP):
         batch = starts[first : first + CHUNKS_PER_STEP]
         lacking = CHUNKS_PER_STEP - len(batch)
@@ -233,6 +237,8 @@ def _batch(data: TrainingSet, chunks: np.ndarray, flags: Singles, loss: Loss) ->
 
 def _validation(graph: _Graph, data: TrainingSet, loss: Loss) -> float:
     starts = _starts(data.validation, np.zeros(len(data.validation), np.int64))
+    if len(starts) > MOST_JUDGED:
+        starts = np.sort(np.random.default_rng(0).choice(starts, MOST_JUDGED, replace=False))
     flags = data.flags(data.validation)
     total = count = 0.0
     for first in range(0, len(starts), 8 * CHUNKS_PER_STEP):

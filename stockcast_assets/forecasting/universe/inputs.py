@@ -19,6 +19,9 @@ from stockcast_assets.market.indicators import Floats
 LEVELLED = len(HAR_WINDOWS) + 1
 """The first inputs of a session: log variances, which count from the ticker's level."""
 
+STEP_INPUTS, HEAD_INPUTS = 53, 15
+"""Inputs of each session, and of each horizon at the network's head."""
+
 _BUMPS = ((0.0, 1.0), (0.5, 2.5), (5.0, 3.0))
 """Centre and width, in weekdays, of what is told about a report near by: the day, the days around, the week after."""
 

@@ -1,4 +1,9 @@
-"""The universe's networks as plain arrays: forward pass in numpy, in blocks of one shape (see `models.network`)."""
+"""The universe's networks as plain arrays: forward pass in numpy, in blocks of one shape (see `models.network`).
+
+Sessions are read in stretches: each begins at a multiple of STRETCH in the ticker's history, with the sessions before
+it that its first one needs. So a forecast's window has between WINDOW and WINDOW + STRETCH - 1 sessions, which its
+number in the history decides and nothing else, and a recursion serves many sessions instead of one.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,17 @@ from dataclasses import dataclass
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Rows
-from stockcast_assets.forecasting.models.network import BLOCK, Layer, Scaler, Singles, hidden_states, in_blocks
+from stockcast_assets.forecasting.models.network import BLOCK, Layer, Scaler, Singles, hidden_states
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.start import Pooled, Start
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
 WINDOW = 22
-"""Sessions that a forecast reads. Training sees up to 48; more than this changes nothing that can be measured."""
+"""Sessions that a forecast reads at least; more than this changes nothing that can be measured."""
+
+STRETCH = 22
+"""Sessions that share a recursion. WINDOW + STRETCH - 1 is less than the training sees at once."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Network:
         lstm: reads the inputs of the sessions.
         state_hidden, head_hidden, hidden_bias: A [units, hidden], B [head inputs, hidden], b [hidden].
         hidden_out: v [hidden].
-        state_out, bias: w [units, HORIZON], c [HORIZON].
+        state_out, out_bias: w [units, HORIZON], c [HORIZON].
     """
 
     lstm: Layer
@@ -33,17 +41,19 @@ class Network:
     hidden_bias: Singles
     hidden_out: Singles
     state_out: Singles
-    bias: Singles
+    out_bias: Singles
 
-    def log_scales(self, windows: Singles, heads: Singles) -> Singles:
-        """[blocks, BLOCK, HORIZON] of standardised windows [blocks, steps, BLOCK, inputs] and heads
-        [blocks, BLOCK, HORIZON, head inputs]."""
-        state = hidden_states(self.lstm, windows)[:, -1]
-        told = heads.reshape(len(heads), BLOCK * HORIZON, -1) @ self.head_hidden
-        mixed = np.tanh((state @ self.state_hidden)[:, :, None] + told.reshape(*heads.shape[:3], -1) + self.hidden_bias)
+    def log_scales(self, stretches: Singles, heads: Singles) -> Singles:
+        """[blocks, STRETCH, BLOCK, HORIZON] of standardised stretches [blocks, WINDOW + STRETCH - 1, BLOCK, inputs] and
+        heads [blocks, STRETCH, BLOCK, HORIZON, head inputs]."""
+        state = hidden_states(self.lstm, stretches)[:, WINDOW - 1 :]
+        told = heads.reshape(*heads.shape[:2], BLOCK * HORIZON, -1) @ self.head_hidden
+        mixed = np.tanh(
+            (state @ self.state_hidden)[:, :, :, None] + told.reshape(*heads.shape[:4], -1) + self.hidden_bias
+        )
         # Term by term: numpy would choose a kernel by the number of rows.
         extra = np.add.reduce(mixed * self.hidden_out, axis=-1)
-        values: Singles = state @ self.state_out + extra + self.bias
+        values: Singles = state @ self.state_out + extra + self.out_bias
         return values
 
 
@@ -70,13 +80,18 @@ class UniverseModel:
     def log_scales(self, series: Series, start: Start, rows: Rows, sigma: Floats) -> Floats:
         """[n, HORIZON] what the networks make of the start's `sigma`."""
         numbers = series.history.skipped + rows
-        steps = standardised(self.steps, start.steps(series))
-        windows = steps[np.maximum(rows[:, None] + np.arange(1 - WINDOW, 1), 0)]
-        heads = standardised(self.heads, start.head(series, rows, sigma))
-        placed, block, slot = in_blocks(windows, numbers)
-        placed_heads = in_blocks(heads[:, None], numbers)[0][:, 0]
-        total = sum(network.log_scales(placed, placed_heads).astype(np.float64) for network in self.networks)
-        values: Floats = np.asarray(total)[block, slot] / len(self.networks)
+        blocks, block = np.unique(numbers // (STRETCH * BLOCK), return_inverse=True)
+        slot, place = numbers // STRETCH % BLOCK, numbers % STRETCH
+        steps = standardised(self.steps, start.steps(series)).astype(np.float32)
+        # [blocks, slots] the first row of each stretch, and of it all rows that it reads.
+        firsts = (blocks[:, None] * BLOCK + np.arange(BLOCK)) * STRETCH - series.history.skipped
+        read = firsts[:, None] + np.arange(1 - WINDOW, STRETCH)[:, None]
+        there = (read >= 0) & (read < len(steps))
+        stretches = np.where(there[..., None], steps[np.clip(read, 0, len(steps) - 1)], np.float32(0))
+        heads = np.zeros((len(blocks), STRETCH, BLOCK, HORIZON, len(self.heads.mean)), np.float32)
+        heads[block, place, slot] = standardised(self.heads, start.head(series, rows, sigma))
+        total = sum(network.log_scales(stretches, heads).astype(np.float64) for network in self.networks)
+        values: Floats = np.asarray(total)[block, place, slot] / len(self.networks)
         return values
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.evaluation.scores import Fold
@@ -17,8 +19,14 @@ from stockcast_assets.forecasting.universe.start import Pooled, Start, fit_start
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
-NETWORKS: tuple[tuple[Loss, int], ...] = (("variance", 1), ("variance", 2), ("pinball", 1), ("pinball", 2))
+Networks: TypeAlias = Sequence[tuple[Loss, int]]
+"""What each network loses by, and its seed."""
+
+NETWORKS: Networks = (("variance", 1), ("variance", 2), ("pinball", 1), ("pinball", 2))
 """Two losses and two seeds each: one network alone varies by more than what separates it from the next best."""
+
+RECIPE = 1
+"""Counts the ways in which networks were fitted: another one gives other networks of the same rows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,9 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
     step_scaler = _scaler(np.concatenate([steps[ticker][known[ticker]] for ticker in ordered]))
     head_scaler = _scaler(np.concatenate([heads[ticker].reshape(-1, heads[ticker].shape[-1]) for ticker in ordered]))
 
-    ends = np.cumsum([0, *(CHUNK + len(series[ticker].history) for ticker in ordered)]) + CHUNK
+    # Up to what is known and no further: later bars change nothing, not even the place of a row.
+    lengths = {ticker: int(known[ticker][-1]) + 1 for ticker in ordered}
+    ends = np.cumsum([0, *(CHUNK + lengths[ticker] for ticker in ordered)]) + CHUNK
     size = int(ends[-1]) + CHUNK
     begins = dict(zip(ordered, ends, strict=False))
     n_steps, n_heads = steps[ordered[0]].shape[1], heads[ordered[0]].shape[2]
@@ -58,21 +68,36 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
     )
     ratios = _log_ratios(series, known, sigmas)
     for number, ticker in enumerate(ordered):
-        begin, rows = int(begins[ticker]), known[ticker]
-        data.steps[begin : begin + len(steps[ticker])] = standardised(step_scaler, steps[ticker])
+        begin, rows, length = int(begins[ticker]), known[ticker], lengths[ticker]
+        data.steps[begin : begin + length] = standardised(step_scaler, steps[ticker][:length])
         data.heads[begin + rows] = standardised(head_scaler, heads[ticker])
         data.log_ratio[begin + rows] = ratios[ticker]
         data.targets[begin + rows] = series[ticker].history.targets[rows] / sigmas[ticker]
-        data.ticker[begin : begin + len(steps[ticker])] = number
+        data.ticker[begin : begin + length] = number
     return Prepared(data, step_scaler, head_scaler, pooled, starts)
 
 
-def submit(pool: ProcessPoolExecutor, prepared: Prepared) -> list[Future[tuple[Network, int]]]:
+def fingerprint(prepared: Prepared, networks: Networks = NETWORKS) -> str:
+    """SHA-256 of all that the networks are a function of: the same one means the same networks, to the last bit."""
+    digest = hashlib.sha256(repr((RECIPE, tuple(networks))).encode())
+    scalers = (prepared.steps.mean, prepared.steps.std, prepared.heads.mean, prepared.heads.std)
+    pooled = (getattr(prepared.pooled, field.name) for field in fields(Pooled))
+    learnt = (getattr(prepared.data, field.name) for field in fields(TrainingSet))
+    for array in (*scalers, *pooled, *learnt):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def submit(
+    pool: ProcessPoolExecutor, prepared: Prepared, networks: Networks = NETWORKS
+) -> list[Future[tuple[Network, int]]]:
     """Begin to fit every network; put them together by `model_of`."""
-    return [pool.submit(fit_network, prepared.data, loss, seed) for loss, seed in NETWORKS]
+    return [pool.submit(fit_network, prepared.data, loss, seed) for loss, seed in networks]
 
 
 def model_of(prepared: Prepared, networks: Sequence[Network]) -> UniverseModel:
+    """The networks with what they were fitted beside."""
     return UniverseModel(tuple(networks), prepared.steps, prepared.heads, prepared.pooled)
 
 

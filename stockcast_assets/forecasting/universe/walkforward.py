@@ -11,30 +11,20 @@ from dataclasses import dataclass
 from datetime import date
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
-from stockcast_assets.forecasting.evaluation.scores import Cases, Fold, first_origin, fold_before, pinball_losses
+from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.evaluation.scores import Fold, first_origin, fold_before, pinball_losses
 from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
-from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.workers import training_pool
+from stockcast_assets.forecasting.universe.contenders import fit_own, quantiles_over
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.inputs import Series, series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.network import UniverseModel
-from stockcast_assets.forecasting.universe.start import (
-    HAR,
-    HAR_EARNINGS,
-    MIX,
-    MIX_EARNINGS,
-    Start,
-    fit_start,
-    future_variance,
-    level_of,
-    shape_of,
-)
+from stockcast_assets.forecasting.universe.proof import fold_quantiles, joined_cases
+from stockcast_assets.forecasting.universe.start import HAR, MIX, MIX_EARNINGS, Start, future_variance
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training, submit
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
@@ -98,12 +88,11 @@ def walk_forward_universe(
     prepared = [prepare_training({t: series[t] for t in year.taught}, year.taught) for year in years]
     models = _fit(prepared, workers, progress)
     parts: dict[str, list[tuple[Fold, dict[str, Floats]]]] = {ticker: [] for ticker in histories}
-    for year, of_year, model in zip(years, prepared, models, strict=True):
+    for year, model in zip(years, models, strict=True):
         for ticker, fold in year.judged.items():
-            own = of_year.starts.get(ticker) or fit_start(series[ticker], fold.known, of_year.pooled)
-            parts[ticker].append((fold, _forecasts(series[ticker], fold, own, model)))
+            parts[ticker].append((fold, _with_oracle(series[ticker], fold, model)))
     judged = {ticker: of_ticker for ticker, of_ticker in parts.items() if of_ticker}
-    cases = {ticker: _cases(histories[ticker], of_ticker, config) for ticker, of_ticker in judged.items()}
+    cases = {ticker: joined_cases(histories[ticker], of_ticker, config)[0] for ticker, of_ticker in judged.items()}
     return WalkForward(config, {ticker: len(of_ticker) for ticker, of_ticker in judged.items()}, cases)
 
 
@@ -153,47 +142,24 @@ def _fit(prepared: Sequence[Prepared], workers: int, progress: Progress | None) 
     return fitted
 
 
-def _forecasts(series: Series, fold: Fold, start: Start, model: UniverseModel) -> dict[str, Floats]:
-    """[n, HORIZON, quantiles] of every contender on the fold's test rows."""
-    known, test = fold.known, fold.test
-    naive = fit_naive(series.history, known)
-    found = {name: contender.predict(series.history, test).quantiles for name, contender in naive.items()}
-
-    def simulated(on_known: Floats, on_test: Floats) -> Floats:
-        level = level_of(series, known, on_known)
-        return (on_test * level)[:, :, None] * shape_of(series, known, on_known * level)
-
-    on_known, on_test = start.sigmas(series, known), start.sigmas(series, test)
-    found |= {name: simulated(on_known[name], on_test[name]) for name in (HAR_EARNINGS, MIX, MIX_EARNINGS)}
-    found[ORACLE] = simulated(*_oracle(series, known, test, on_known[HAR], on_test[HAR]))
-    lstm = simulated(model.sigma(series, start, known), model.sigma(series, start, test))
-    return {LSTM: np.sort(lstm, axis=2), **found}
+def _with_oracle(series: Series, fold: Fold, model: UniverseModel) -> dict[str, Floats]:
+    """[n, HORIZON, quantiles] of every contender on the fold's test rows, and of the oracle."""
+    own = fit_own(series, fold.known, model)
+    return {**fold_quantiles(series, fold, own, model), ORACLE: _oracle(series, fold, own.start)}
 
 
-def _oracle(
-    series: Series, known: np.ndarray, test: np.ndarray, on_known: Floats, on_test: Floats
-) -> tuple[Floats, Floats]:
+def _oracle(series: Series, fold: Fold, start: Start) -> Floats:
     """HAR told the range-based variance of the sessions to come, by as much as serves it best on the known rows."""
+    known = fold.known
 
-    def told(rows: np.ndarray, sigma: Floats, share: float) -> Floats:
-        return sigma ** (1 - share) * np.sqrt(session_steps() * future_variance(series, rows)) ** share
+    def told(rows: np.ndarray, share: float) -> Floats:
+        har = start.har.sigma(series.history, rows)
+        return har ** (1 - share) * np.sqrt(session_steps() * future_variance(series, rows)) ** share
 
     def loss(share: float) -> float:
-        sigma = told(known, on_known, share)
-        sigma = sigma * level_of(series, known, sigma)
-        quantiles = sigma[:, :, None] * shape_of(series, known, sigma)
+        sigma = told(known, share)
+        quantiles = sigma[:, :, None] * quantiles_over(series, known, sigma)
         return float(pinball_losses(series.history.targets[known], quantiles).mean())
 
     best = min(_TOLD, key=loss)
-    return told(known, on_known, best), told(test, on_test, best)
-
-
-def _cases(history: History, parts: Sequence[tuple[Fold, dict[str, Floats]]], config: ModelConfig) -> Cases:
-    """Consecutive folds together; the network's intervals are calibrated across them, as when published."""
-    rows = np.concatenate([fold.test for fold, _ in parts])
-    quantiles = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
-    targets = history.targets[rows]
-    quantiles[LSTM], _ = calibrate(quantiles[LSTM], targets, Calibration.start(config.aci_step))
-    before = history.targets[parts[0][0].known]
-    forecasts = {name: Forecast(values, values[:, :, MEDIAN]) for name, values in quantiles.items()}
-    return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts)
+    return told(fold.test, best)[:, :, None] * quantiles_over(series, known, told(known, best))

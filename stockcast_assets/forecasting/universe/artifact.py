@@ -1,0 +1,196 @@
+"""A universe's month and a ticker's own part as plain arrays and back: npz, read without pickle, checked by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import date
+from typing import Any
+
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.features import HAR_WINDOWS
+from stockcast_assets.forecasting.models.network import Layer, Scaler, Singles
+from stockcast_assets.forecasting.models.volatility import HarVolatility
+from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
+from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor
+from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
+from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
+from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
+from stockcast_assets.forecasting.universe.network import Network, UniverseModel
+from stockcast_assets.forecasting.universe.start import MARKET_WINDOWS, Pooled, Start
+from stockcast_assets.inputs import validate_ticker
+from stockcast_assets.libraries import np
+from stockcast_assets.market.indicators import Floats
+
+FORMAT = 1
+
+_META = "meta"
+_MOST_NETWORKS = 16
+_MOST_VINTAGES = 12
+_MAX_LOG_SCALE = 300.0
+_HAR = len(HAR_WINDOWS) + 3
+_OFFSETS = 2 * FAR + 1
+_LEVELS = ("pooled_scale", "mix_scale", "scale", "har_scale")
+
+
+def month_bytes(month: MonthModel) -> bytes:
+    """The month as npz; equal months give equal bytes."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, vintage in enumerate(month.vintages):
+        arrays |= {f"{number}.{name}": array for name, array in _model_arrays(vintage.model).items()}
+    meta = {
+        "format": FORMAT,
+        "vintages": [
+            {
+                "origin": vintage.origin.isoformat(),
+                "networks": len(vintage.model.networks),
+                "members": list(vintage.members),
+                "n_samples": vintage.n_samples,
+                "fingerprint": vintage.fingerprint,
+                "learnt": vintage.learnt,
+            }
+            for vintage in month.vintages
+        ],
+    }
+    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def month_of_bytes(data: bytes, sha256: str) -> MonthModel:
+    """Read what `month_bytes` wrote.
+
+    Raises:
+        ModelFileError: if the digest differs, or the file is odd in any way. Nothing is read before the digest is
+            checked, and nothing in the file is ever executed.
+    """
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha256:
+        raise ModelFileError(
+            f"The universe's model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
+            "swapped; materialise universe_model for that month again."
+        )
+    try:
+        arrays = read_npz(data)
+        meta = json.loads(arrays.pop(_META).tobytes())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"its format is {str(meta['format'])[:20]}")
+        if not 1 <= len(meta["vintages"]) <= _MOST_VINTAGES:
+            raise ValueError("it has no fit, or too many")
+        vintages = tuple(_vintage(arrays, number, told) for number, told in enumerate(meta["vintages"]))
+        if sorted({vintage.origin for vintage in vintages}) != [vintage.origin for vintage in vintages]:
+            raise ValueError("its fits are not in order")
+        return MonthModel(vintages)
+    # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
+    except Exception as error:
+        words = " ".join(str(error).split()).rstrip(".")[:120]
+        told = words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
+        raise ModelFileError(
+            f"The universe's model file {sha256[:12]}… is not one of stockcast's ({told}): "
+            "materialise universe_model for that month again."
+        ) from error
+
+
+def _vintage(arrays: Mapping[str, np.ndarray], number: int, told: Mapping[str, Any]) -> Vintage:
+    own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{number}.")}
+    return Vintage(
+        date.fromisoformat(told["origin"]),
+        _model(own, int(told["networks"])),
+        tuple(map(validate_ticker, told["members"])),
+        int(told["n_samples"]),
+        str(told["fingerprint"]),
+        bool(told["learnt"]),
+    )
+
+
+def _model_arrays(model: UniverseModel) -> dict[str, np.ndarray]:
+    networks = model.networks
+    layer = {f.name: np.stack([getattr(network.lstm, f.name) for network in networks]) for f in fields(Layer)}
+    rest = {
+        f.name: np.stack([getattr(network, f.name) for network in networks])
+        for f in fields(Network)
+        if f.name != "lstm"
+    }
+    pooled = {f"pooled.{f.name}": getattr(model.pooled, f.name) for f in fields(Pooled)}
+    scalers = {
+        f"{name}.{f.name}": getattr(scaler, f.name)
+        for name, scaler in (("steps", model.steps), ("heads", model.heads))
+        for f in fields(Scaler)
+    }
+    return {**layer, **rest, **pooled, **scalers}
+
+
+def _model(arrays: Mapping[str, np.ndarray], count: int) -> UniverseModel:
+    if not 1 <= count <= _MOST_NETWORKS:
+        raise ValueError(f"it has {count} networks")
+
+    def each(name: str, *shape: int) -> Sequence[Singles]:
+        return list(numbers(arrays, name, count, *shape).astype(np.float32, copy=False))
+
+    layers = map(
+        Layer, each("kernel", STEP_INPUTS, 4 * UNITS), each("recurrent", UNITS, 4 * UNITS), each("bias", 4 * UNITS)
+    )
+    networks = tuple(
+        map(
+            Network, layers, each("state_hidden", UNITS, HIDDEN), each("head_hidden", HEAD_INPUTS, HIDDEN),
+            each("hidden_bias", HIDDEN), each("hidden_out", HIDDEN), each("state_out", UNITS, HORIZON),
+            each("out_bias", HORIZON),
+        )
+    )  # fmt: skip
+    for network in networks:
+        # States and what is mixed of them lie within (-1, 1), so this bounds the logarithm of every scale.
+        largest = np.abs(network.state_out).sum(axis=0) + np.abs(network.hidden_out).sum() + np.abs(network.out_bias)
+        if largest.max() > _MAX_LOG_SCALE:
+            raise ValueError("state_out scales beyond any number")
+    return UniverseModel(networks, _scaler(arrays, "steps", STEP_INPUTS), _scaler(arrays, "heads", HEAD_INPUTS), Pooled(
+        numbers(arrays, "pooled.coefficients", HORIZON, _HAR + MARKET_WINDOWS),
+        numbers(arrays, "pooled.har_factor", _OFFSETS, above=0),
+        numbers(arrays, "pooled.mix_factor", _OFFSETS, above=0),
+    ))  # fmt: skip
+
+
+def _scaler(arrays: Mapping[str, np.ndarray], name: str, inputs: int) -> Scaler:
+    return Scaler(numbers(arrays, f"{name}.mean", inputs), numbers(arrays, f"{name}.std", inputs, above=0))
+
+
+def own_arrays(own: OwnFit) -> dict[str, np.ndarray]:
+    """A ticker's own part, without what all tickers of the universe share."""
+    start = own.start
+    return {
+        "own.har": start.har.coefficients,
+        "own.level": np.array([start.level]),
+        "own.market_level": start.market_level,
+        "own.factor": start.factor.by_offset,
+        "own.har_factor": start.har_factor.by_offset,
+        **{f"own.{name}": getattr(start, name) for name in _LEVELS},
+        **{f"own.shape.{name}": shape for name, shape in own.shapes.items()},
+    }
+
+
+def own_of_arrays(arrays: Mapping[str, np.ndarray], pooled: Pooled) -> OwnFit:
+    """Read what `own_arrays` made.
+
+    Raises:
+        ValueError: if something lacks or is odd.
+    """
+
+    def positive(name: str, *shape: int) -> Floats:
+        return numbers(arrays, f"own.{name}", *shape, above=0)
+
+    start = Start(
+        har=HarVolatility(numbers(arrays, "own.har", HORIZON, _HAR)),
+        pooled=pooled,
+        level=float(numbers(arrays, "own.level", 1)[0]),
+        market_level=numbers(arrays, "own.market_level", MARKET_WINDOWS),
+        factor=EventFactor(positive("factor", _OFFSETS)),
+        har_factor=EventFactor(positive("har_factor", _OFFSETS)),
+        **{name: positive(name, HORIZON) for name in _LEVELS},
+    )
+    shapes = {name: numbers(arrays, f"own.shape.{name}", HORIZON, len(QUANTILES)) for name in (LSTM, *BASELINES)}
+    return OwnFit(start, shapes)

@@ -1,0 +1,71 @@
+"""What a ticker adds to a universe's model, fitted on its own past: its volatilities, and what returns over them do.
+
+Every contender is a sigma times fixed quantiles, the network's like those of the steps that it is built from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stockcast_assets.forecasting.features import Rows
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.universe.inputs import Series
+from stockcast_assets.forecasting.universe.network import UniverseModel
+from stockcast_assets.forecasting.universe.start import (
+    HAR_EARNINGS,
+    MIX,
+    MIX_EARNINGS,
+    Start,
+    fit_start,
+    level_of,
+    shape_of,
+)
+from stockcast_assets.libraries import np
+from stockcast_assets.market.indicators import Floats
+
+BASELINES = (HAR_EARNINGS, MIX, MIX_EARNINGS)
+"""The steps between linear HAR and the network."""
+
+
+@dataclass(frozen=True)
+class OwnFit:
+    """A ticker beside a universe's model.
+
+    Attributes:
+        start: its volatilities.
+        shapes: by contender, the network and BASELINES, [HORIZON, quantiles] of returns over its sigma.
+    """
+
+    start: Start
+    shapes: Mapping[str, Floats]
+
+    def sigmas(self, series: Series, rows: Rows, model: UniverseModel | None) -> dict[str, Floats]:
+        """[n, HORIZON] of every contender; without a `model` of BASELINES alone."""
+        sigmas = self.start.sigmas(series, rows)
+        found = {name: sigmas[name] for name in BASELINES}
+        if model is None:
+            return found
+        scales = model.log_scales(series, self.start, rows, sigmas[MIX_EARNINGS])
+        return {LSTM: sigmas[MIX_EARNINGS] * np.exp(scales), **found}
+
+    def quantiles(self, series: Series, rows: Rows, model: UniverseModel | None) -> dict[str, Floats]:
+        """[n, HORIZON, quantiles] of the log returns of every contender; the network's are not calibrated."""
+        return {
+            name: np.sort(sigma[:, :, None] * self.shapes[name], axis=2)
+            for name, sigma in self.sigmas(series, rows, model).items()
+        }
+
+
+def quantiles_over(series: Series, rows: Rows, sigma: Floats) -> Floats:
+    """[HORIZON, quantiles] of returns over `sigma` on `rows`: its level times the form that all horizons share."""
+    level = level_of(series, rows, sigma)
+    return level[:, None] * shape_of(series, rows, sigma * level)
+
+
+def fit_own(series: Series, rows: Rows, model: UniverseModel) -> OwnFit:
+    """Fit a ticker beside `model` on `rows`, whose targets must be known; the model need not have seen the ticker."""
+    start = fit_start(series, rows, model.pooled)
+    unshaped = OwnFit(start, {})
+    sigmas = unshaped.sigmas(series, rows, model)
+    return OwnFit(start, {name: quantiles_over(series, rows, sigma) for name, sigma in sigmas.items()})

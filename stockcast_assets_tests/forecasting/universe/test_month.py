@@ -1,0 +1,239 @@
+"""A universe's month: nothing of it depends on what came later, and any ticker is judged on its networks."""
+
+import hashlib
+import io
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.universe import fitting
+from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
+from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own
+from stockcast_assets.forecasting.universe.earnings import Reports
+from stockcast_assets.forecasting.universe.inputs import Series, series_of
+from stockcast_assets.forecasting.universe.market import market_of
+from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
+from stockcast_assets.forecasting.universe.proof import judge
+from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
+
+Bars = dict[str, pd.DataFrame]
+MONTH = date(2008, 12, 1)
+TEACHERS = ("AAPL", "GOOG", "MSFT")
+NETWORKS: Networks = (("variance", 1), ("pinball", 1))
+CONFIG = ModelConfig(validation_sessions=60)
+
+
+def series(bars: Bars, reports: dict[str, Reports]) -> dict[str, Series]:
+    """The tickers beside the market that the teachers are."""
+    histories = {ticker: prepare(of_ticker) for ticker, of_ticker in bars.items()}
+    return series_of(histories, market_of({t: histories[t] for t in TEACHERS}), reports)
+
+
+def told_by(reports: dict[str, Reports], day: np.datetime64) -> dict[str, Reports]:
+    """The reports that are known at the end of a day."""
+    return {t: Reports(of.sessions[of.known <= day], of.known[of.known <= day]) for t, of in reports.items()}
+
+
+@pytest.fixture(scope="module")
+def seen(universe_bars: Bars, universe_reports: dict[str, Reports]) -> dict[str, Series]:
+    return series(universe_bars, universe_reports)
+
+
+def fit(seen: dict[str, Series], month: date, trained: list[int], earlier: MonthModel | None = None) -> MonthModel:
+    """The month of the teachers; `trained` becomes the number of networks that were fitted for it."""
+    trained.append(0)
+
+    def count(done: int, total: int) -> None:
+        trained[-1] = total
+
+    return fit_month(
+        {ticker: seen[ticker] for ticker in seen if ticker in TEACHERS}, month, CONFIG, networks=NETWORKS,
+        earlier=earlier.vintages if earlier else (), progress=count,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def month(seen: dict[str, Series]) -> MonthModel:
+    return fit(seen, MONTH, [])
+
+
+def test_the_proof_begins_in_januaries_that_stay_where_they_are() -> None:
+    assert origins(date(2013, 3, 1)) == [*(date(year, 1, 1) for year in range(2010, 2014)), date(2013, 3, 1)]
+    assert origins(date(2013, 1, 1)) == [date(year, 1, 1) for year in range(2010, 2014)]
+
+
+def test_each_vintage_knows_what_was_before_its_origin_and_judges_until_the_next(
+    seen: dict[str, Series], month: MonthModel
+) -> None:
+    assert [vintage.origin for vintage in month.vintages] == [date(2007, 1, 1), date(2008, 1, 1), MONTH]
+    assert {vintage.members for vintage in month.vintages} == {TEACHERS}
+    history = seen["IBM"].history
+    folds = month.folds(history, CONFIG)
+    judged = np.concatenate([fold.test for _, fold in folds])
+    assert (np.diff(judged) == 1).all()
+    assert judged[-1] == len(history) - HORIZON - 1
+    for vintage, fold in folds:
+        assert history.dates[fold.known[-1] + HORIZON] < pd.Timestamp(vintage.origin) <= history.dates[fold.test[0]]
+
+
+@pytest.mark.parametrize("way", ["truncated", "spoilt", "turned"])
+def test_what_comes_after_the_month_began_changes_no_bit(
+    universe_bars: Bars, universe_reports: dict[str, Reports], month: MonthModel, way: str
+) -> None:
+    """All is made of the same to the last bit, so that nothing is fitted anew."""
+    prices = ["open", "high", "low", "close", "adj_close"]
+    changed = {}
+    for ticker, bars in universe_bars.items():
+        later = bars["date"] >= pd.Timestamp(MONTH)
+        spoilt = bars.assign(**{name: bars[name].where(~later, bars[name] * 3) for name in prices})
+        changed[ticker] = bars[~later].reset_index(drop=True) if way == "truncated" else spoilt
+    if way == "turned":
+        changed = dict(reversed(universe_bars.items()))
+    told = told_by(universe_reports, np.datetime64(MONTH, "D") - 1)
+    trained: list[int] = []
+    again = fit(series(changed, told), MONTH, trained, month)
+    assert trained == [0]
+    assert month_bytes(again) == month_bytes(month)
+
+
+def test_the_next_month_fits_one_model_and_keeps_the_januaries(
+    universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
+) -> None:
+    trained: list[int] = []
+    january = fit(seen, date(2009, 1, 1), trained, month)
+    assert trained == [len(NETWORKS)]
+    assert january.vintages[:2] == month.vintages[:2]
+    # Another member, or a bar that was corrected, makes another model.
+    for other in (seen, series({**universe_bars, "AAPL": universe_bars["AAPL"].iloc[1:].reset_index(drop=True)}, {})):
+        folds = teachers(other, MONTH, CONFIG)
+        assert fingerprint(prepare_training(other, folds), NETWORKS) != month.newest.fingerprint
+
+
+def test_a_month_is_its_bytes(seen: dict[str, Series], month: MonthModel) -> None:
+    data = month_bytes(month)
+    again = month_of_bytes(data, hashlib.sha256(data).hexdigest())
+    assert month_bytes(again) == data
+    rows = np.arange(700, 740)
+    own = fit_own(seen["IBM"], np.arange(80, 690), month.newest.model)
+    kept = own_of_arrays(own_arrays(own), again.newest.model.pooled)
+    one, other = (
+        own.quantiles(seen["IBM"], rows, month.newest.model),
+        kept.quantiles(seen["IBM"], rows, again.newest.model),
+    )
+    assert set(one) == {LSTM, *BASELINES}
+    for name in one:
+        assert np.array_equal(one[name], other[name]), name
+
+
+@pytest.fixture(scope="module")
+def stored(month: MonthModel) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(month_bytes(month))) as archive:
+        return dict(archive)
+
+
+@given(st.data())
+def test_a_file_that_is_not_ours_is_refused_in_a_sentence(stored: dict[str, np.ndarray], data: st.DataObject) -> None:
+    names = sorted(stored)
+    changed = dict(stored)
+    name = data.draw(st.sampled_from(names))
+    way = data.draw(st.sampled_from(("lacking", "longer", "nan", "text")))
+    if way == "lacking":
+        del changed[name]
+    elif way == "longer":
+        changed[name] = np.concatenate([stored[name], stored[name]])
+    elif way == "text":
+        changed[name] = np.array(["x"])
+    else:
+        changed[name] = np.full(stored[name].shape, np.nan)
+    buffer = io.BytesIO()
+    np.savez(buffer, **changed)
+    content = buffer.getvalue()
+    with pytest.raises(ModelFileError, match="materialise universe_model"):
+        month_of_bytes(content, hashlib.sha256(content).hexdigest())
+
+
+def test_a_file_with_another_digest_or_with_scales_beyond_any_number_is_refused(
+    stored: dict[str, np.ndarray],
+) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**stored, "0.state_out": stored["0.state_out"] + np.float32(100)})
+    content = buffer.getvalue()
+    with pytest.raises(ModelFileError, match="instead of"):
+        month_of_bytes(content, "0" * 64)
+    with pytest.raises(ModelFileError, match="beyond any number"):
+        month_of_bytes(content, hashlib.sha256(content).hexdigest())
+
+
+def test_a_ticker_that_nobody_learnt_from_is_judged_against_every_baseline(
+    universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
+) -> None:
+    found = judge(seen["IBM"], month, CONFIG)
+    assert found is not None
+    assert found.evaluation.contenders[0] == LSTM
+    assert {"random_walk", "har", "har_quarterly", *BASELINES} <= set(found.evaluation.contenders)
+    assert found.evaluation.cases.sum() > 400
+    assert found.decision.method in (LSTM, *(f"naive_{name}" for name in found.evaluation.contenders[1:]))
+    # The same beside other tickers, in another order and from its own bars alone.
+    few = {ticker: universe_bars[ticker] for ticker in (*reversed(TEACHERS), "IBM")}
+    again = judge(series(few, universe_reports)["IBM"], month, CONFIG)
+    assert again is not None
+    assert np.array_equal(found.evaluation.scores, again.evaluation.scores, equal_nan=True)
+    assert np.array_equal(found.calibration.log_factors, again.calibration.log_factors)
+
+
+def test_what_a_proof_says_of_a_day_depends_on_nothing_after_its_outcomes(
+    universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
+) -> None:
+    whole = judge(seen["IBM"], month, CONFIG)
+    cut = {ticker: bars.iloc[:-60].reset_index(drop=True) for ticker, bars in universe_bars.items()}
+    until = np.datetime64(cut["IBM"]["date"].iloc[-1], "D")
+    told = {
+        t: Reports(of.sessions[of.known <= until], of.known[of.known <= until]) for t, of in universe_reports.items()
+    }
+    part = judge(series(cut, told_by(universe_reports, until))["IBM"], month, CONFIG)
+    assert whole is not None
+    assert part is not None
+    n = len(part.evaluation.dates)
+    assert n == len(whole.evaluation.dates) - 60
+    for name, losses in part.evaluation.pinball.items():
+        assert np.array_equal(losses, whole.evaluation.pinball[name][:n]), name
+
+
+def test_a_ticker_that_came_late_is_judged_from_the_day_on_that_it_has_enough(
+    universe_bars: Bars, universe_reports: dict[str, Reports], month: MonthModel
+) -> None:
+    def of_last(sessions: int) -> Series:
+        late = universe_bars["IBM"].tail(sessions).reset_index(drop=True)
+        return series({**universe_bars, "IBM": late}, universe_reports)["IBM"]
+
+    assert judge(of_last(200), month, CONFIG) is None
+    young = judge(of_last(330), month, CONFIG)
+    assert young is not None
+    assert not young.decision.promoted
+    assert "walk-forward cases" in young.decision.reason
+
+
+def test_one_ticker_is_no_universe(seen: dict[str, Series]) -> None:
+    with pytest.raises(StockcastError, match="needs 2 tickers"):
+        fit_month({"AAPL": seen["AAPL"]}, MONTH, CONFIG)
+
+
+def test_of_a_large_universe_each_epoch_draws_other_rows(
+    seen: dict[str, Series], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepare_training(seen, teachers(seen, MONTH, CONFIG)).data
+    generator = np.random.default_rng(0)
+    all_of_them = np.concatenate(list(fitting._batches(data.known, generator)))
+    monkeypatch.setattr(fitting, "MOST_CHUNKS", 2 * fitting.CHUNKS_PER_STEP)
+    first, second = (np.concatenate(list(fitting._batches(data.known, generator))) for _ in range(2))
+    assert len(first) == len(second) == 2 * fitting.CHUNKS_PER_STEP < len(all_of_them)
+    assert set(first) != set(second)
