@@ -196,9 +196,6 @@ def test_what_a_proof_says_of_a_day_depends_on_nothing_after_its_outcomes(
     whole = judge(seen["IBM"], month, CONFIG)
     cut = {ticker: bars.iloc[:-60].reset_index(drop=True) for ticker, bars in universe_bars.items()}
     until = np.datetime64(cut["IBM"]["date"].iloc[-1], "D")
-    told = {
-        t: Reports(of.sessions[of.known <= until], of.known[of.known <= until]) for t, of in universe_reports.items()
-    }
     part = judge(series(cut, told_by(universe_reports, until))["IBM"], month, CONFIG)
     assert whole is not None
     assert part is not None
