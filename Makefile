@@ -71,13 +71,19 @@ bench: setup  ## Every benchmark
 bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
 	$(BIN)/python bench/forecast.py --with-statistical
 
-lock: setup  ## Resolve the dependencies again
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --upgrade --extra all --group dev --output-file requirements.lock pyproject.toml
+COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header pyproject.toml --extra deploy
+
+lock: setup  ## Resolve the dependencies again: everything, and what the image installs
+	$(COMPILE) --upgrade --group dev --output-file requirements.lock
+	# What the image installs: of the same versions those without which nothing runs.
+	$(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-runtime.lock
 
 newest: setup  ## Without the lock, with the newest Dagster that installs: are its private names where they were?
 	$(BIN)/uv venv --quiet --clear .venv-newest --python $(BIN)/python
-	$(BIN)/uv pip install --quiet --python .venv-newest --override .ci/newest-dagster.txt --group dev --editable '.[deploy]'
+	$(BIN)/uv pip install --quiet --python .venv-newest --override .ci/newest-dagster.txt --group dev \
+		--requirements packaging/warehouse/pyproject.toml alembic dagster-webserver graphql-core pyyaml starlette uvicorn
+	$(BIN)/uv pip install --quiet --python .venv-newest --no-deps --editable .
 	.venv-newest/bin/pytest stockcast_assets_tests/test_dagster_private.py stockcast_assets_tests/test_event_log.py \
 		stockcast_assets_tests/test_launcher.py stockcast_assets_tests/test_wiring.py
 

@@ -95,3 +95,34 @@ def test_another_content_than_the_locked_one_is_refused(tmp_path: Path) -> None:
     assert tried.returncode != 0
     assert "Hash mismatch" in tried.stderr
     assert not (tmp_path / "target" / "harmless.py").exists()
+
+
+RUNTIME = (REPOSITORY / "requirements-runtime.lock").read_text()
+TOOLS = {"bqemulator", "hypothesis", "mkdocs", "mypy", "playwright", "pytest", "ruff", "uv"}
+
+
+def entries(lock: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Version and hashes of every package of a lock file."""
+    found = re.split(r"^(?=[\w.-]+==)", lock, flags=re.M)[1:]
+    return {
+        canonicalize_name(text.split("==")[0]): (
+            re.split(r"[\s;]", text.split("==")[1])[0],
+            frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", text)),
+        )
+        for text in found
+    }
+
+
+def test_the_image_installs_a_part_of_what_is_tested() -> None:
+    """Another version, or a file that the full lock does not name, would reach the image untested."""
+    runtime, full = entries(RUNTIME), entries(LOCK)
+    assert runtime.items() <= full.items()
+    assert all(hashes for _, hashes in runtime.values())
+
+
+def test_the_image_installs_what_the_platform_needs_and_no_tool_of_development() -> None:
+    runtime = set(entries(RUNTIME))
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["deploy"]]
+    assert {canonicalize_name(Requirement(text).name) for text in wanted} <= runtime
+    assert not runtime & TOOLS
+    assert set(entries(LOCK)) >= TOOLS

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from importlib.metadata import version
 
 import dagster as dg
 import typer
 
+from stockcast_assets import __version__
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
@@ -138,7 +138,7 @@ class Provenance:
                 "bars": _described(self.bars),
             },
             "model": None if self.model_version == UNREGISTERED else self._model(),
-            "code_version": version("stockcast"),
+            "code_version": __version__,
             "revised": self._revised(),
         }
 
@@ -227,10 +227,8 @@ class Provenance:
         revised = self._revised()["bars_stored_after_the_forecast"]
         if revised:
             causes.append(f"{len(revised)} bars were ingested again after the forecast, first {revised[0]}")
-        if self.model_version != UNREGISTERED and self.model.code_version != version("stockcast"):
-            causes.append(
-                f"the model was made by stockcast {self.model.code_version} and this is {version('stockcast')}"
-            )
+        if self.model_version != UNREGISTERED and self.model.code_version != __version__:
+            causes.append(f"the model was made by stockcast {self.model.code_version} and this is {__version__}")
         return causes or [
             "nothing stored tells: the rows may have been changed by hand, or this machine's processor or libraries "
             "round otherwise"

@@ -1,11 +1,11 @@
 """How a command line is read: flags anywhere, words checked before anything is loaded, a sentence for what is wrong."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from stockcast_assets import __version__
 from stockcast_assets.cli.terminal import tell_error
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, validate_ticker
@@ -66,7 +66,7 @@ def day_option(name: str, help: str) -> typer.models.OptionInfo:
 def tell_version(asked: bool) -> None:
     """The callback of `--version`."""
     if asked:
-        print(f"stockcast {version('stockcast')}")  # noqa: T201
+        print(f"stockcast {__version__}")  # noqa: T201
         raise typer.Exit
 
 

@@ -68,7 +68,8 @@ def storage_client(
 
 def not_installed(what: str) -> StockcastError:
     """The error of what needs a package of Google's that is not there."""
-    return StockcastError(f"{what} needs Google's client, which is not installed: pip install 'stockcast[gcp]'.")
+    remedy = "pip install 'stockcast-warehouse[gcp]'"
+    return StockcastError(f"{what} needs Google's client, which is not installed: {remedy}.")
 
 
 def _options(emulator: str | None, credentials: "Credentials | ServiceAccountKey | str | None") -> dict[str, Any]:

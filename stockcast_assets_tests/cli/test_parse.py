@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import version
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockcast_assets import __version__
 from stockcast_assets.cli import parse
 from stockcast_assets.cli.app import app
 from stockcast_assets_tests.conftest import clean_env
@@ -71,7 +71,7 @@ def test_a_group_alone_shows_its_help(line: str, capsys: pytest.CaptureFixture[s
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse.run(app, ["--version"]) == 0
-    assert capsys.readouterr().out == f"stockcast {version('stockcast')}\n"
+    assert capsys.readouterr().out == f"stockcast {__version__}\n"
 
 
 LOADED = """

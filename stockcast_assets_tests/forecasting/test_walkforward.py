@@ -217,7 +217,7 @@ def test_without_statsforecast_one_sentence_says_what_to_install(monkeypatch: py
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(StockcastError, match=r"pip install 'stockcast\[stats\]'"):
+    with pytest.raises(StockcastError, match=r"pip install 'stockcast-assets\[stats\]'"):
         walk_forward({"FAKE": made_up_bars(600)}, None, date(2012, 12, 31), TINY, statistical=True)
 
 

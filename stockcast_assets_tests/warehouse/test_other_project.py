@@ -15,6 +15,7 @@ from stockcast_assets_tests.conftest import clean_env
 from stockcast_assets_tests.warehouse.conftest import Store
 
 ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "packaging" / "warehouse"
 DOCUMENT = (ROOT / "docs" / "warehouse.md").read_text("utf-8")
 DAY = "2024-01-05"
 NOT_FOR_THEM = {"tensorflow-cpu", "keras", "mlflow", "dagster-mlflow", "evidently", "streamlit", "optuna", "yfinance"}
@@ -31,13 +32,12 @@ class Project:
     def python(self) -> str:
         return str(self.environment / "bin" / "python")
 
-    def install(self, extra: str) -> None:
-        """Install the wheel with an extra, in the versions of the lock file, and see that no package is missing."""
+    def install(self, extras: str = "") -> None:
+        """Install the wheel, in the versions of the lock file, and see that no package is missing."""
         uv = [sys.executable, "-m", "uv", "pip"]
         locked = ["--constraint", str(ROOT / "requirements.lock")]
-        run(
-            [*uv, "install", "--quiet", "--python", self.python, *locked, f"stockcast[{extra}] @ {self.wheel.as_uri()}"]
-        )
+        wanted = f"stockcast-warehouse{extras} @ {self.wheel.as_uri()}"
+        run([*uv, "install", "--quiet", "--python", self.python, *locked, wanted])
         run([*uv, "check", "--python", self.python])
 
     def packages(self) -> set[str]:
@@ -66,13 +66,15 @@ def run(command: list[str], folder: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The wheel built from this checkout, with the extra `warehouse`."""
+    """The wheel of the IO managers built from this checkout."""
     folder = tmp_path_factory.mktemp("other")
-    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT)
+    run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)], ROOT / "packaging" / "warehouse"
+    )
     (wheel,) = folder.glob("*.whl")
     run([sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder / "venv")])
     project = Project(folder / "venv", wheel)
-    project.install("warehouse")
+    project.install()
     return project
 
 
@@ -83,9 +85,9 @@ def example() -> str:
 
 
 def test_the_io_managers_come_without_what_they_do_not_need(installed: Project) -> None:
-    assert "stockcast[warehouse]" in DOCUMENT
+    assert "`pip install stockcast-warehouse`" in DOCUMENT
     there = installed.packages()
-    assert {"stockcast", "dagster", "duckdb"} <= there
+    assert {"stockcast-warehouse", "dagster", "duckdb"} <= there
     assert not there & NOT_FOR_THEM
 
 
@@ -98,24 +100,19 @@ def test_the_example_runs_on_duckdb(installed: Project, tmp_path: Path) -> None:
 
 
 def test_what_is_not_installed_is_one_sentence_with_the_remedy(installed: Project, tmp_path: Path) -> None:
-    """The command line, and the other warehouse."""
-    commands = {
-        "stockcast[all]": [str(installed.environment / "bin" / "stockcast"), "status"],
-        "stockcast[gcp]": [
-            installed.python,
-            "-c",
-            "from stockcast_assets.warehouse import BigQueryWarehouse, TableRef\n"
-            "BigQueryWarehouse('p').stored(TableRef('d', 't'))",
-        ],
-    }
-    for remedy, command in commands.items():
+    """The other warehouse, and the command line of the whole platform where its packages are missing."""
+    stored = "from stockcast_assets.warehouse import BigQueryWarehouse, TableRef\n"
+    stored += "BigQueryWarehouse('p').stored(TableRef('d', 't'))"
+    status = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from stockcast_assets.cli import main; main()"
+    for remedy, code in (("'stockcast-warehouse[gcp]'", stored), ("stockcast-assets", status)):
+        command = [installed.python, "-c", code]
         done = subprocess.run(command, cwd=tmp_path, env=clean_env(), capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert f"pip install '{remedy}'." in done.stderr.strip().splitlines()[-1]
+        assert done.stderr.strip().splitlines()[-1].endswith(f"pip install {remedy}.")
 
 
 def test_the_example_runs_on_bigquery(installed: Project, bigquery: Store, tmp_path: Path) -> None:
-    installed.install("warehouse,gcp")
+    installed.install("[gcp]")
     code = example().replace("DuckDBWarehouseIOManager", "BigQueryWarehouseIOManager")
     manager = re.search(r"`(BigQueryWarehouseIOManager\(.+?\))`", DOCUMENT)
     assert manager is not None
@@ -128,3 +125,15 @@ def test_the_example_runs_on_bigquery(installed: Project, bigquery: Store, tmp_p
     assert contract is not None
     assert bigquery.warehouse.load(ref, Slice.whole(), contract).astype(str).values.tolist() == [[DAY, "42"]]
     assert not installed.packages() & NOT_FOR_THEM
+
+
+def test_every_module_that_is_installed_has_what_it_imports(installed: Project, tmp_path: Path) -> None:
+    """Without the modules of the platform that the wheel leaves out."""
+    installed.install("[gcp]")
+    walk = (
+        "import importlib, pkgutil, stockcast_assets as package\n"
+        "names = [each.name for each in pkgutil.walk_packages(package.__path__, package.__name__ + '.')]\n"
+        "print(*[name for name in names if importlib.import_module(name)])"
+    )
+    found = run([installed.python, "-c", walk], tmp_path).split()
+    assert {"stockcast_assets.warehouse.bigquery.io_manager", "stockcast_assets.google.resources"} <= set(found)

@@ -62,5 +62,5 @@ def require_statsforecast() -> None:
     except ModuleNotFoundError as error:
         raise StockcastError(
             "AutoETS and Theta need the package statsforecast, which is not installed: "
-            "`pip install 'stockcast[stats]'`, or leave --with-statistical out."
+            "`pip install 'stockcast-assets[stats]'`, or leave --with-statistical out."
         ) from error

@@ -11,11 +11,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from stockcast_assets import __version__
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
@@ -167,7 +167,7 @@ class Candidate:
             trained_from=dates[self.folds[-1].train[0]].date(),
             trained_to=trained_to,
             n_samples=len(self.folds[-1].train),
-            code_version=version("stockcast"),
+            code_version=__version__,
         )
 
 
@@ -201,7 +201,7 @@ def without_network(history: History, config: ModelConfig) -> TrainedModel:
         trained_from=history.dates[0].date(),
         trained_to=trained_to,
         n_samples=0,
-        code_version=version("stockcast"),
+        code_version=__version__,
     )
 
 
