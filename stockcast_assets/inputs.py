@@ -22,7 +22,7 @@ _SHOWN = 40
 
 
 def printable(text: str, lines: bool = False) -> str:
-    """`text` with every character that a terminal or an editor would obey written as its escape, `\\x1b` for example.
+    """`text` with every character that a terminal or an editor would obey written as its escape, as in Python.
 
     Those are control characters (C0, DEL, C1), what turns the direction of writing, what has no width, line and
     paragraph separators, and what UTF-8 cannot write (file names may hold it).

@@ -71,7 +71,7 @@ def test_a_refusal_is_one_printable_sentence(text: str) -> None:
     for rule in (validate_ticker, parse_day, lambda text: one_of(text, ("prices",), "asset"), validate_reason):
         sentence = refused_with(rule, text)
         assert printable(sentence) == sentence
-        assert len(sentence) < 250
+        assert len(sentence) < 300
 
 
 @given(st.dates())

@@ -1,0 +1,1 @@
+"""Bars: where they come from, on which days they are due, what is computed from them."""

@@ -191,7 +191,7 @@ def extend_rules(user_table: Path) -> None:
 
     Days that evidence closed are read from the file `LEARNED` beside it.
     """
-    global _rules, _user_table
+    global _rules, _user_table  # noqa: PLW0603  one table per process
     _user_table = user_table
     learned = user_table.with_name(LEARNED)
     _rules = read_rules(_PACKAGED_RULES, *([user_table] if os.path.lexists(user_table) else []), learned=learned)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
@@ -178,7 +178,7 @@ class BucketFiles:
         self._at_once(remove, list(names))
 
     @property
-    def _bucket(self):  # type: ignore[no-untyped-def]  # the client's type is known only where it is installed
+    def _bucket(self) -> Any:  # the client's type is known only where it is installed
         return self._place.bucket()
 
     def _at_once(self, do: Callable[[In], Out], items: list[In]) -> list[Out]:

@@ -393,7 +393,7 @@ def _scores(
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> Floats:
-    """part / whole; NaN where a contender never called a direction."""
+    """Part / whole; NaN where a contender never called a direction."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 

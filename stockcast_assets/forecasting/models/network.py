@@ -42,6 +42,7 @@ class Scaler:
 
 
 def fit_scaler(history: History, rows: Rows) -> Scaler:
+    """Means and deviations of the inputs on `rows`."""
     values = history.features[rows]
     return Scaler(values.mean(axis=0), np.maximum(values.std(axis=0), 1e-8))
 

@@ -59,6 +59,7 @@ def suggest(trial: optuna.Trial) -> Parameters:
 
 
 def defaults(config: ModelConfig) -> Parameters:
+    """What a search has to beat."""
     return {name: getattr(config, name) for name in TUNED}
 
 

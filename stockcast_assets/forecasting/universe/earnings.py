@@ -155,6 +155,7 @@ def own_factor(moves: Floats, of: Offsets, pooled: Floats) -> EventFactor:
 
 
 def shrunk(total: Floats, count: Floats, pooled: Floats) -> EventFactor:
+    """A mean that counts the pooled one as so many sessions."""
     return EventFactor((total + _PRIOR_SESSIONS * pooled) / (count + _PRIOR_SESSIONS))
 
 

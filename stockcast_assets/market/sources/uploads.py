@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
@@ -442,7 +442,7 @@ class _Bounded(io.BytesIO):
         super().__init__()
         self._limit = limit
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+    def write(self, data: Any) -> int:
         room = self._limit - self.tell()
         super().write(data[:room])
         if len(data) > room:

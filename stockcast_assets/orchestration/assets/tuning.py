@@ -83,7 +83,6 @@ def _shown(tuning: Tuning, link: str, pictures: dict[str, bytes]) -> dict[str, d
 
 def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.AssetsDefinition:
     """The search, one Optuna study per ticker and month in the SQLite file `storage`."""
-
     asset: Decorator = dg.asset(
         name=TUNING,
         description=_ABOUT.strip(),

@@ -219,6 +219,7 @@ def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _
     Args:
         content: the file.
         lenient: whether only the tickers are wanted, so that a line may be as it likes.
+        most_rows: how many bars it may have.
     """
     encoding = encoding_of(content)
     found = records(content, encoding, separator_of(content, encoding))
@@ -237,36 +238,30 @@ def _rows(content: bytes, lenient: bool = False, most_rows: int = MAX_ROWS) -> _
     rows = _Rows(layout, cells, [], [])
     if layout.preamble:
         rows.notes.append(f"left out {_lines(layout.preamble)} before the header")
-    pending: list[Record] = []
-    used = [each.index for each in layout.fields]
-    for record in chain(head[layout.body :], found):
-        if lenient:
+    body = chain(head[layout.body :], found)
+    if lenient:
+        for record in body:
             if len(record.cells) >= layout.width:
                 _keep(rows, keys, record.cells, record.line)
-            continue
+        return rows
+    pending: list[Record] = []
+    used = [each.index for each in layout.fields]
+    for record in body:
         if _is_words(record, dated, used):
             pending.append(record)
             if len(pending) > _FOOTER_LINES:
                 _refuse_words(pending[0], dated)
             continue
-        if pending:
-            # Files that were put one after the other have their names again in between.
-            if all(each.cells == head[layout.body - 1].cells for each in pending):
-                pending.clear()
-            else:
-                _refuse_words(pending[0], dated)
+        # Files that were put one after the other have their names again in between.
+        if any(each.cells != head[layout.body - 1].cells for each in pending):
+            _refuse_words(pending[0], dated)
+        pending.clear()
         event = _event(record, dated)
         if event is not None and not wide:
-            rows.events.add(record.line)
             _keep(rows, keys, _padded(record, layout, dated), record.line)
-            for role, value in event.items():
-                column = cells[None].setdefault(role, [""] * (len(rows.lines) - 1))
-                column[len(rows.lines) - 1 :] = [value]
+            _keep_event(rows, event, record.line)
         else:
             _keep(rows, keys, _cut(record, layout), record.line)
-        for column in cells[None].values():
-            if len(column) < len(rows.lines):
-                column.append("")
         if len(rows.lines) > most_rows:
             refuse(f"more than {most_rows:,} rows; upload one file per ticker, with one row per day", record.line)
     if pending:
@@ -288,6 +283,16 @@ def _keep(rows: _Rows, keys: Sequence[tuple[str | None, str, int]], cells: list[
     for owner, role, index in keys:
         rows.cells[owner][role].append(cells[index])
     rows.lines.append(line)
+    for column in rows.cells[None].values():
+        if len(column) < len(rows.lines):
+            column.append("")
+
+
+def _keep_event(rows: _Rows, event: Mapping[str, str], line: int) -> None:
+    rows.events.add(line)
+    for role, value in event.items():
+        column = rows.cells[None].setdefault(role, [""] * (len(rows.lines) - 1))
+        column[len(rows.lines) - 1 :] = [value]
 
 
 def _cut(record: Record, layout: Layout) -> list[str]:

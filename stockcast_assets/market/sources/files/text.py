@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from stockcast_assets.market.sources.files.fault import refuse
 
@@ -122,7 +123,7 @@ def records(content: bytes, encoding: str, separator: str) -> Iterator[Record]:
         refuse("this is not UTF-16 text; save the file as CSV UTF-8 and upload it again", reader.line_num + 1)
 
 
-def _records(reader) -> Iterator[Record]:  # type: ignore[no-untyped-def]  # csv's reader has no public type
+def _records(reader: Any) -> Iterator[Record]:  # csv's reader has no public type
     for row in reader:
         cells = [cell.strip(_BLANK) for cell in row]
         if any(cells):
