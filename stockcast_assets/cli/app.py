@@ -12,6 +12,7 @@ from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.parse import Ticker, TickerList, Tickers, day_option, tell_version
 from stockcast_assets.cli.terminal import guard_logs_and_tracebacks
 from stockcast_assets.private_files import private_process
+from stockcast_assets.stopping import stoppable
 
 app = typer.Typer(
     name="stockcast",
@@ -41,7 +42,7 @@ def _global(
         bool, typer.Option("--version", help="Print the version.", callback=tell_version, is_eager=True)
     ] = False,
 ) -> None:
-    ctx.obj = Invocation(as_json, debug)
+    ctx.obj = Invocation(as_json, debug, tuple(sys.argv[1:]))
 
 
 # The commands import what they do when they run: `stockcast --help` should not wait for Dagster.
@@ -364,5 +365,5 @@ def main() -> None:
     """Entry point; see `parse.run` for the exit status."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     guard_logs_and_tracebacks()
-    with private_process():
+    with private_process(), stoppable():
         sys.exit(parse.run(app, sys.argv[1:]))

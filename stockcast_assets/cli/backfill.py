@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ import typer
 
 from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -116,15 +117,19 @@ def run(
         if estimate.seconds > LONG and not options.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
             raise StockcastError("Nothing was run; --yes begins without asking.")
         failed: dict[str, str] = {}
+        left = list(launches)
         # What is asked for of the deep past comes first: it is an input of all else, and fetched once.
         past = [launch for launch in launches if launch.assets == (PRICE_HISTORY.name,)]
-        for launch in past:
-            _run_apart(session, launch, failed)
-        if names != (PRICE_HISTORY.name,):
-            until = pd.Timestamp(first) - pd.Timedelta(days=1) if RAW_PRICES.name in names else pd.Timestamp(last)
-            _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
-        for launch in launches[len(past) :]:
-            _run_apart(session, launch, failed)
+        with resumable(session, lambda: _command(wanted, left, (first, last), options)):
+            for launch in past:
+                _run_apart(session, launch, failed, options.missing_only)
+                left.remove(launch)
+            if names != (PRICE_HISTORY.name,):
+                until = pd.Timestamp(first) - pd.Timedelta(days=1) if RAW_PRICES.name in names else pd.Timestamp(last)
+                _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
+            for launch in launches[len(past) :]:
+                _run_apart(session, launch, failed, options.missing_only)
+                left.remove(launch)
         if options.source not in (None, "csv"):
             _bring_up_from_source(session, [ticker for ticker in wanted if ticker not in failed])
         rows = [[str(launch), round(seconds, 1)] for launch, seconds in session.runner.finished]
@@ -165,19 +170,37 @@ def _bring_up_from_source(session: Session, tickers: Sequence[str]) -> None:
             set_state(session.instance, ticker, "active")
 
 
-def _run_apart(session: Session, launch: Launch, failed: dict[str, str]) -> None:
+def _command(tickers: Sequence[str], left: Sequence[Launch], span: tuple[date, date], options: Options) -> str:
+    """The command line for what is left of a backfill: its tickers and days, and the assets not made yet."""
+    assets = [name for name in ASSETS if any(name in launch.assets for launch in left)]
+    flags = {"--missing-only": options.missing_only, "--yes": options.yes, "--replace": options.replace}
+    return shlex.join(
+        [
+            *("stockcast", "backfill", "--tickers", ",".join(tickers), "--from", f"{span[0]}", "--to", f"{span[1]}"),
+            *(("--assets", ",".join(assets)) if assets else ()),
+            *(("--source", options.source) if options.source else ()),
+            *(flag for flag, given in flags.items() if given),
+        ]
+    )
+
+
+def _run_apart(session: Session, launch: Launch, failed: dict[str, str], missing_only: bool = False) -> None:
     """Run a launch for the tickers that have not failed; if it fails, each of them alone, noting who does."""
     tickers = tuple(ticker for ticker in launch.tickers if ticker not in failed)
     if not tickers:
         return
+    of_them = replace(launch, tickers=tickers)
     try:
-        session.runner.run(replace(launch, tickers=tickers))
+        with session.runner.turn(launch.assets):
+            # Asked again: whoever had the turn before may have made them.
+            for part in _missing(session, of_them) if missing_only else [of_them]:
+                session.runner.run(part)
     except StockcastError as error:
         if len(tickers) == 1:
             failed[tickers[0]] = str(error)
             return
         for ticker in tickers:
-            _run_apart(session, replace(launch, tickers=(ticker,)), failed)
+            _run_apart(session, replace(launch, tickers=(ticker,)), failed, missing_only)
 
 
 def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp, failed: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from stockcast_assets.cli.days import latest_session
 from stockcast_assets.cli.forecast import describe
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
@@ -34,7 +34,8 @@ def run(call: Invocation, count: int) -> None:
         started = time.monotonic()
         tickers = session.sources.get().tickers()
         add_tickers(session.instance, tickers)
-        session.runner.bring_up({ticker: _last_sessions(session, ticker, count) for ticker in tickers})
+        with resumable(session):
+            session.runner.bring_up({ticker: _last_sessions(session, ticker, count) for ticker in tickers})
         seconds = time.monotonic() - started
         rows = [_summary(session, ticker) for ticker in tickers]
         hashes = {table.name: session.warehouse.content_hash(table) for table in ALL_TABLES}

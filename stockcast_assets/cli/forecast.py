@@ -6,7 +6,7 @@ from datetime import date
 
 from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, styled
 from stockcast_assets.errors import StockcastError
@@ -25,7 +25,8 @@ def run(call: Invocation, ticker: str, day_text: str | None) -> None:
             check_known(session.settings, session.sources.get(), ticker)
         new = add_tickers(session.instance, [ticker])
         try:
-            session.runner.bring_up({ticker: [day]})
+            with resumable(session):
+                session.runner.bring_up({ticker: [day]})
         except StockcastError:
             forget_if_empty(session, new)
             raise

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from stockcast_assets import __version__
-from stockcast_assets.cli.terminal import tell_error
+from stockcast_assets.cli.terminal import tell_error, tell_stop
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, validate_ticker
+from stockcast_assets.stopping import Stopped, end_children
 
 ANYWHERE = ("--debug", "--json")
 """Flags that may stand before or after the command."""
@@ -85,7 +86,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """The exit status of a command line.
 
     2 and one sentence if it cannot be understood, 1 and one sentence for a StockcastError and for what a damaged file
-    or a full disk leads to, whose traceback comes with `--debug`.
+    or a full disk leads to, whose traceback comes with `--debug`; 130 or 143 if Ctrl-C or SIGTERM ended it.
     """
     arguments = arranged(arguments)
     try:
@@ -97,6 +98,10 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         path = error.ctx.command_path if error.ctx is not None else "stockcast"
         tell_error(f"{error.format_message().rstrip('.')}; `{path} --help` says what there is.")
         return 2
+    except Stopped as stopped:
+        end_children()
+        tell_stop(stopped)
+        return 128 + stopped.number
     except typer.Abort:
         tell_error("stopped before it was done.")
         return 1

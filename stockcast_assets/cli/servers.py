@@ -12,6 +12,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.home import check_home, make_home, models_database, tables_database, workspace
 from stockcast_assets.private_files import whose_path
 from stockcast_assets.settings import load_settings
+from stockcast_assets.stopping import let_go
 from stockcast_assets.web.address import require_address, url
 
 
@@ -101,4 +102,5 @@ def mlflow(host: str, port: int) -> None:
         "DO_NOT_TRACK": "1",
         **protection(settings.allowed_hosts),
     }
+    let_go()
     os.execve(sys.executable, command, {**os.environ, **environment})

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -30,6 +30,7 @@ from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.planning.runner import Runner
 from stockcast_assets.settings import Settings, load_settings
+from stockcast_assets.stopping import Stopped
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
@@ -68,6 +69,7 @@ class Session:
             self.settings.start_date,
             observe=_progress,
             log_level="INFO" if self.call.debug else "CRITICAL",
+            waiting=_waiting,
         )
 
 
@@ -77,6 +79,34 @@ def _progress(launch: Launch) -> Iterator[None]:
     with err.status(f"{launch} …"):
         yield
     err.print(styled(("✓", "green"), f" {launch} ", (f"{time.monotonic() - started:.1f} s", "dim")))
+
+
+@contextmanager
+def _waiting(pool: str) -> Iterator[None]:
+    sentence = f"Another command or run writes {pool}: waiting until it is done"
+    err.print(f"{sentence}.", soft_wrap=True)
+    with err.status(f"{sentence} …"):
+        yield
+
+
+@contextmanager
+def resumable(session: Session, resume: Callable[[], str] | None = None) -> Iterator[None]:
+    """Let a command that a signal stops say what is done and which command goes on.
+
+    Args:
+        session: of the command.
+        resume: the command line that goes on; the same one if None.
+    """
+    try:
+        yield
+    except Stopped as stopped:
+        done = len(session.runner.finished)
+        stopped.told = (
+            f"{done or 'No'} {'run' if done == 1 else 'runs'} of it {'is' if done == 1 else 'are'} done and stored, "
+            "and the one that was interrupted stored nothing."
+        )
+        stopped.resume = (resume or session.call.again)()
+        raise
 
 
 def quiet() -> None:

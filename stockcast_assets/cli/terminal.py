@@ -18,6 +18,7 @@ from rich.text import Text
 
 from stockcast_assets.inputs import printable
 from stockcast_assets.masking import redact
+from stockcast_assets.stopping import Stopped
 
 
 class Terminal(Console):
@@ -65,6 +66,14 @@ def warn(sentence: str) -> None:
 def tell_error(sentence: str) -> None:
     """The error that ends a command: one line on stderr."""
     print(f"error: {printable(redact(sentence))}", file=sys.stderr)  # noqa: T201
+
+
+def tell_stop(stopped: Stopped) -> None:
+    """What a signal left: one line on stderr, and the command that goes on in a line of its own."""
+    line = f"stopped by {stopped.name}{': ' if stopped.told else '.'}{stopped.told}"
+    print(printable(redact(line)), file=sys.stderr)  # noqa: T201
+    if stopped.resume:
+        print(f"Go on with:\n  {printable(redact(stopped.resume))}", file=sys.stderr)  # noqa: T201
 
 
 class _PrintableRecord(logging.LogRecord):

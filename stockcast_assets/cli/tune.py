@@ -6,7 +6,7 @@ import dagster as dg
 
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import stacked
 from stockcast_assets.errors import StockcastError
@@ -21,9 +21,10 @@ def run(call: Invocation, ticker: str | None, every: bool, trials: int) -> None:
         tickers = _tickers(session, ticker, every)
         add_tickers(session.instance, tickers)
         source = session.sources.get()
-        session.runner.ingest({name: latest_session(session.settings, source, name) for name in tickers})
         reason = replace(COMMAND, config=(("trials", trials),))
-        session.runner.run(Launch((TUNING,), tuple(tickers), reason=reason))
+        with resumable(session):
+            session.runner.ingest({name: latest_session(session.settings, source, name) for name in tickers})
+            session.runner.run(Launch((TUNING,), tuple(tickers), reason=reason))
         rows = [_result(session.instance, name) for name in tickers]
         if call.as_json:
             print_json({"tickers": rows})

@@ -84,7 +84,22 @@ RESOURCES: Mapping[str, str] = {
     "dagster:ResourceDefinition.copy_for_configured": "a definition with another schema",
 }
 
-PRIVATE: Mapping[str, str] = {**EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES}
+RUNS: Mapping[str, str] = {
+    "dagster._core.definitions.job_base:InMemoryJob": "a job that is executed where it was made",
+    "dagster._core.execution.api:execute_run_iterator": "executes a run that is recorded already",
+    "dagster._core.remote_origin:RegisteredCodeLocationOrigin": "a code location by its name",
+    "dagster._core.remote_origin:RemoteRepositoryOrigin": "what the runs of a code location belong to",
+    "dagster:DagsterInstance.create_run_for_job": "records a run, with what it belongs to",
+    "dagster:DagsterInstance.report_run_canceling": "lets an interrupted run end as canceled",
+    "dagster:DagsterInstance.report_run_canceled": "ends a run that could not end itself",
+    "dagster._core.errors:raise_execution_interrupts": "lets a signal end a wait within a run",
+    "dagster:ExecutorDefinition.executor_creation_fn": "makes the executor that ours is put around",
+    "dagster:DagsterRun.run_op_concurrency": "the pools of a run",
+}
+
+PRIVATE: Mapping[str, str] = {
+    **EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES, **RUNS
+}  # fmt: skip
 
 
 def resolve(name: str) -> Any:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from stockcast_assets.clock import utc_today
 from stockcast_assets.dagster_private.fixed import fixed, fixed_value
+from stockcast_assets.dagster_private.turns import in_turn
 from stockcast_assets.google.credentials import ServiceAccountKey
 from stockcast_assets.google.storage import SCHEME, StorageClients
 from stockcast_assets.keys import validate_ticker
@@ -240,8 +241,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             )
         ],
         asset_checks=checks,
-        # The steps of a run take seconds; a process for each would pay every import again.
-        executor=dg.in_process_executor,
+        executor=in_turn,
         jobs=jobs.all(),
         schedules=build_schedules(jobs, universe, schedule_status),
         sensors=[

@@ -6,12 +6,13 @@ import re
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
+from filelock import FileLock
 
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
@@ -208,8 +209,11 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     for database in databases:
         database.check()
     home = dagster_home(settings)
+    made = all(os.path.lexists(database.path) for database in databases)
     try:
-        instance = dg.DagsterInstance.get()
+        # Two that make the same tables at once disturb each other.
+        with nullcontext() if made else FileLock(home / "opening.lock"):
+            instance = dg.DagsterInstance.get()
     except StockcastError:
         raise
     except Exception as error:

@@ -4,6 +4,7 @@ dagster-mlflow's `mlflow_tracking` starts its run when the resource is made, and
 wait until the first child is recorded, so a Dagster run that publishes nothing new leaves no empty parent.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -52,9 +53,18 @@ class ParentRun:
         tracking, context = self._tracking, self._context
         experiment_id = tracking.experiment_id(experiment)
         end_abandoned(tracking, context.instance, experiment_id)  # type: ignore[arg-type]
+        with warnings.catch_warnings():
+            # It is in beta as a whole, and says so with every use.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            run_id, started = self._started(experiment)
+        self._begun = run_id, started
+        return run_id
+
+    def _started(self, experiment: str) -> tuple[str, Any]:
         from dagster_mlflow import mlflow_tracking
         from mlflow.exceptions import MlflowException
 
+        tracking, context = self._tracking, self._context
         config = {
             "experiment_name": experiment,
             "mlflow_tracking_uri": tracking.tracking_uri,
@@ -65,9 +75,7 @@ class ParentRun:
             started = next(self._resource)
         except MlflowException as error:
             raise tracking.trouble("begin the run of a Dagster run", error) from error
-        run_id: str = started.active_run().info.run_id
-        self._begun = run_id, started
-        return run_id
+        return started.active_run().info.run_id, started
 
     def end_run(self, status: str = "FINISHED") -> None:
         """End the parent, if there is one: what dagster-mlflow's hook calls."""

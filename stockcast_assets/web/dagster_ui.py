@@ -2,14 +2,12 @@
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import dagster as dg
@@ -57,11 +55,8 @@ def dagster_ui(
 
     Raises:
         StockcastError: if a daemon of this home is running.
-        SystemExit: if SIGINT or SIGTERM comes, from now on.
     """
     with ExitStack() as stack:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, _unwind)
         if not read_only:
             stack.enter_context(only_daemon(instance))
         left: list[psutil.Process] = []
@@ -85,7 +80,7 @@ def wait(started: Mapping[str, subprocess.Popen[bytes]]) -> NoReturn:
     """Wait until a signal ends it all.
 
     Raises:
-        SystemExit: with the status that a shell gives to what a signal ended.
+        Stopped: if a signal came.
         StockcastError: if one of the processes ends by itself.
     """
     while True:
@@ -96,13 +91,6 @@ def wait(started: Mapping[str, subprocess.Popen[bytes]]) -> NoReturn:
                     f"Dagster's {name} ended by itself (status {status}), and the rest was stopped: what it said "
                     "stands above; `stockcast ui` starts them again."
                 )
-
-
-def _unwind(number: int, _: FrameType | None) -> NoReturn:
-    # A second one must not cut short what the first began.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(128 + number)
 
 
 @contextmanager

@@ -95,8 +95,6 @@ def fit_folds(
                 "A training process died, most likely for lack of memory: "
                 "train with fewer workers (STOCKCAST_TRAIN_WORKERS) or fewer tickers at once."
             ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
         for future in futures:
             results[key_of[future]].append(future.result())
     return results

@@ -221,8 +221,6 @@ def tune(
                 "A tuning process died, most likely for lack of memory: tune fewer tickers at once, "
                 "or with fewer workers (STOCKCAST_TRAIN_WORKERS); finished trials are kept."
             ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
     return found
 
 

@@ -5,13 +5,18 @@ between its trainings. TensorFlow starts no thread before its first operation, w
 """
 
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver, get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 
 from threadpoolctl import threadpool_limits
+
+from stockcast_assets.stopping import shield_children
 
 CALM = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
 """oneDNN picks its kernels, and with them the last bits, by processor."""
@@ -30,6 +35,8 @@ def import_tensorflow() -> None:
 
 def start_worker() -> None:
     """Set a fresh process up for training: one thread, deterministic operations."""
+    # The terminal's Ctrl-C is for the one who asked, and ends this one with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_tensorflow()
     import tensorflow as tf
 
@@ -64,6 +71,9 @@ def training_context() -> BaseContext:
     context = get_context("forkserver")
     context.set_forkserver_preload([_NURSERY])
     try:
+        # It undoes the shield when it starts, and comes before the first server.
+        resource_tracker.ensure_running()
+        shield_children()
         forkserver.ensure_running()
     except ChildProcessError:
         # This process was forked from one whose server it inherited but cannot use.
@@ -71,6 +81,19 @@ def training_context() -> BaseContext:
     return context
 
 
-def training_pool(size: int) -> ProcessPoolExecutor:
-    """A pool of `size` processes set up by `start_worker`."""
-    return ProcessPoolExecutor(size, mp_context=training_context(), initializer=start_worker)
+@contextmanager
+def training_pool(size: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `size` processes set up by `start_worker`; if the work is broken off, so are they."""
+    others = set(active_children())
+    pool = ProcessPoolExecutor(size, mp_context=training_context(), initializer=start_worker)
+    try:
+        yield pool
+    except Exception:
+        raise
+    except BaseException:
+        # A study may take hours, and nobody waits for its result any more.
+        for process in set(active_children()) - others:
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.dagster_private.execution import execute
 from stockcast_assets.dagster_private.machine import this_machine
+from stockcast_assets.dagster_private.turns import Waiting, turn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
@@ -27,10 +30,12 @@ from stockcast_assets.orchestration.planning.ranges import (
     ticker_ranges,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
+from stockcast_assets.stopping import shield_children, signalled, stop_if_signalled
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Launch"], Any]
+Stretches = Callable[[str, Sequence[pd.Timestamp]], Iterable[tuple[date, date]]]
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Runner:
         first_daily_key: STOCKCAST_START_DATE.
         observe: called with each launch; a context manager around its run, for progress.
         log_level: Dagster's console log level.
+        waiting: called with a table that another process writes; a context manager around the wait for it.
+        finished: the launches that are done, each with its seconds.
     """
 
     defs: dg.Definitions
@@ -50,6 +57,7 @@ class Runner:
     first_daily_key: date
     observe: Observer
     log_level: str = "CRITICAL"
+    waiting: Waiting = lambda pool: nullcontext()
     finished: list[tuple[Launch, float]] = field(default_factory=list)
 
     def run(self, launch: Launch) -> None:
@@ -57,31 +65,43 @@ class Runner:
 
         Raises:
             StockcastError: if the run fails; with the reason the failing asset gave.
+            Stopped: if a signal came; the run is canceled.
         """
-        config = run_config(self.instance, launch)
-        loggers = {"console": {"config": {"log_level": self.log_level}}}
-        job = self.defs.resolve_job_def(job_for(launch.assets))
-        known = known_tickers(self.instance)
-        for first, last in ticker_ranges(known, launch.tickers):
-            part = replace(launch, tickers=(first, last))
-            started = time.monotonic()
-            with self.observe(launch):
-                result = job.execute_in_process(
-                    instance=self.instance,
-                    asset_selection=[dg.AssetKey(name) for name in launch.assets],
-                    tags={**run_tags(part), **this_machine()},
-                    run_config={**config, "loggers": loggers},
-                    raise_on_error=False,
-                )
-                if not result.success:
-                    failure = why_failed(self.instance, result.run_id)
-                    if failure.ours:
-                        raise StockcastError(failure.words)
-                    raise StockcastError(
-                        f"{failure.step or 'The run'} failed: {failure.words} (run {result.run_id}; `stockcast ui` "
-                        "shows its log)."
-                    )
-            self.finished.append((launch, time.monotonic() - started))
+        with self.turn(launch.assets):
+            loggers = {"console": {"config": {"log_level": self.log_level}}}
+            config = {**run_config(self.instance, launch), "loggers": loggers}
+            for first, last in ticker_ranges(known_tickers(self.instance), launch.tickers):
+                started = time.monotonic()
+                with self.observe(launch):
+                    self._execute(replace(launch, tickers=(first, last)), config)
+                self.finished.append((launch, time.monotonic() - started))
+
+    def _execute(self, launch: Launch, config: Mapping[str, Any]) -> None:
+        stop_if_signalled()
+        shield_children()
+        run = execute(
+            self.defs,
+            job_for(launch.assets),
+            self.instance,
+            launch.assets,
+            {**run_tags(launch), **this_machine()},
+            config,
+            lambda: signalled() is not None,
+        )
+        # Dagster takes note of a signal, but does not say so to its caller.
+        stop_if_signalled()
+        if run.is_success:
+            return
+        failure = why_failed(self.instance, run.run_id)
+        if failure.ours:
+            raise StockcastError(failure.words)
+        raise StockcastError(
+            f"{failure.step or 'The run'} failed: {failure.words} (run {run.run_id}; `stockcast ui` shows its log)."
+        )
+
+    def turn(self, assets: Iterable[str]) -> AbstractContextManager[None]:
+        """Let no other command or run on this machine write these assets meanwhile."""
+        return turn(self.instance, assets, self.waiting)
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
         """The days of `wanted` that were never materialised, per ticker."""
@@ -102,11 +122,8 @@ class Runner:
         """
         self.ingest({ticker: days[-1] for ticker, days in wanted.items()})
         months = {ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()}
-        untrained = self.missing(TRAINED_MODEL.name, months)
-        for tickers, first, last in _rectangles(untrained, lambda _, of_ticker: month_stretches(of_ticker)):
-            self.run(Launch((TRAINED_MODEL.name,), tickers, first, last))
-        for tickers, first, last in _rectangles(self.missing(FORECASTS.name, wanted), session_stretches):
-            self.run(Launch(DERIVED_ASSETS, tickers, first, last))
+        self._make_up(TRAINED_MODEL.name, months, lambda _, of_ticker: month_stretches(of_ticker))
+        self._make_up(FORECASTS.name, wanted, session_stretches, DERIVED_ASSETS)
 
     def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
         """Materialise the bars that are missing up to a session of each ticker, the deep past included.
@@ -114,20 +131,32 @@ class Runner:
         Raises:
             StockcastError: if a run fails.
         """
-        done = self.instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
-        if without_past := tuple(ticker for ticker in until if ticker not in done):
-            self.run(Launch((PRICE_HISTORY.name,), without_past))
+        if self._without_past(until):
+            with self.turn((PRICE_HISTORY.name,)):
+                if tickers := self._without_past(until):
+                    self.run(Launch((PRICE_HISTORY.name,), tickers))
         sessions = {
             ticker: list(calendars.sessions(calendars.calendar_for(ticker), self.first_daily_key, day))
             for ticker, day in until.items()
         }
-        for tickers, first, last in _rectangles(self.missing(RAW_PRICES.name, sessions), session_stretches):
-            self.run(Launch((RAW_PRICES.name,), tickers, first, last))
+        self._make_up(RAW_PRICES.name, sessions, session_stretches)
+
+    def _without_past(self, tickers: Iterable[str]) -> tuple[str, ...]:
+        done = self.instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
+        return tuple(ticker for ticker in tickers if ticker not in done)
+
+    def _make_up(self, asset: str, wanted: Days, stretches_of: Stretches, assets: tuple[str, ...] = ()) -> None:
+        """Run what is missing of an asset, with `assets` if other ones are made in the same runs."""
+        assets = assets or (asset,)
+        if not self.missing(asset, wanted):
+            return
+        with self.turn(assets):
+            # Asked again: whoever had the turn before may have made it.
+            for tickers, first, last in _rectangles(self.missing(asset, wanted), stretches_of):
+                self.run(Launch(assets, tickers, first, last))
 
 
-def _rectangles(
-    wanted: Days, stretches_of: Callable[[str, Sequence[pd.Timestamp]], Iterable[tuple[date, date]]]
-) -> Iterable[tuple[tuple[str, ...], date, date]]:
+def _rectangles(wanted: Days, stretches_of: Stretches) -> Iterable[tuple[tuple[str, ...], date, date]]:
     """Few rectangles that together are exactly `wanted`: tickers that want the same stretch share a run."""
     tickers_of: dict[tuple[date, date], list[str]] = defaultdict(list)
     for ticker, days in wanted.items():

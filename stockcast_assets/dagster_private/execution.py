@@ -1,0 +1,74 @@
+"""A run that is executed in this process, and is a full run of Dagster all the same.
+
+`JobDefinition.execute_in_process` makes a run that belongs to no code location: the timeline leaves it out, and it
+cannot be executed again. And it gives the job another executor.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+
+LOCATION = "stockcast"
+"""The code location's name in `workspace.yaml`."""
+
+_BETWEEN_STEPS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_UP_FOR_RETRY)
+
+
+def execute(
+    definitions: dg.Definitions,
+    job_name: str,
+    instance: dg.DagsterInstance,
+    assets: Collection[str],
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
+    stopped: Callable[[], bool] = lambda: False,
+) -> dg.DagsterRun:
+    """Create a run of these assets of a job and execute it here.
+
+    Args:
+        definitions: of the code location.
+        job_name: the job.
+        instance: where the run is recorded.
+        assets: what of the job to materialise.
+        tags: of the run, beside the job's.
+        run_config: of the run.
+        stopped: whether a signal came; Dagster raises where it does, and the run is canceled then, not failed.
+
+    Returns:
+        The run, at its end.
+    """
+    job = definitions.resolve_job_def(job_name)
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), definitions.get_repository_def().name)
+    run = instance.create_run_for_job(
+        job,
+        run_config=run_config,
+        tags={**job.run_tags, **tags},
+        asset_selection={dg.AssetKey(name) for name in assets},
+        remote_job_origin=repository.get_job_origin(job_name),
+    )
+    told = False
+    try:
+        events = execute_run_iterator(InMemoryJob(job), run, instance)
+        for event in events:
+            if not stopped():
+                continue
+            if not told:
+                told = True
+                instance.report_run_canceling(run)
+            if event.event_type in _BETWEEN_STEPS:
+                events.close()  # type: ignore[attr-defined]
+                break
+    finally:
+        ended = instance.get_run_by_id(run.run_id)
+        if (
+            stopped()
+            and ended is not None
+            and ended.status not in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED)
+        ):
+            # It came where Dagster takes note of none: before the first step, or between two.
+            instance.report_run_canceled(run)
+    return instance.get_run_by_id(run.run_id) or run
