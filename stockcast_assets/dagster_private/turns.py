@@ -68,7 +68,7 @@ class _InTurn(dg.Executor):
 in_turn = dg.ExecutorDefinition(
     # The steps of a run take seconds; a process for each would pay every import again.
     name=dg.in_process_executor.name,
-    config_schema=dg.in_process_executor.config_schema,
+    config_schema=dg.in_process_executor.config_schema,  # type: ignore[arg-type]
     executor_creation_fn=lambda context: _InTurn(dg.in_process_executor.executor_creation_fn(context)),  # type: ignore[misc]
     description="Every step in the run's own process, once no other run on this machine writes the same tables.",
 )
