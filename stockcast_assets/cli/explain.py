@@ -17,7 +17,7 @@ from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.serving.forecaster import Forecaster
+from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.inputs import parse_day
 from stockcast_assets.keys import month_of, partition_key, validate_ticker
@@ -98,7 +98,7 @@ class Provenance:
     def model(self) -> TrainedModel:
         """The model in the file, read under the digest that `trained_model` states, else under the registry's."""
         promised = self.model_row["weights_sha256"] if self.model_row else self._registered.sha256
-        return TrainedModel.from_bytes(self.file, promised)
+        return TrainedModel.from_bytes(self.file, promised, self._registry.universe)
 
     @cached_property
     def bars(self) -> pd.DataFrame:
@@ -198,7 +198,7 @@ class Provenance:
         bars = complete_bars(
             session.warehouse, session.instance, [self.ticker], self.day, session.settings.start_date, session.sources
         )[self.ticker]
-        forecaster: Forecaster
+        forecaster: Published
         if self.model_version == UNREGISTERED:
             forecaster = naive_on_the_spot(bars, pd.Timestamp(month_of(self.day)))
         else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
@@ -29,17 +29,27 @@ from stockcast_assets.forecasting.models.volatility import (
 from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.universe.artifact import own_arrays, own_of_arrays
+from stockcast_assets.forecasting.universe.contenders import BASELINES
+from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.libraries import np, pd
 
 FORMAT = 2
-_READ = (1, 2)
+OF_UNIVERSE = 3
+"""Format of a ticker's part of its universe's model."""
+_READ = (1, FORMAT, OF_UNIVERSE)
 """Formats that can be read: the first had no pattern of the quarter."""
+
+Universe: TypeAlias = Callable[[Reference], MonthModel]
+"""Loads the universe's model that a file refers to; raises ModelFileError if it cannot serve."""
 
 _SHAPE = (HORIZON, len(QUANTILES))
 _HAR_REGRESSORS = len(HAR_WINDOWS) + 3
 _MAX_LOG_SCALE = 300.0
 
 _META, _COEFFICIENTS, _PATTERN = "meta", "har.coefficients", "har.pattern"
+_FACTORS = "calibration.log_factors"
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class TrainedModel:
         code_version: the stockcast that made it.
     """
 
-    forecaster: Forecaster
+    forecaster: Forecaster | UniverseForecaster
     config: ModelConfig
     evaluation: Evaluation
     decision: Decision
@@ -76,7 +86,7 @@ class TrainedModel:
     def _bytes(self) -> bytes:
         evaluation = self.evaluation
         arrays: dict[str, Any] = {
-            **_network_arrays(self.forecaster.network),
+            **_own_arrays(self.forecaster),
             **_naive_arrays(self.forecaster.naive),
             "evaluation.days": (evaluation.dates.to_numpy().astype("datetime64[D]").astype(np.int64)),
             "evaluation.cases": evaluation.cases.astype(np.float32),
@@ -85,7 +95,7 @@ class TrainedModel:
             "evaluation.scores": evaluation.scores,
         }
         meta = {
-            "format": FORMAT,
+            "format": FORMAT if isinstance(self.forecaster, Forecaster) else OF_UNIVERSE,
             "ticker": self.forecaster.ticker,
             "config": self.config.to_dict(),
             "trained_from": self.trained_from.isoformat(),
@@ -97,6 +107,8 @@ class TrainedModel:
             "naive_scales": {name: naive.volatility.name for name, naive in self.forecaster.naive.items()},
             "contenders": evaluation.contenders,
         }
+        if isinstance(self.forecaster, UniverseForecaster):
+            meta["universe"] = vars(self.forecaster.universe)
         arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
@@ -111,8 +123,13 @@ class TrainedModel:
         return hashlib.sha256(self._bytes).hexdigest()
 
     @classmethod
-    def from_bytes(cls, data: bytes, sha256: str) -> TrainedModel:
+    def from_bytes(cls, data: bytes, sha256: str, universe: Universe | None = None) -> TrainedModel:
         """Read what `to_bytes` wrote.
+
+        Args:
+            data: the file.
+            sha256: the digest that it must have.
+            universe: where a ticker's part finds the networks that it was made beside.
 
         Raises:
             ModelFileError: if the digest differs, or the file is of another format, too large or odd in any way.
@@ -128,7 +145,9 @@ class TrainedModel:
             arrays = read_npz(data)
             meta = json.loads(arrays.pop(_META).tobytes())
             if meta["format"] in _READ:
-                return _assemble(arrays, meta)
+                return _assemble(arrays, meta, universe)
+        except ModelFileError:
+            raise
         # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
         except Exception as error:
             raise ModelFileError(
@@ -146,6 +165,12 @@ def _told(error: Exception) -> str:
     return words if isinstance(error, ValueError | StockcastError) else f"{type(error).__name__}: {words}"
 
 
+def _own_arrays(forecaster: Forecaster | UniverseForecaster) -> dict[str, np.ndarray]:
+    if isinstance(forecaster, Forecaster):
+        return _network_arrays(forecaster.network)
+    return {**own_arrays(forecaster.own), _FACTORS: forecaster.calibration.log_factors}
+
+
 def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
     if network is None:
         return {}
@@ -161,7 +186,7 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
         "shape": lstm.shape,
         "scaler.mean": lstm.scaler.mean,
         "scaler.std": lstm.scaler.std,
-        "calibration.log_factors": network.calibration.log_factors,
+        _FACTORS: network.calibration.log_factors,
     }
 
 
@@ -194,7 +219,7 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
         window=config.window,
         weight=config.lstm_weight,
     )
-    return CalibratedLstm(lstm, Calibration(numbers(arrays, "calibration.log_factors", MEDIAN), config.aci_step))
+    return CalibratedLstm(lstm, Calibration(numbers(arrays, _FACTORS, MEDIAN), config.aci_step))
 
 
 def _naive_arrays(naive: Mapping[str, Naive]) -> dict[str, np.ndarray]:
@@ -222,21 +247,29 @@ def _volatility(name: Any, arrays: Mapping[str, np.ndarray]) -> Volatility:
     raise ValueError(f"it names the volatility {ascii(name)[:40]}")
 
 
-def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any]) -> TrainedModel:
+def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any], universe: Universe | None) -> TrainedModel:
     config = ModelConfig.from_dict(meta["config"])
     decision = Decision(**meta["decision"])
     trained_to = date.fromisoformat(meta["trained_to"])
-    forecaster = Forecaster(
-        ticker=meta["ticker"],
-        method=decision.method,
-        trained_to=trained_to,
-        naive={
-            name: Naive(_volatility(volatility, arrays), numbers(arrays, f"naive.{name}", *_SHAPE))
-            for name, volatility in meta["naive_scales"].items()
-        },
-        network=_network(arrays, config),
-    )
-    publishable = {f"{NAIVE_PREFIX}{name}" for name in forecaster.naive} | ({LSTM} if forecaster.network else set())
+    naive = {
+        name: Naive(_volatility(volatility, arrays), numbers(arrays, f"naive.{name}", *_SHAPE))
+        for name, volatility in meta["naive_scales"].items()
+    }
+    forecaster: Forecaster | UniverseForecaster
+    if meta["format"] == OF_UNIVERSE:
+        reference = Reference(str(meta["universe"]["run_id"]), str(meta["universe"]["sha256"]))
+        if universe is None:
+            raise ValueError("it is a part of a universe's model, which is not at hand")
+        model = universe(reference).newest.model
+        calibration = Calibration(numbers(arrays, _FACTORS, MEDIAN), config.aci_step)
+        own = own_of_arrays(arrays, model.pooled)
+        forecaster = UniverseForecaster(
+            meta["ticker"], decision.method, trained_to, naive, own, calibration, reference, model
+        )
+        publishable = {LSTM, *(f"{NAIVE_PREFIX}{name}" for name in (*naive, *BASELINES))}
+    else:
+        forecaster = Forecaster(meta["ticker"], decision.method, trained_to, naive, _network(arrays, config))
+        publishable = {f"{NAIVE_PREFIX}{name}" for name in naive} | ({LSTM} if forecaster.network else set())
     if decision.method not in publishable:
         raise ValueError(f"it publishes {ascii(decision.method)[:40]}, which it does not hold")
     return TrainedModel(

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ from stockcast_assets.charts.style import own_style
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import LSTM, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import LSTM, Published
+from stockcast_assets.forecasting.universe.artifact import month_of_bytes
+from stockcast_assets.forecasting.universe.forecaster import Reference
+from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.masking import scrub
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tracking.client import Tracking
@@ -29,6 +33,8 @@ EXPERIMENT = "stockcast"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 ARTIFACT = "model/model.npz"
+UNIVERSE = "stockcast-universe"
+"""Registered model of the universe; a ticker's has capitals after the hyphen."""
 
 _TICKER, _MONTH, _DIGEST = "stockcast.ticker", "stockcast.month", "stockcast.weights_sha256"
 _TRAINED_TO = "stockcast.trained_to"
@@ -51,6 +57,11 @@ def model_name(ticker: str) -> str:
 
 class ModelRegistry(Tracking):
     """Publishes to and loads from an MLflow tracking server or database."""
+
+    @cached_property
+    def _universes(self) -> dict[Reference, MonthModel]:
+        # One: the tickers of a month share it, and a month of many takes some megabytes.
+        return {}
 
     @property
     def _experiment_id(self) -> str:
@@ -97,7 +108,7 @@ class ModelRegistry(Tracking):
         except MlflowException as error:
             raise self._trouble(f"publish the model of {ticker}", error) from error
 
-    def load(self, model_name: str, version_or_run_id: str, sha256: str) -> Forecaster:
+    def load(self, model_name: str, version_or_run_id: str, sha256: str) -> Published:
         """The forecaster of a published model.
 
         Raises:
@@ -108,7 +119,19 @@ class ModelRegistry(Tracking):
 
     def load_model(self, model_name: str, version_or_run_id: str, sha256: str) -> TrainedModel:
         """As `load`, with the evaluation, the decision and the loss curve."""
-        return TrainedModel.from_bytes(self.fetch(model_name, version_or_run_id), sha256)
+        return TrainedModel.from_bytes(self.fetch(model_name, version_or_run_id), sha256, self.universe)
+
+    def universe(self, reference: Reference) -> MonthModel:
+        """The universe's model that a run holds, read once.
+
+        Raises:
+            ModelFileError: if the file is missing, or its digest is not the one referred to.
+            StockcastError: if MLflow does not answer.
+        """
+        if reference not in self._universes:
+            self._universes.clear()
+            self._universes[reference] = month_of_bytes(self.fetch(UNIVERSE, reference.run_id), reference.sha256)
+        return self._universes[reference]
 
     def fetch(self, model_name: str, version_or_run_id: str) -> bytes:
         """The stored file of a published model, unchecked: give it to `TrainedModel.from_bytes`.

@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.evaluation.scores import Evaluation, sessions_
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.npz import ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster, Published
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import np, pd
@@ -95,7 +95,7 @@ def current_champion(
     return None
 
 
-def naive_on_the_spot(bars: pd.DataFrame, month: pd.Timestamp) -> Forecaster:
+def naive_on_the_spot(bars: pd.DataFrame, month: pd.Timestamp) -> Published:
     """The naive HAR fitted on the bars known when `month` began; the random walk if there are few.
 
     Raises:
@@ -120,7 +120,7 @@ class Serving:
         fallback: why it is not the one that the month's row names, in a sentence; None if it is.
     """
 
-    forecaster: Forecaster
+    forecaster: Published
     version: str
     fallback: str | None
 
@@ -148,8 +148,8 @@ class ModelServer:
     max_age_days: int
 
     def __post_init__(self) -> None:
-        self._loaded: dict[str, Forecaster | ModelFileError] = {}
-        self._naive: dict[pd.Timestamp, Forecaster] = {}
+        self._loaded: dict[str, Published | ModelFileError] = {}
+        self._naive: dict[pd.Timestamp, Published] = {}
 
     def by_model(self, days: Sequence[pd.Timestamp]) -> list[tuple[Serving, list[pd.Timestamp]]]:
         """The days grouped by the model that serves them.
@@ -182,7 +182,7 @@ class ModelServer:
                 )
                 break
             found = self._load(candidate)
-            if isinstance(found, Forecaster):
+            if not isinstance(found, ModelFileError):
                 return Serving(found, candidate["model_version"], self._sentence(month, troubles, candidate))
             if str(found) not in troubles:
                 troubles.append(str(found))
@@ -198,7 +198,7 @@ class ModelServer:
         earlier = champions(self.rows, row["trained_to"])
         return next((of for of in earlier if of["model_version"] == version), None)
 
-    def _load(self, row: Row) -> Forecaster | ModelFileError:
+    def _load(self, row: Row) -> Published | ModelFileError:
         version = row["model_version"]
         if version not in self._loaded:
             try:

@@ -20,9 +20,25 @@ import pytest
 
 from stockcast_assets.cli import servers
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.artifact import ModelFileError, TrainedModel
+from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.evaluation.gate import Decision
+from stockcast_assets.forecasting.models.network import Layer, Scaler
+from stockcast_assets.forecasting.models.volatility import HarVolatility
+from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.universe.artifact import month_bytes
+from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
+from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor
+from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
+from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
+from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
+from stockcast_assets.forecasting.universe.network import Network, UniverseModel
+from stockcast_assets.forecasting.universe.start import Pooled, Start
 from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
+from stockcast_assets.tracking.universe import publish_month
 from stockcast_assets_tests.conftest import clean_env
 from stockcast_assets_tests.servers import free_port
 
@@ -299,3 +315,68 @@ def test_names_are_distinct_and_plain() -> None:
     names = [model_name(ticker) for ticker in tickers]
     assert len(set(names)) == len(names)
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") for name in names)
+
+
+def month_of(seed: int) -> MonthModel:
+    """A universe's month whose networks nobody trained."""
+    generator = np.random.default_rng(seed)
+
+    def some(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32) / 10
+
+    layer = Layer(some(STEP_INPUTS, 4 * UNITS), some(UNITS, 4 * UNITS), some(4 * UNITS))
+    network = Network(
+        layer, some(UNITS, HIDDEN), some(HEAD_INPUTS, HIDDEN), some(HIDDEN), some(HIDDEN), some(UNITS, HORIZON),
+        some(HORIZON),
+    )  # fmt: skip
+    offsets = np.ones(2 * FAR + 1)
+    pooled = Pooled(generator.normal(size=(HORIZON, 10)), offsets, offsets)
+    scalers = (Scaler(np.zeros(inputs), np.ones(inputs)) for inputs in (STEP_INPUTS, HEAD_INPUTS))
+    model = UniverseModel((network,), *scalers, pooled)
+    return MonthModel((Vintage(FEBRUARY, model, ("AAPL", "MSFT"), 1000, "0" * 64, True),))
+
+
+def test_a_universe_is_published_once_and_again_where_its_file_is_gone(registry: ModelRegistry, store: Path) -> None:
+    month = month_of(0)
+    first = publish_month(registry, FEBRUARY, month)
+    assert publish_month(registry, FEBRUARY, month) == first
+    assert publish_month(registry, FEBRUARY, month_of(1)) != first
+    reference = Reference(first.run_id, first.sha256)
+    assert month_bytes(registry.universe(reference)) == month_bytes(month)
+    for file in (store / "artifacts").rglob(f"{first.run_id}/**/model.npz"):
+        file.unlink()
+    fresh = ModelRegistry(registry.tracking_uri, registry.artifact_root)
+    with pytest.raises(ModelFileError):
+        fresh.universe(reference)
+    again = publish_month(fresh, FEBRUARY, month)
+    assert again.run_id != first.run_id
+    assert again.sha256 == first.sha256
+    assert month_bytes(fresh.universe(Reference(again.run_id, again.sha256))) == month_bytes(month)
+
+
+def test_a_ticker_finds_the_universe_that_its_part_names(
+    registry: ModelRegistry, trained: dict[str, TrainedModel]
+) -> None:
+    month = month_of(2)
+    universe = publish_month(registry, FEBRUARY, month)
+    reference = Reference(universe.run_id, universe.sha256)
+    alone, pooled = trained["AAPL"], month.newest.model.pooled
+    ones, factor = np.ones(HORIZON), EventFactor(np.ones(2 * FAR + 1))
+    har = HarVolatility(alone.forecaster.naive["har"].volatility.coefficients)
+    start = Start(har, pooled, -8.0, np.zeros(3), ones, ones, factor, factor, ones, ones)
+    own = OwnFit(start, dict.fromkeys((LSTM, *BASELINES), np.ones((HORIZON, len(QUANTILES)))))
+    part = UniverseForecaster(
+        "AAPL", LSTM, alone.trained_to, alone.forecaster.naive, own, Calibration.start(0.0025), reference,
+        month.newest.model,
+    )  # fmt: skip
+    decision = Decision(True, LSTM, "Because the test says so.")
+    version = registry.publish("AAPL", MARCH, dataclasses.replace(alone, forecaster=part, decision=decision))
+    loaded = registry.load(version.model_name, version.run_id, version.sha256)
+    assert isinstance(loaded, UniverseForecaster)
+    assert loaded.universe == reference
+    assert np.array_equal(loaded.model.networks[0].lstm.kernel, month.newest.model.networks[0].lstm.kernel)
+    # The networks are another run's, which may be gone or exchanged: then this model cannot serve, and says so.
+    stray = dataclasses.replace(part, universe=Reference(universe.run_id, "0" * 64))
+    lost = registry.publish("AAPL", MARCH, dataclasses.replace(alone, forecaster=stray, decision=decision))
+    with pytest.raises(ModelFileError, match="universe_model"):
+        registry.load(lost.model_name, lost.run_id, lost.sha256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any, Protocol
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
@@ -90,7 +91,18 @@ class Forecaster:
         Raises:
             StockcastError: if a row precedes the end of the training, or has too short a past.
         """
-        return published_quantiles([self], [history], [rows])[0]
+        return published_quantiles([self], [history], [history], [rows])[0]
+
+    @property
+    def goes_on_from(self) -> Calibration | None:
+        """The calibration at the end of the training; None if a baseline is published."""
+        return None if self.network is None or self.method != LSTM else self.network.calibration
+
+    def raw(self, history: History, rows: Rows) -> Floats:
+        """[n, HORIZON, quantiles] of the published method, not calibrated."""
+        if self.network is None or self.method != LSTM:
+            return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+        return self.network.lstm.predict(history, rows).quantiles
 
     def hindcast(self, history: History) -> tuple[Rows, Floats]:
         """What the model says as of every row it has the inputs for, those it was trained on included.
@@ -101,13 +113,14 @@ class Forecaster:
         Returns:
             The rows, and their quantiles of the log returns, [n, HORIZON, quantiles].
         """
-        if self.network is None or self.method != LSTM:
+        start = self.goes_on_from
+        if start is None or self.network is None:
             rows = np.arange(history.first_row, len(history))
-            return rows, self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
+            return rows, self.raw(history, rows)
         rows = np.arange(self.network.first_row(history), len(history))
         if not len(rows):
             return rows, np.empty((0, HORIZON, len(QUANTILES)))
-        return rows, self.network.calibration.apply(self.network.lstm.predict(history, rows).quantiles)
+        return rows, start.apply(self.raw(history, rows))
 
     def require_rows(self, history: History, rows: Rows) -> None:
         """Raise StockcastError if a row precedes the end of the training, or has too short a past."""
@@ -121,34 +134,69 @@ class Forecaster:
             )
 
 
+class Published(Protocol):
+    """A model whose forecasts are published: a ticker's own, or a ticker's part of its universe's.
+
+    `seen` is what the model looks at of its ticker: a `History`, or its place in a universe.
+    """
+
+    @property
+    def ticker(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def trained_to(self) -> date: ...
+
+    @property
+    def goes_on_from(self) -> Calibration | None:
+        """The calibration at the end of the training; None if what is published is not calibrated."""
+
+    def raw(self, seen: Any, rows: Rows, /) -> Floats:
+        """[n, HORIZON, quantiles] of the published method, not calibrated."""
+
+    def first_needed(self, dates: np.ndarray, row: int) -> int:
+        """Number of the first session that a forecast as of `row` looks at, the recursions apart."""
+
+    def require_rows(self, history: History, rows: Rows) -> None:
+        """Raise StockcastError if a row precedes the end of the training, or has too short a past."""
+
+    def hindcast(self, seen: Any, /) -> tuple[Rows, Floats]:
+        """What the model says as of every row it has the inputs for: the rows, and [n, HORIZON, quantiles]."""
+
+
 def published_quantiles(
-    models: Sequence[Forecaster], histories: Sequence[History], rows: Sequence[Rows]
+    models: Sequence[Published], histories: Sequence[History], seen: Sequence[Any], rows: Sequence[Rows]
 ) -> list[Floats]:
-    """`Forecaster.quantiles` of many models, whose calibrations go on together.
+    """Published quantiles of many models at their as-of rows, whose calibrations go on together.
 
     A model's calibration goes on from the end of its training with hindcasts by its own network, so its quantiles are
-    a function of the model and its bars up to each row, whatever models share the call.
+    a function of the model and what it sees up to each row, whatever models share the call.
 
     Args:
-        models, histories, rows: one of each per model; no `rows` empty.
+        models, histories, seen, rows: one of each per model; no `rows` empty.
+
+    Returns:
+        Per model [n, HORIZON, quantiles] of the log returns.
     """
     published: list[Floats] = []
     hindcasts, outcomes, starts, asked = [], [], [], []
-    for model, history, of_model in zip(models, histories, rows, strict=True):
-        model.require_rows(history, of_model)
-        if model.network is None or model.method != LSTM:
-            naive = model.naive[model.method.removeprefix(NAIVE_PREFIX)]
-            published.append(naive.predict(history, of_model).quantiles)
+    for model, history, of_model, of_rows in zip(models, histories, seen, rows, strict=True):
+        model.require_rows(history, of_rows)
+        start = model.goes_on_from
+        if start is None:
+            published.append(model.raw(of_model, of_rows))
             continue
         last_trained = int(history.dates.searchsorted(pd.Timestamp(model.trained_to), side="right")) - 1
-        known = np.arange(last_trained - HORIZON + 1, of_model.max() - HORIZON + 1)
-        needed = np.union1d(known, of_model)
-        raw = model.network.lstm.predict(history, needed).quantiles
+        known = np.arange(last_trained - HORIZON + 1, of_rows.max() - HORIZON + 1)
+        needed = np.union1d(known, of_rows)
+        raw = model.raw(of_model, needed)
         hindcasts.append(raw[np.searchsorted(needed, known)])
         outcomes.append(history.outcomes(known))
-        starts.append(model.network.calibration)
-        asked.append((len(published), of_model - last_trained))
-        published.append(raw[np.searchsorted(needed, of_model)])
+        starts.append(start)
+        asked.append((len(published), of_rows - last_trained))
+        published.append(raw[np.searchsorted(needed, of_rows)])
     replayed = replay(starts, hindcasts, outcomes)
     for (place, days), states in zip(asked, replayed, strict=True):
         log_factors = np.stack([states[day].log_factors for day in days.tolist()])

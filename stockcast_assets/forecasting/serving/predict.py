@@ -10,8 +10,10 @@ from threadpoolctl import threadpool_limits
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
-from stockcast_assets.forecasting.features import Needed, Rows, prepare, prepare_many
-from stockcast_assets.forecasting.serving.forecaster import Forecaster, published_quantiles
+from stockcast_assets.forecasting.features import History, Needed, Rows, prepare, prepare_many
+from stockcast_assets.forecasting.serving.forecaster import Published, published_quantiles
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
+from stockcast_assets.forecasting.universe.inputs import Series, Surroundings
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
@@ -19,7 +21,7 @@ QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 
 
-def _needed(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Needed, Rows]:
+def _needed(model: Published, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Needed, Rows]:
     """The bars that forecasts of the `days` look at, and the numbers of the days."""
     dates, asked = bars["date"].to_numpy(), days.to_numpy()
     numbers = dates.searchsorted(asked)
@@ -32,19 +34,22 @@ def _needed(model: Forecaster, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tu
 
 
 def forecast(
-    models: Mapping[str, Forecaster],
+    models: Mapping[str, Published],
     bars: Mapping[str, pd.DataFrame],
     days: Mapping[str, Sequence[date | pd.Timestamp]],
+    around: Surroundings | None = None,
 ) -> pd.DataFrame:
     """Forecast each ticker as of the end of each of its `days`.
 
-    A row's bits depend on its model and the ticker's bars up to its day alone: not on later bars, other days
-    or other tickers of the call, nor on the machine's cores.
+    A row's bits depend on its model and the ticker's bars up to its day alone, of a universe's model on the market and
+    the reports known on that day, too: not on later bars, other days or other tickers of the call, nor on the machine's
+    cores.
 
     Args:
         models: the month's model per ticker.
         bars: per ticker all bars from its first stored one, at least up to the last of its days.
         days: as-of sessions per ticker, none before the end of the model's training.
+        around: the market and the reports that models of a universe look at.
 
     Returns:
         Long frame with COLUMNS, sorted by (ticker, date, horizon); prices in the unit of the bars.
@@ -68,7 +73,9 @@ def forecast(
             numbers.append(of_days)
         histories = prepare_many(needed)
         rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
-        returns = published_quantiles([models[ticker] for ticker in asked], histories, rows)
+        chosen = [models[ticker] for ticker in asked]
+        seen = [_seen(model, history, around) for model, history in zip(chosen, histories, strict=True)]
+        returns = published_quantiles(chosen, histories, seen, rows)
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
     prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
     counts = [len(of_ticker) for of_ticker in asked.values()]
@@ -84,7 +91,9 @@ def forecast(
     return pd.DataFrame({**keys, **levels, "naive_close": last_close, "method": methods})
 
 
-def hindcast(model: Forecaster, bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, Floats]:
+def hindcast(
+    model: Published, bars: pd.DataFrame, around: Surroundings | None = None
+) -> tuple[pd.DatetimeIndex, Floats]:
     """What a model says as of every session of its ticker that it can be asked about, its own training included.
 
     A session's bits depend on the model and the bars up to it alone. These are no forecasts to judge a model by.
@@ -92,17 +101,29 @@ def hindcast(model: Forecaster, bars: pd.DataFrame) -> tuple[pd.DatetimeIndex, F
     Args:
         model: the model.
         bars: the ticker's bars from its first stored one.
+        around: the market and the reports that a model of a universe looks at.
 
     Returns:
         The as-of sessions, and their quantiles of the log returns, [sessions, HORIZON, QUANTILES].
     """
     with threadpool_limits(1, user_api="blas"):
         history = prepare(bars)
-        rows, quantiles = model.hindcast(history)
+        rows, quantiles = model.hindcast(_seen(model, history, around))
     return history.dates[rows], quantiles
 
 
-def _require_model(ticker: str, models: Mapping[str, Forecaster], bars: Mapping[str, pd.DataFrame]) -> None:
+def _seen(model: Published, history: History, around: Surroundings | None) -> History | Series:
+    if not isinstance(model, UniverseForecaster):
+        return history
+    if around is None:
+        raise StockcastError(
+            f"The model of {model.ticker} is a part of its universe's, and there is no market to forecast it in: "
+            "materialise market_state first."
+        )
+    return around.series(history)
+
+
+def _require_model(ticker: str, models: Mapping[str, Published], bars: Mapping[str, pd.DataFrame]) -> None:
     if ticker not in models or ticker not in bars:
         missing = "model" if ticker not in models else "bars"
         raise StockcastError(f"There is no {missing} of {ticker} to forecast with: materialise it first.")

@@ -53,6 +53,18 @@ class Series:
         return np.cumsum(self.ahead[rows], axis=1) / session_steps()[:, None]
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a ticker's forecast depends on beside its own bars: the stored `market`, and by ticker its `reports`."""
+
+    market: Market
+    reports: Mapping[str, Reports]
+
+    def series(self, history: History) -> Series:
+        """A ticker's place in the universe."""
+        return series_of({history.ticker: history}, self.market, self.reports)[history.ticker]
+
+
 def series_of(histories: Mapping[str, History], market: Market, reports: Mapping[str, Reports]) -> dict[str, Series]:
     """Every ticker beside the market. Tickers without known reports have none in reach."""
     means, deviation = market.means(), market.deviation()

@@ -7,42 +7,23 @@ fitted anew at each origin on what was known then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from stockcast_assets import __version__
+from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
-from stockcast_assets.forecasting.evaluation.gate import Decision, decide
+from stockcast_assets.forecasting.evaluation.gate import decide
 from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, Fold, evaluate
 from stockcast_assets.forecasting.features import History
-from stockcast_assets.forecasting.models.baselines import Forecast, Naive, fit_naive
+from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.contenders import OwnFit, fit_own
+from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.month import MonthModel, final_rows
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A ticker beside the month's model of its universe.
-
-    Attributes:
-        own: what is its own, fitted on all that is known.
-        naive: the baselines of every ticker, fitted on the same rows.
-        calibration: of the network's intervals, once every outcome is known.
-        evaluation: the walk-forward scores against every baseline.
-        decision: what is published, and why.
-        n_samples: rows that the ticker's own part was fitted on.
-    """
-
-    own: OwnFit
-    naive: Mapping[str, Naive]
-    calibration: Calibration
-    evaluation: Evaluation
-    decision: Decision
-    n_samples: int
 
 
 def fold_quantiles(series: Series, fold: Fold, own: OwnFit, model: UniverseModel) -> dict[str, Floats]:
@@ -73,8 +54,12 @@ def joined_cases(
 
 
 def judge(
-    series: Series, month: MonthModel, config: ModelConfig | None = None, champion: Evaluation | None = None
-) -> Judged | None:
+    series: Series,
+    month: MonthModel,
+    universe: Reference,
+    config: ModelConfig | None = None,
+    champion: Evaluation | None = None,
+) -> TrainedModel | None:
     """Judge a ticker, whether the month's model learnt from it or not, on everything its series holds.
 
     A function of the month's model and of the ticker's series: whichever tickers are judged beside it, its bits are
@@ -83,11 +68,12 @@ def judge(
     Args:
         series: the ticker's, up to the last session that may be known.
         month: the networks.
+        universe: where they are.
         config: how the folds are cut, and the step of the calibration.
         champion: walk-forward scores of the model that was promoted last, if it may go on serving.
 
     Returns:
-        None if the ticker's past is too short for a day to be judged.
+        The ticker's part of the month's model, with its proof; None if its past is too short for a day to be judged.
     """
     config = config or ModelConfig()
     history = series.history
@@ -99,12 +85,20 @@ def judge(
         return None
     cases, calibration = joined_cases(history, parts, config)
     evaluation = evaluate([cases])
-    rows = final_rows(history, config)
-    return Judged(
-        own=fit_own(series, rows, month.newest.model),
-        naive=fit_naive(history, rows),
-        calibration=calibration,
+    decision = decide(evaluation, champion, learnt=month.newest.learnt)
+    rows, model, trained_to = final_rows(history, config), month.newest.model, history.dates[-1].date()
+    forecaster = UniverseForecaster(
+        history.ticker, decision.method, trained_to, fit_naive(history, rows), fit_own(series, rows, model),
+        calibration, universe, model,
+    )  # fmt: skip
+    return TrainedModel(
+        forecaster=forecaster,
+        config=config,
         evaluation=evaluation,
-        decision=decide(evaluation, champion, learnt=month.newest.learnt),
+        decision=decision,
+        history=[],
+        trained_from=history.dates[rows[0]].date(),
+        trained_to=trained_to,
         n_samples=len(rows),
+        code_version=__version__,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,15 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
+from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe import fitting
 from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
 from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own
 from stockcast_assets.forecasting.universe.earnings import Reports
-from stockcast_assets.forecasting.universe.inputs import Series, series_of
+from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
 from stockcast_assets.forecasting.universe.proof import judge
@@ -30,6 +34,7 @@ MONTH = date(2008, 12, 1)
 TEACHERS = ("AAPL", "GOOG", "MSFT")
 NETWORKS: Networks = (("variance", 1), ("pinball", 1))
 CONFIG = ModelConfig(validation_sessions=60)
+NOWHERE = Reference("0" * 32, "0" * 64)
 
 
 def series(bars: Bars, reports: dict[str, Reports]) -> dict[str, Series]:
@@ -105,17 +110,22 @@ def test_what_comes_after_the_month_began_changes_no_bit(
     assert month_bytes(again) == month_bytes(month)
 
 
-def test_the_next_month_fits_one_model_and_keeps_the_januaries(
-    universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
-) -> None:
-    trained: list[int] = []
-    january = fit(seen, date(2009, 1, 1), trained, month)
-    assert trained == [len(NETWORKS)]
-    assert january.vintages[:2] == month.vintages[:2]
+def test_the_next_month_keeps_the_januaries(universe_bars: Bars, seen: dict[str, Series], month: MonthModel) -> None:
+    def made_of(series: dict[str, Series], origin: date) -> str:
+        folds = teachers(series, origin, CONFIG)
+        return fingerprint(prepare_training({ticker: series[ticker] for ticker in folds}, folds), NETWORKS)
+
+    those = {ticker: seen[ticker] for ticker in TEACHERS}
+    kept = {vintage.origin: vintage.fingerprint for vintage in month.vintages}
+    january = {origin: made_of(those, origin) for origin in origins(date(2009, 1, 1)) if origin.year > 2006}
+    assert {origin: january[origin] for origin in kept if origin in january} == {
+        origin: found for origin, found in kept.items() if origin != MONTH
+    }
+    assert january[date(2009, 1, 1)] not in kept.values()
     # Another member, or a bar that was corrected, makes another model.
-    for other in (seen, series({**universe_bars, "AAPL": universe_bars["AAPL"].iloc[1:].reset_index(drop=True)}, {})):
-        folds = teachers(other, MONTH, CONFIG)
-        assert fingerprint(prepare_training(other, folds), NETWORKS) != month.newest.fingerprint
+    assert made_of(seen, MONTH) != kept[MONTH]
+    corrected = series({**universe_bars, "AAPL": universe_bars["AAPL"].iloc[1:].reset_index(drop=True)}, {})
+    assert made_of({ticker: corrected[ticker] for ticker in TEACHERS}, MONTH) != kept[MONTH]
 
 
 def test_a_month_is_its_bytes(seen: dict[str, Series], month: MonthModel) -> None:
@@ -176,7 +186,7 @@ def test_a_file_with_another_digest_or_with_scales_beyond_any_number_is_refused(
 def test_a_ticker_that_nobody_learnt_from_is_judged_against_every_baseline(
     universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
 ) -> None:
-    found = judge(seen["IBM"], month, CONFIG)
+    found = judge(seen["IBM"], month, NOWHERE, CONFIG)
     assert found is not None
     assert found.evaluation.contenders[0] == LSTM
     assert {"random_walk", "har", "har_quarterly", *BASELINES} <= set(found.evaluation.contenders)
@@ -184,19 +194,19 @@ def test_a_ticker_that_nobody_learnt_from_is_judged_against_every_baseline(
     assert found.decision.method in (LSTM, *(f"naive_{name}" for name in found.evaluation.contenders[1:]))
     # The same beside other tickers, in another order and from its own bars alone.
     few = {ticker: universe_bars[ticker] for ticker in (*reversed(TEACHERS), "IBM")}
-    again = judge(series(few, universe_reports)["IBM"], month, CONFIG)
+    again = judge(series(few, universe_reports)["IBM"], month, NOWHERE, CONFIG)
     assert again is not None
     assert np.array_equal(found.evaluation.scores, again.evaluation.scores, equal_nan=True)
-    assert np.array_equal(found.calibration.log_factors, again.calibration.log_factors)
+    assert found.to_bytes() == again.to_bytes()
 
 
 def test_what_a_proof_says_of_a_day_depends_on_nothing_after_its_outcomes(
     universe_bars: Bars, universe_reports: dict[str, Reports], seen: dict[str, Series], month: MonthModel
 ) -> None:
-    whole = judge(seen["IBM"], month, CONFIG)
+    whole = judge(seen["IBM"], month, NOWHERE, CONFIG)
     cut = {ticker: bars.iloc[:-60].reset_index(drop=True) for ticker, bars in universe_bars.items()}
     until = np.datetime64(cut["IBM"]["date"].iloc[-1], "D")
-    part = judge(series(cut, told_by(universe_reports, until))["IBM"], month, CONFIG)
+    part = judge(series(cut, told_by(universe_reports, until))["IBM"], month, NOWHERE, CONFIG)
     assert whole is not None
     assert part is not None
     n = len(part.evaluation.dates)
@@ -212,11 +222,88 @@ def test_a_ticker_that_came_late_is_judged_from_the_day_on_that_it_has_enough(
         late = universe_bars["IBM"].tail(sessions).reset_index(drop=True)
         return series({**universe_bars, "IBM": late}, universe_reports)["IBM"]
 
-    assert judge(of_last(200), month, CONFIG) is None
-    young = judge(of_last(330), month, CONFIG)
+    assert judge(of_last(200), month, NOWHERE, CONFIG) is None
+    young = judge(of_last(330), month, NOWHERE, CONFIG)
     assert young is not None
     assert not young.decision.promoted
     assert "walk-forward cases" in young.decision.reason
+
+
+@pytest.fixture(scope="module")
+def published(universe_bars: Bars, universe_reports: dict[str, Reports], month: MonthModel) -> dict[str, TrainedModel]:
+    """The parts of a ticker that was learnt from and of one that was not, by what is known when the month begins."""
+    before = {
+        ticker: bars[bars["date"] < pd.Timestamp(MONTH)].reset_index(drop=True)
+        for ticker, bars in universe_bars.items()
+    }
+    known = series(before, told_by(universe_reports, np.datetime64(MONTH, "D") - 1))
+    judged = {ticker: judge(known[ticker], month, NOWHERE, CONFIG) for ticker in ("AAPL", "IBM")}
+    return {ticker: trained for ticker, trained in judged.items() if trained is not None}
+
+
+def around(bars: Bars, reports: dict[str, Reports]) -> Surroundings:
+    return Surroundings(market_of({ticker: prepare(bars[ticker]) for ticker in TEACHERS}), reports)
+
+
+def by(trained: TrainedModel, method: str) -> UniverseForecaster:
+    assert isinstance(trained.forecaster, UniverseForecaster)
+    return replace(trained.forecaster, method=method)
+
+
+@pytest.mark.parametrize("method", [LSTM, *(f"naive_{name}" for name in ("har", *BASELINES))])
+def test_a_forecast_is_a_function_of_its_model_and_of_what_was_known_on_its_day(
+    universe_bars: Bars, universe_reports: dict[str, Reports], published: dict[str, TrainedModel], method: str
+) -> None:
+    """The same bits in a range and alone, beside others and by itself, whatever comes later."""
+    models = {ticker: by(trained, method) for ticker, trained in published.items()}
+    bars = {ticker: universe_bars[ticker] for ticker in models}
+    days = {ticker: list(of["date"][of["date"] >= pd.Timestamp(MONTH)])[:15] for ticker, of in bars.items()}
+    together = forecast(models, bars, days, around(universe_bars, universe_reports))
+    assert set(together["method"]) == {method}
+    assert (together["close_p10"] < together["close_p90"]).all()
+    for place in (0, 14):
+        day = days["IBM"][place]
+        prices = ["open", "high", "low", "close", "adj_close"]
+        spoilt = {
+            ticker: of.assign(**{name: of[name].where(of["date"] <= day, of[name] * 2) for name in prices})
+            for ticker, of in universe_bars.items()
+        }
+        told = told_by(universe_reports, np.datetime64(day, "D"))
+        cut = {ticker: of[of["date"] <= day].reset_index(drop=True) for ticker, of in universe_bars.items()}
+        for changed in (spoilt, cut):
+            alone = forecast({"IBM": models["IBM"]}, {"IBM": changed["IBM"]}, {"IBM": [day]}, around(changed, told))
+            same = together[(together["ticker"] == "IBM") & (together["date"] == day)].reset_index(drop=True)
+            pd.testing.assert_frame_equal(alone, same, check_exact=True)
+
+
+def test_a_forecast_of_a_universe_without_a_market_says_what_lacks(
+    universe_bars: Bars, published: dict[str, TrainedModel]
+) -> None:
+    day = universe_bars["IBM"]["date"].iloc[-1]
+    with pytest.raises(StockcastError, match="market_state"):
+        forecast({"IBM": by(published["IBM"], LSTM)}, universe_bars, {"IBM": [day]})
+
+
+def test_a_part_is_its_bytes_beside_the_networks_it_names(
+    seen: dict[str, Series], published: dict[str, TrainedModel], month: MonthModel
+) -> None:
+    trained = published["IBM"]
+    asked: list[Reference] = []
+
+    def universe(reference: Reference) -> MonthModel:
+        asked.append(reference)
+        return month
+
+    again = TrainedModel.from_bytes(trained.to_bytes(), trained.sha256, universe)
+    assert asked == [NOWHERE]
+    assert again.to_bytes() == trained.to_bytes()
+    rows = np.arange(len(seen["IBM"].history) - 5, len(seen["IBM"].history))
+    for name in (LSTM, *(f"naive_{name}" for name in BASELINES)):
+        one, other = (by(of, name).raw(seen["IBM"], rows) for of in (trained, again))
+        assert np.array_equal(one, other), name
+    with pytest.raises(ModelFileError, match="not at hand"):
+        TrainedModel.from_bytes(trained.to_bytes(), trained.sha256)
+    assert set(trained.evaluation.contenders) <= set(LABELS)
 
 
 def test_one_ticker_is_no_universe(seen: dict[str, Series]) -> None:

@@ -1,0 +1,89 @@
+"""A ticker's part of its universe's model, as it is published: the network, or one of the steps before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.models.baselines import Naive
+from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX
+from stockcast_assets.forecasting.universe.contenders import OwnFit
+from stockcast_assets.forecasting.universe.inputs import Series
+from stockcast_assets.forecasting.universe.network import WINDOW, UniverseModel
+from stockcast_assets.libraries import np
+from stockcast_assets.market.indicators import Floats
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which universe's model a ticker's was made beside: the MLflow run that holds its file, and the file's digest."""
+
+    run_id: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class UniverseForecaster:
+    """A ticker's model of a month, one of `serving.forecaster.Published`; it looks at the ticker's `Series`.
+
+    Attributes:
+        ticker: whose bars the own part was fitted on.
+        method: what it publishes: "lstm" or "naive_" and the name of a baseline.
+        trained_to: the last session known to the own part.
+        naive: the baselines that look at the ticker's bars alone.
+        own: the ticker's part, with the baselines that look at market and reports.
+        calibration: of the network's intervals, after every outcome known at the end of the training.
+        universe: where the networks are.
+        model: the networks.
+    """
+
+    ticker: str
+    method: str
+    trained_to: date
+    naive: Mapping[str, Naive]
+    own: OwnFit
+    calibration: Calibration
+    universe: Reference
+    model: UniverseModel
+
+    @property
+    def goes_on_from(self) -> Calibration | None:
+        """The calibration at the end of the training; None if a baseline is published."""
+        return self.calibration if self.method == LSTM else None
+
+    def first_needed(self, dates: np.ndarray, row: int) -> int:
+        """The first session of all: how a ticker moves with the market is a recursion over its whole past."""
+        return 0
+
+    def raw(self, series: Series, rows: Rows) -> Floats:
+        """[n, HORIZON, quantiles] of the published method, not calibrated."""
+        name = self.method.removeprefix(NAIVE_PREFIX)
+        if name in self.naive:
+            return self.naive[name].predict(series.history, rows).quantiles
+        return self.own.quantiles(series, rows, self.model if name == LSTM else None)[name]
+
+    def require_rows(self, history: History, rows: Rows) -> None:
+        """Raise StockcastError if a row precedes the end of the training, or has too short a past."""
+        earliest = history.dates[rows.min()].date()
+        if earliest < self.trained_to or rows.min() < self._first_row(history):
+            raise StockcastError(
+                f"The model of {self.ticker} was trained on sessions up to {self.trained_to} and cannot forecast "
+                f"as of {earliest} from bars that begin on {history.dates[0].date()}: "
+                "use the model of that month, with the full history."
+            )
+
+    def hindcast(self, series: Series) -> tuple[Rows, Floats]:
+        """What the model says as of every row it has the inputs for, those it was trained on included.
+
+        The intervals are calibrated as they were at the end of the training, at every row alike.
+        """
+        rows = np.arange(self._first_row(series.history), len(series.history))
+        raw = self.raw(series, rows)
+        return rows, raw if self.goes_on_from is None else self.goes_on_from.apply(raw)
+
+    def _first_row(self, history: History) -> int:
+        return history.first_row + (WINDOW - 1 if self.method == LSTM else 0)

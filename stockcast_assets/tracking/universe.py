@@ -1,0 +1,117 @@
+"""The universe's models in MLflow: one run per month and file, one registered model for all.
+
+Its file is read back by run id and digest alone (`ModelRegistry.universe`), as the tickers' parts refer to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+from stockcast_assets import __version__
+from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.universe.artifact import month_bytes
+from stockcast_assets.forecasting.universe.month import MonthModel
+from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, UNIVERSE, ModelRegistry, ModelVersion
+
+_UNIVERSE, _MONTH, _DIGEST = "stockcast.universe", "stockcast.month", "stockcast.weights_sha256"
+
+
+def publish_month(
+    registry: ModelRegistry,
+    month: date,
+    model: MonthModel,
+    tags: Mapping[str, str] | None = None,
+    parent: Callable[[str], str] | None = None,
+) -> ModelVersion:
+    """Record a universe's model of a month and register it.
+
+    Doing it again for the same month and bytes changes nothing, unless the file is gone or damaged: then it is written
+    anew, in a run of its own.
+
+    Args:
+        registry: where to.
+        month: first day of the month of use.
+        model: the networks.
+        tags: further tags of the run.
+        parent: gives the id of the run that a new run is a child of; called only if there is something new.
+
+    Raises:
+        StockcastError: if MLflow cannot be reached or refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    content = month_bytes(model)
+    digest = hashlib.sha256(content).hexdigest()
+    identity = {_UNIVERSE: "true", _MONTH: f"{month:%Y-%m}", _DIGEST: digest}
+    try:
+        for known in registry.client.search_model_versions(f"name = '{UNIVERSE}'"):
+            run_id = known.run_id or ""
+            if identity.items() <= known.tags.items() and _is_whole(registry, run_id, digest):
+                return ModelVersion(UNIVERSE, str(known.version), run_id, digest)
+        run_id = _record(registry, identity, model, content, tags or {}, parent)
+        return ModelVersion(UNIVERSE, _register(registry, run_id, identity), run_id, digest)
+    except MlflowException as error:
+        raise registry.trouble("publish the universe's model", error) from error
+
+
+def _is_whole(registry: ModelRegistry, run_id: str, digest: str) -> bool:
+    try:
+        return hashlib.sha256(registry.fetch(UNIVERSE, run_id)).hexdigest() == digest
+    except ModelFileError:
+        return False
+
+
+def _record(
+    registry: ModelRegistry,
+    identity: Mapping[str, str],
+    model: MonthModel,
+    content: bytes,
+    tags: Mapping[str, str],
+    parent: Callable[[str], str] | None,
+) -> str:
+    from mlflow.entities import Param
+
+    client, newest = registry.client, model.newest
+    child_of = {} if parent is None else {"mlflow.parentRunId": parent(EXPERIMENT)}
+    run = client.create_run(
+        registry.experiment_id(EXPERIMENT),
+        run_name=f"universe {identity[_MONTH]}",
+        tags={**tags, **child_of, **identity, "stockcast.code_version": __version__},
+    )
+    run_id: str = run.info.run_id
+    try:
+        params = {
+            "tickers": len(newest.members),
+            "n_samples": newest.n_samples,
+            "networks": len(newest.model.networks),
+            "vintages": ", ".join(str(vintage.origin) for vintage in model.vintages),
+        }
+        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+        client.log_text(run_id, "\n".join(newest.members) + "\n", "tickers.txt")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(ARTIFACT).name
+            file.write_bytes(content)
+            client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def _register(registry: ModelRegistry, run_id: str, identity: Mapping[str, str]) -> str:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+
+    client = registry.client
+    try:
+        client.create_registered_model(UNIVERSE, {_UNIVERSE: "true"})
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    source = f"{client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
+    return str(client.create_model_version(UNIVERSE, source, run_id, tags=dict(identity)).version)
