@@ -312,6 +312,41 @@ FORECAST_ACCURACY = Table(
     },
 )
 
+EARNINGS_DATES = Table(
+    "earnings_dates",
+    "What was said of a ticker's earnings reports, each statement with the day at whose end it was known.",
+    (
+        TICKER,
+        Column("date", "DATE", "Day of the report", required=True),
+        Column("hour", "STRING", "before open, after close or unknown", required=True),
+        Column("kind", "STRING", "filed: it came; announced: the day is fixed; expected: an estimate", required=True),
+        Column("known_on", "DATE", "Day at whose end this was known", required=True),
+        Column("cancelled", "BOOL", "Whether the statement is that no report comes on the day", required=True),
+        Column("source", "STRING", "Who said so: sample, yahoo or csv", required=True),
+        Column("recorded_at", "TIMESTAMP", "When it was first stored (UTC)", required=True),
+    ),
+    ("ticker", "date", "known_on"),
+)
+
+MARKET_STATE = Table(
+    "market_state",
+    "What the tickers of a day say together. Its members are recorded, so that a ticker added later changes no day.",
+    (
+        Column("date", "DATE", "Session of at least one member", required=True),
+        Column("log_variance", "FLOAT64", "Mean log daily variance of the members", required=True),
+        Column("mean_return", "FLOAT64", "Mean log return of the members; null on the first day"),
+        Column("dispersion", "FLOAT64", "Log standard deviation of the members' returns; null on the first day"),
+        Column("n_members", "INT64", "Tickers with a bar that count", required=True, ge=1),
+        Column("members", "STRING", "Their symbols, sorted, separated by spaces", required=True),
+        Column("variance_22", "STRING", "Their log variance of 22 sessions, ascending: base64 of float64", True),
+        Column("change", "STRING", "Those of 5 sessions less those of 22, ascending: base64 of float64", required=True),
+        Column("index_ticker", "STRING", "STOCKCAST_INDEX, if it is a ticker with a bar of the day"),
+        Column("index_log_variance", "FLOAT64", "Its log daily variance"),
+        Column("index_return", "FLOAT64", "Its log return"),
+    ),
+    ("date",),
+)
+
 ALL_TABLES = (
     PRICE_HISTORY,
     RAW_PRICES,

@@ -1,16 +1,25 @@
-"""A file of earnings reports: `Ticker,Date[,When]`, one report a row."""
+"""What is said of earnings reports, when it was known, and files that say it: `Ticker,Date[,When]`, a report a row.
+
+A statement is a row of `earnings_dates`: that a report came (`filed`), will come (`announced`) or is thought to come
+(`expected`) on a day, or that none comes, and the day at whose end that was known. Of a day the newest statement holds.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Mapping
+from datetime import date
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, shown, validate_ticker
 from stockcast_assets.libraries import pd
 
 BEFORE_OPEN, AFTER_CLOSE, UNKNOWN = "before open", "after close", ""
+NO_HOUR = "unknown"
+"""What `earnings_dates` says of a report without hour."""
+
+FILED, ANNOUNCED, EXPECTED = "filed", "announced", "expected"
 
 COLUMNS = ("ticker", "date", "when")
 
@@ -20,6 +29,18 @@ _WHEN: Mapping[str, str] = {
     **dict.fromkeys(("", "unknown", "-", "tns", "time not supplied", "dmh", "during market"), UNKNOWN),
 }
 _MOST_ROWS = 1_000_000
+
+
+def known(frame: pd.DataFrame, on: date | pd.Timestamp) -> pd.DataFrame:
+    """The statements that held at the end of a day, one per ticker and report, by ticker and date.
+
+    Args:
+        frame: rows of `earnings_dates`.
+        on: the day. What was known later changes nothing.
+    """
+    seen = frame[frame["known_on"] <= pd.Timestamp(on)].sort_values(["ticker", "date", "known_on"])
+    newest = seen.drop_duplicates(["ticker", "date"], keep="last")
+    return newest[~newest["cancelled"].astype(bool)].reset_index(drop=True)
 
 
 def read_earnings(content: bytes, name: str) -> pd.DataFrame:

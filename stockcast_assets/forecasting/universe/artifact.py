@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.models.volatility import HarVolatility
 from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
-from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor
+from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
 from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
 from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
@@ -34,7 +34,7 @@ _MOST_NETWORKS = 16
 _MOST_VINTAGES = 12
 _MAX_LOG_SCALE = 300.0
 _HAR = len(HAR_WINDOWS) + 3
-_OFFSETS = 2 * FAR + 1
+_OFFSETS = 2 * WIDTH
 _LEVELS = ("pooled_scale", "mix_scale", "scale", "har_scale")
 
 

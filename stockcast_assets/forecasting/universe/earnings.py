@@ -8,12 +8,13 @@ the date, and whether the bars of those days are there already makes no differen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
-from stockcast_assets.libraries import np
+from stockcast_assets.libraries import np, pd
+from stockcast_assets.market import earnings as statements
 from stockcast_assets.market.indicators import Floats
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ REACH = 20
 
 FAR = REACH + 1
 """The offset of a session without a report in reach."""
+
+WIDTH = 2 * FAR + 1
+"""Offsets there are. Those from a day that is known for sure are told apart from the others by this much more."""
 
 _YEAR = 364
 """Days, 52 weeks: last year's report on the same weekday."""
@@ -46,11 +50,38 @@ _LARGEST = 9.0
 _PRIOR_SESSIONS = 15.0
 """Sessions of the pooled factor that a ticker's own past is averaged with."""
 
+_NEVER = "2200-01-01"
+
 _BANDWIDTH = 1.5
 """Weekdays by which expected dates are off."""
 
+_BANDWIDTH_KNOWN = 0.7
+"""The same of days that were announced: by less than one, but their factor is smoothed, too."""
+
 Days: TypeAlias = "NDArray[np.datetime64]"
 Offsets: TypeAlias = "NDArray[np.int64]"
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What was said of reports before they came; m statements.
+
+    Attributes:
+        sessions: [m] datetime64[D]: the weekday on which the price will answer.
+        since: [m] datetime64[D]: the day at whose end the statement is known.
+        until: [m] datetime64[D]: the day at whose end it holds no more: moved, cancelled, or come.
+        sure: [m] bool: announced, not estimated.
+    """
+
+    sessions: Days
+    since: Days
+    until: Days
+    sure: NDArray[np.bool_]
+
+    @classmethod
+    def none(cls) -> Coming:
+        days = np.empty(0, "datetime64[D]")
+        return cls(days, days, days, np.empty(0, bool))
 
 
 @dataclass(frozen=True)
@@ -60,14 +91,37 @@ class Reports:
     Attributes:
         sessions: [k] datetime64[D], ascending: the weekday on which the price answers.
         known: [k] datetime64[D]: the day at whose end the report is known.
+        coming: what was said of reports beforehand.
     """
 
     sessions: Days
     known: Days
+    coming: Coming = field(default_factory=Coming.none)
 
     @classmethod
     def none(cls) -> Reports:
         return cls(np.empty(0, "datetime64[D]"), np.empty(0, "datetime64[D]"))
+
+
+def reports_of(frame: pd.DataFrame) -> dict[str, Reports]:
+    """The reports of each ticker from rows of `earnings_dates`."""
+    return {str(ticker): _reports_of(rows) for ticker, rows in frame.groupby("ticker")}
+
+
+def _reports_of(frame: pd.DataFrame) -> Reports:
+    said = frame.sort_values(["date", "known_on"])
+    days, known = (said[name].to_numpy().astype("datetime64[D]") for name in ("date", "known_on"))
+    cancelled, filed = said["cancelled"].to_numpy(bool), (said["kind"] == statements.FILED).to_numpy()
+    sessions = np.busday_offset(days, (said["hour"] == statements.AFTER_CLOSE).to_numpy(np.int64), roll="forward")
+    never = np.datetime64(_NEVER, "D")
+    # Of a day the next statement ends the one before.
+    until = np.append(known[1:], never)
+    until[np.append(days[1:] != days[:-1], True)] = never
+    before = ~filed & ~cancelled
+    sure = (said["kind"] == statements.ANNOUNCED).to_numpy()[before]
+    coming = Coming(sessions[before], known[before], until[before], sure)
+    come = filed & ~cancelled
+    return Reports(*_in_order(sessions[come], known[come]), coming)
 
 
 def reports(days: Days, hours: NDArray[np.str_] | None = None) -> Reports:
@@ -84,8 +138,12 @@ def reports(days: Days, hours: NDArray[np.str_] | None = None) -> Reports:
     after = hours == "after close"
     sessions = np.busday_offset(days, after.astype(np.int64), roll="forward")
     known = days + np.where(hours == "", 1, 0).astype("timedelta64[D]")
+    return Reports(*_in_order(sessions, known))
+
+
+def _in_order(sessions: Days, known: Days) -> tuple[Days, Days]:
     sessions, first = np.unique(sessions, return_index=True)
-    return Reports(sessions, np.maximum.accumulate(known[first]) if len(first) else known[first])
+    return sessions, np.maximum.accumulate(known[first]) if len(first) else known[first]
 
 
 def ahead(days: Days) -> Days:
@@ -96,37 +154,98 @@ def ahead(days: Days) -> Days:
 def offsets(days: Days, of: Reports) -> Offsets:
     """[n, HORIZON] weekdays from the nearest report to the session h after each day, as known at the day's end.
 
-    Past reports count where they were; a coming one is expected 52 weeks after last year's. Negative before a report;
-    FAR or -FAR without one in reach.
+    Past reports count where they were; a coming one where it was said to come, else 52 weeks after last year's.
+    Negative before a report; FAR or -FAR without one in reach; WIDTH more where the report's day was announced.
     """
     found = np.full((len(days), HORIZON), FAR, np.int64)
     coming = ahead(days)
     known = np.searchsorted(of.known, days, side="right")
-    for count in np.unique(known[known >= _ENOUGH]):
-        rows = np.flatnonzero(known == count)
-        nearest = np.stack([*_last_two(of.sessions[:count], len(rows)), *_expected(of.sessions[:count], days[rows])])
-        apart = np.busday_count(nearest[:, :, None], coming[rows])
+    holds = (of.coming.since <= days[:, None]) & (days[:, None] < of.coming.until)
+    groups, group = np.unique(np.column_stack([known, holds]), axis=0, return_inverse=True)
+    for number, (count, *held) in enumerate(groups):
+        said = np.flatnonzero(held)
+        if count < _ENOUGH and not len(said):
+            continue
+        rows = np.flatnonzero(group.reshape(-1) == number)
+        told = of.coming.sessions[said]
+        nearest = [np.repeat(day, len(rows)) for day in told]
+        sure = of.coming.sure[said].tolist()
+        if count >= _ENOUGH:
+            past = of.sessions[:count]
+            usual = [*_last_two(past, len(rows)), *_expected(past, days[rows], told)]
+            nearest += usual
+            sure += [False] * len(usual)
+        apart = np.busday_count(np.stack(nearest)[:, :, None], coming[rows])
         best = np.abs(apart).argmin(axis=0)
-        found[rows] = np.take_along_axis(apart, best[None], axis=0)[0]
-    return np.clip(found, -FAR, FAR)
+        offset = np.take_along_axis(apart, best[None], axis=0)[0]
+        found[rows] = np.clip(offset, -FAR, FAR) + WIDTH * (np.array(sure)[best] & (np.abs(offset) < FAR))
+    return found
+
+
+def plain(of: Offsets) -> Offsets:
+    """Offsets without the difference between what is sure and what is not."""
+    return np.where(of > FAR, of - WIDTH, of)
+
+
+def settled_offsets(days: Days, of: Reports, by: np.datetime64) -> Offsets:
+    """[n] weekdays from the nearest report to the session after each day, looking back from the end of day `by`.
+
+    For what is learnt of the past, not for an input: on the day itself nobody knew it.
+    """
+    past = of.sessions[of.known <= by]
+    if not len(past):
+        return np.full(len(days), FAR, np.int64)
+    session = np.busday_offset(days, 1, roll="backward")
+    after = np.searchsorted(past, session).clip(1, max(len(past) - 1, 1))
+    apart = np.stack([np.busday_count(past[np.minimum(at, len(past) - 1)], session) for at in (after - 1, after)])
+    nearest = np.take_along_axis(apart, np.abs(apart).argmin(axis=0)[None], axis=0)[0]
+    return np.clip(nearest, -FAR, FAR)
+
+
+def next_report(frame: pd.DataFrame, on: np.datetime64) -> tuple[np.datetime64, str, str] | None:
+    """Day, hour and kind of the next report as known at the end of a day, from one ticker's `earnings_dates`.
+
+    Where nothing was said of it, it is expected 52 weeks after last year's. None if none is expected, either.
+    """
+    known = statements.known(frame, pd.Timestamp(on))
+    ahead_of = known[(known["date"] > pd.Timestamp(on)) & (known["kind"] != statements.FILED)]
+    if len(ahead_of):
+        first = ahead_of.iloc[0]
+        return np.datetime64(first["date"], "D"), str(first["hour"]), str(first["kind"])
+    past = known.loc[known["kind"] == statements.FILED, "date"].to_numpy().astype("datetime64[D]")
+    if len(past) < _ENOUGH:
+        return None
+    days = np.array([on], "datetime64[D]")
+    due = [day[0] for day in _expected(past, days, past[:0]) if day[0] < np.datetime64(_NEVER, "D")]
+    return (min(due), statements.NO_HOUR, statements.EXPECTED) if due else None
 
 
 def _last_two(past: Days, n: int) -> list[Days]:
     return [np.repeat(past[-1:], n), np.repeat(past[-2:-1], n)]
 
 
-def _expected(past: Days, days: Days) -> list[Days]:
-    """The expected reports, each [n]: moved on while overdue, far away once given up."""
+def _expected(past: Days, days: Days, told: Days) -> list[Days]:
+    """The expected reports, each [n]: moved on while overdue, far away once given up; not one that was told of."""
     candidates = past[-_LAST_YEAR:] + _YEAR
-    due = [one for one in candidates if one > past[-1] and not (past > one - _SAME_REPORT).any()]
+    due = [
+        one
+        for one in candidates
+        if one > past[-1]
+        and not (past > one - _SAME_REPORT).any()
+        and not (np.abs(told - one) < np.timedelta64(_SAME_REPORT, "D")).any()
+    ]
     tomorrow = np.busday_offset(days, 1, roll="backward")
-    never = np.datetime64("2200-01-01", "D")
+    never = np.datetime64(_NEVER, "D")
     return [np.where(one > days, one, np.where(one > days - _OVERDUE, tomorrow, never)) for one in due]
 
 
 @dataclass(frozen=True)
 class EventFactor:
-    """Variance around a report over the usual one: `by_offset` [2 FAR + 1], for offsets -FAR..FAR."""
+    """Variance around a report over the usual one.
+
+    Attributes:
+        by_offset: [2 WIDTH] for offsets -FAR..FAR from where a report was or is expected, and from an announced one.
+    """
 
     by_offset: Floats
 
@@ -135,23 +254,27 @@ class EventFactor:
         return np.cumsum(self.by_offset[of + FAR], axis=1) / session_steps()
 
 
-def fit_event_factors(moves: Mapping[str, Floats], of: Mapping[str, Offsets]) -> tuple[dict[str, EventFactor], Floats]:
+def fit_event_factors(
+    moves: Mapping[str, Floats], of: Mapping[str, Offsets], settled: Mapping[str, Offsets]
+) -> tuple[dict[str, EventFactor], Floats]:
     """Each ticker's factor, its own past shrunk to the factor of all, and the factor of all.
 
     Args:
         moves: per ticker [n] absolute next-session returns in units of a sigma that knows no reports.
-        of: per ticker [n] offset of that session.
+        of: per ticker [n] offset of that session, as it was known.
+        settled: per ticker [n] offset of that session from where the report came: what an announcement is worth can be
+            learnt from reports that nobody is known to have announced.
     """
-    sums = {ticker: _smoothed(values, of[ticker]) for ticker, values in moves.items()}
+    sums = {ticker: _sums(values, of[ticker], settled[ticker]) for ticker, values in moves.items()}
     total = np.sum([one[0] for one in sums.values()], axis=0)
     count = np.sum([one[1] for one in sums.values()], axis=0)
     pooled = np.where(count > 0, total / np.maximum(count, 1e-9), 1.0)
     return {ticker: shrunk(*one, pooled) for ticker, one in sums.items()}, pooled
 
 
-def own_factor(moves: Floats, of: Offsets, pooled: Floats) -> EventFactor:
+def own_factor(moves: Floats, of: Offsets, settled: Offsets, pooled: Floats) -> EventFactor:
     """The factor of a ticker from its own past and the pooled one."""
-    return shrunk(*_smoothed(moves, of), pooled)
+    return shrunk(*_sums(moves, of, settled), pooled)
 
 
 def shrunk(total: Floats, count: Floats, pooled: Floats) -> EventFactor:
@@ -159,15 +282,21 @@ def shrunk(total: Floats, count: Floats, pooled: Floats) -> EventFactor:
     return EventFactor((total + _PRIOR_SESSIONS * pooled) / (count + _PRIOR_SESSIONS))
 
 
-def _smoothed(moves: Floats, of: Offsets) -> tuple[Floats, Floats]:
-    """Kernel sums of squared moves over their mean, and of their numbers, by offset."""
-    width = 2 * FAR + 1
+def _sums(moves: Floats, of: Offsets, settled: Offsets) -> tuple[Floats, Floats]:
+    """[2 WIDTH] kernel sums of squared moves over their mean, and of their numbers."""
+    parts = _smoothed(moves, plain(of), _BANDWIDTH), _smoothed(moves, settled, _BANDWIDTH_KNOWN)
+    total, count = zip(*parts, strict=True)
+    return np.concatenate(total), np.concatenate(count)
+
+
+def _smoothed(moves: Floats, of: Offsets, bandwidth: float) -> tuple[Floats, Floats]:
+    """[WIDTH] the same by offset."""
     median = np.median(moves)
     if median == 0 or (np.abs(of) == FAR).all():
-        return np.zeros(width), np.zeros(width)
+        return np.zeros(WIDTH), np.zeros(WIDTH)
     squares = np.minimum(moves / median, _LARGEST) ** 2
-    total = np.bincount(of + FAR, weights=squares / squares.mean(), minlength=width)
-    count = np.bincount(of + FAR, minlength=width).astype(np.float64)
-    place = np.arange(width)
-    kernel = np.exp(-0.5 * ((place[:, None] - place) / _BANDWIDTH) ** 2)
+    total = np.bincount(of + FAR, weights=squares / squares.mean(), minlength=WIDTH)
+    count = np.bincount(of + FAR, minlength=WIDTH).astype(np.float64)
+    place = np.arange(WIDTH)
+    kernel = np.exp(-0.5 * ((place[:, None] - place) / bandwidth) ** 2)
     return kernel @ total, kernel @ count

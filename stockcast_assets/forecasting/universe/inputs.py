@@ -37,6 +37,7 @@ class Series:
     Attributes:
         history: its own arrays.
         market: [n, windows] the market's mean log variances, at the ticker's sessions.
+        reports: its earnings reports.
         offsets: [n, HORIZON] see `earnings.offsets`.
         steps: [n, inputs] the inputs of each session; the first LEVELLED count from the ticker's level.
         ahead: [n, HORIZON, 12] what is known of the h-th session ahead: reports near by, and the calendar.
@@ -44,6 +45,7 @@ class Series:
 
     history: History
     market: Floats
+    reports: Reports
     offsets: Offsets
     steps: Floats
     ahead: Floats
@@ -109,12 +111,13 @@ def _series(history: History, market: Market, means: Floats, deviation: Floats, 
         ]
     )
     # Of a session that has come, what was known the day before.
-    today = np.concatenate(([FAR], offsets[:-1, 0]))
-    near = _bumps(offsets)
+    near = earnings.plain(offsets)
+    today = np.concatenate(([FAR], near[:-1, 0]))
+    near = _bumps(near)
     told = np.column_stack([_bumps(today), *(near[:, h] for h in _SHOWN_AHEAD)])
     coming = np.concatenate([near, _calendar(earnings.ahead(days))], axis=-1)
     steps = np.column_stack([history.har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
-    return Series(history, means[at], offsets, steps, coming)
+    return Series(history, means[at], of, offsets, steps, coming)
 
 
 def _bumps(of: Offsets) -> Floats:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+import base64
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stockcast_assets.forecasting.features import EWMA_DECAY, HAR_WINDOWS, History
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.tables import MARKET_STATE
 
 _SEED_SESSIONS = 20
 _BETA_HALF_LIFE = 126
@@ -56,31 +57,136 @@ def ewma(values: Floats) -> Floats:
     return pd.Series(values).ewm(alpha=1 - EWMA_DECAY, min_periods=_SEED_SESSIONS).mean().to_numpy()
 
 
-def market_of(histories: Mapping[str, History]) -> Market:
-    """The market that these tickers are."""
+def market_of(
+    histories: Mapping[str, History], members: Mapping[pd.Timestamp, Collection[str]] | None = None
+) -> Market:
+    """The market that these tickers are.
+
+    A day's bits depend on its members alone: neither on the order of the tickers, nor on those that do not count on
+    the day, nor on the other days.
+
+    Args:
+        histories: the tickers.
+        members: which of them count on a day; on a day that is not named, all that have a bar.
+    """
+    return _together(histories, members or {})[0]
+
+
+def market_frame(
+    histories: Mapping[str, History],
+    members: Mapping[pd.Timestamp, Collection[str]] | None = None,
+    index: History | None = None,
+) -> pd.DataFrame:
+    """The same market as rows of `market_state`, a day each, with an index's series beside it if there is one.
+
+    Days on which no member has a bar are left out.
+    """
+    market, counted, tickers = _together(histories, members or {})
+    names = np.array(tickers)
+    rows = pd.DataFrame(
+        {
+            "date": market.dates,
+            "log_variance": market.log_variance,
+            "mean_return": market.mean_return,
+            "dispersion": market.dispersion,
+            "n_members": market.members.astype(np.int64),
+            "members": [" ".join(names[of_day]) for of_day in counted],
+            "variance_22": [_packed(values) for values in market.variance_22],
+            "change": [_packed(values) for values in market.change],
+            "index_ticker": None,
+            "index_log_variance": np.nan,
+            "index_return": np.nan,
+        }
+    )
+    if index is not None:
+        there = rows["date"].isin(index.dates).to_numpy()
+        at = index.dates.searchsorted(market.dates[there])
+        rows.loc[there, "index_ticker"] = index.ticker
+        rows.loc[there, "index_log_variance"] = np.log(index.variance)[at]
+        rows.loc[there, "index_return"] = np.diff(index.log_close, prepend=np.nan)[at]
+    return rows[rows["n_members"] > 0][MARKET_STATE.column_names].reset_index(drop=True)
+
+
+def market_from(states: pd.DataFrame) -> Market:
+    """The market of stored rows of `market_state`, to the last bit as it was when they were computed."""
+    states = states.sort_values("date", ignore_index=True)
+    return Market(
+        pd.DatetimeIndex(states["date"], name=None),
+        *(states[name].to_numpy(np.float64) for name in ("log_variance", "mean_return", "dispersion", "n_members")),
+        *(_unpacked(states[name]) for name in ("variance_22", "change")),
+    )
+
+
+def members_of(states: pd.DataFrame) -> dict[pd.Timestamp, tuple[str, ...]]:
+    """The members of each day of stored rows of `market_state`."""
+    return {day: tuple(names.split()) for day, names in zip(states["date"], states["members"], strict=True)}
+
+
+def _together(
+    histories: Mapping[str, History], members: Mapping[pd.Timestamp, Collection[str]]
+) -> tuple[Market, np.ndarray, list[str]]:
+    """The market, [N, T] which ticker counts on which day, and the tickers in the order of that."""
     dates = pd.DatetimeIndex(np.unique(np.concatenate([one.dates.to_numpy() for one in histories.values()])))
-    shape = len(dates), len(histories)
+    tickers = sorted(histories)
+    shape = len(dates), len(tickers)
     returns, variance, month, week = (np.full(shape, np.nan) for _ in range(4))
     # In one order, whatever order the tickers came in: sums depend on it in their last bits.
-    for column, ticker in enumerate(sorted(histories)):
+    for column, ticker in enumerate(tickers):
         history = histories[ticker]
         rows = dates.searchsorted(history.dates)
         returns[rows, column] = np.diff(history.log_close, prepend=np.nan)
         variance[rows, column] = np.log(history.variance)
         week[rows, column], month[rows, column] = history.har[:, 2], history.har[:, 3]
-    with warnings.catch_warnings():
-        # The first day has no return.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mean_return, spread = np.nanmean(returns, axis=1), np.nanstd(returns, axis=1)
-    return Market(
+    for day, names in members.items():
+        row = dates.searchsorted(day)
+        if row < len(dates) and dates[row] == day:
+            others = ~np.isin(tickers, list(names))
+            for values in (returns, variance, month, week):
+                values[row, others] = np.nan
+    mean_return = _mean(returns)
+    spread = np.sqrt(_mean((returns - mean_return[:, None]) ** 2))
+    counted = np.isfinite(variance)
+    market = Market(
         dates,
-        np.nanmean(variance, axis=1),
+        _mean(variance),
         mean_return,
         np.log(spread + 1e-5),
-        np.isfinite(variance).sum(axis=1).astype(np.float64),
-        np.sort(month, axis=1),
-        np.sort(week - month, axis=1),
+        counted.sum(axis=1).astype(np.float64),
+        _sorted(month),
+        _sorted(week - month),
     )
+    return market, counted, tickers
+
+
+def _mean(values: Floats) -> Floats:
+    """[N] means of what is there of [N, T]; NaN where nothing is.
+
+    Added up ticker by ticker: one that is not there adds exactly nothing, which no blockwise sum promises.
+    """
+    total, count = np.zeros(len(values)), np.zeros(len(values))
+    for column in values.T:
+        there = np.isfinite(column)
+        total += np.where(there, column, 0.0)
+        count += there
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _sorted(values: Floats) -> Floats:
+    """[N, T] ascending within each day, NaN last, as wide as the fullest day."""
+    widest = int(np.isfinite(values).sum(axis=1).max(initial=0))
+    return np.sort(values, axis=1)[:, :widest]
+
+
+def _packed(values: Floats) -> str:
+    return base64.b64encode(values[np.isfinite(values)].astype("<f8").tobytes()).decode()
+
+
+def _unpacked(packed: pd.Series) -> Floats:
+    each = [np.frombuffer(base64.b64decode(text), "<f8") for text in packed]
+    values = np.full((len(each), max(map(len, each), default=0)), np.nan)
+    for row, of_day in enumerate(each):
+        values[row, : len(of_day)] = of_day
+    return values
 
 
 def ranks(values: Floats, among: Floats) -> Floats:

@@ -13,7 +13,13 @@ from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import pooled_shape
 from stockcast_assets.forecasting.models.volatility import HarVolatility, fit_har
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
-from stockcast_assets.forecasting.universe.earnings import EventFactor, fit_event_factors, own_factor
+from stockcast_assets.forecasting.universe.earnings import (
+    EventFactor,
+    Offsets,
+    fit_event_factors,
+    own_factor,
+    settled_offsets,
+)
 from stockcast_assets.forecasting.universe.inputs import LEVELLED, Series
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
@@ -125,9 +131,10 @@ def fit_starts(series: Mapping[str, Series], rows: Mapping[str, Rows]) -> tuple[
     coefficients: Floats = np.linalg.lstsq(x[complete], y[complete], rcond=None)[0].T.astype(np.float64)
     parts = {ticker: _Mixed.fit(one, rows[ticker], coefficients) for ticker, one in series.items()}
     of = {ticker: one.offsets[rows[ticker], 0] for ticker, one in series.items()}
+    settled = {ticker: _settled(one, rows[ticker]) for ticker, one in series.items()}
     ordered = sorted(series)
-    _, mix_factor = fit_event_factors({t: parts[t].moves_mix for t in ordered}, of)
-    _, har_factor = fit_event_factors({t: parts[t].moves_har for t in ordered}, of)
+    _, mix_factor = fit_event_factors({t: parts[t].moves_mix for t in ordered}, of, settled)
+    _, har_factor = fit_event_factors({t: parts[t].moves_har for t in ordered}, of, settled)
     pooled = Pooled(coefficients, har_factor, mix_factor)
     return pooled, {ticker: _start(one, rows[ticker], pooled, parts[ticker]) for ticker, one in series.items()}
 
@@ -138,14 +145,19 @@ def fit_start(series: Series, rows: Rows, pooled: Pooled) -> Start:
 
 
 def _start(series: Series, rows: Rows, pooled: Pooled, part: _Mixed) -> Start:
-    offsets = series.offsets[rows]
-    factor = own_factor(part.moves_mix, offsets[:, 0], pooled.mix_factor)
-    har_factor = own_factor(part.moves_har, offsets[:, 0], pooled.har_factor)
+    offsets, settled = series.offsets[rows], _settled(series, rows)
+    factor = own_factor(part.moves_mix, offsets[:, 0], settled, pooled.mix_factor)
+    har_factor = own_factor(part.moves_har, offsets[:, 0], settled, pooled.har_factor)
     return Start(
         part.har, pooled, part.level, part.market_level, part.pooled_scale, part.mix_scale, factor, har_factor,
         level_of(series, rows, part.mix * np.sqrt(factor.mean(offsets))),
         level_of(series, rows, part.own * np.sqrt(har_factor.mean(offsets))),
     )  # fmt: skip
+
+
+def _settled(series: Series, rows: Rows) -> Offsets:
+    days = series.history.dates[rows].to_numpy().astype("datetime64[D]")
+    return settled_offsets(days, series.reports, days[-1])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,27 @@
 """When the next report is expected, and what is known of it at the end of a day."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor, fit_event_factors, offsets, reports
+from stockcast_assets.forecasting.universe.earnings import (
+    FAR,
+    WIDTH,
+    EventFactor,
+    Reports,
+    fit_event_factors,
+    next_report,
+    offsets,
+    plain,
+    reports,
+    reports_of,
+    settled_offsets,
+)
+from stockcast_assets.market.earnings import AFTER_CLOSE, ANNOUNCED, BEFORE_OPEN, EXPECTED, FILED, NO_HOUR
+from stockcast_assets_tests.market.test_earnings import statements
 
 DAYS = np.arange("2010-01-04", "2013-01-01", dtype="datetime64[D]")
 WEEKDAYS = DAYS[np.is_busday(DAYS)]
@@ -69,8 +84,12 @@ def test_the_factor_finds_the_session_that_moves_and_leaves_the_level() -> None:
     generator = np.random.default_rng(0)
     of = generator.integers(-FAR, FAR + 1, 20_000)
     moves = np.abs(generator.normal(size=len(of))) * np.where(of == 0, 3.0, 1.0)
-    factors, pooled = fit_event_factors({"A": moves, "B": np.abs(generator.normal(size=50))}, {"A": of, "B": of[:50]})
-    assert pooled.argmax() == FAR
+    factors, pooled = fit_event_factors(
+        {"A": moves, "B": np.abs(generator.normal(size=50))}, {"A": of, "B": of[:50]}, {"A": of, "B": of[:50]}
+    )
+    assert pooled[:WIDTH].argmax() == pooled[WIDTH:].argmax() == FAR
+    # What is known to the day is smoothed by less.
+    assert pooled[WIDTH + FAR] > pooled[FAR]
     assert 2 < pooled[FAR] < 9
     assert np.allclose(pooled[: FAR - 8], 1, atol=0.35)
     # A ticker with a short past says what all say.
@@ -82,3 +101,80 @@ def test_the_mean_factor_of_a_horizon_is_that_of_its_sessions() -> None:
     by_offset[FAR] = 5.0
     mean = EventFactor(by_offset).mean(np.arange(-2, HORIZON - 2)[None])
     assert mean[0, :4] == pytest.approx([1, 1, (1 + 1 + 5) / 3, (1 + 1 + 5 + 1) / 4])
+
+
+def filed(*days: str) -> list[tuple[str, str, str, str, bool]]:
+    return [(day, AFTER_CLOSE, FILED, day, False) for day in days]
+
+
+PAST = filed("2010-01-20", "2010-04-21", "2010-07-21", "2010-10-20", "2011-01-19", "2011-04-20")
+
+
+def told(on: str, *said: tuple[str, str, str, str, bool]) -> list[int]:
+    of = reports_of(statements(*PAST, *said))["A"]
+    return offsets(np.array([on], "datetime64[D]"), of)[0].tolist()
+
+
+def test_an_announced_report_is_where_it_was_announced_once_that_is_known() -> None:
+    announced = ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-08", False)
+    # Until then it is expected 52 weeks after last year's, which came after the close of Wednesday.
+    assert told("2011-07-07", announced) == told("2011-07-07") == list(range(-9, 1))
+    assert told("2011-07-08", announced) == [WIDTH + offset for offset in range(-11, -1)]
+    assert told("2011-07-25", announced)[:2] == [WIDTH, WIDTH + 1]
+
+
+def test_a_moved_report_is_where_it_was_before_until_the_move_is_known() -> None:
+    moved = [
+        ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-08", False),
+        ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-20", True),
+        ("2011-07-28", BEFORE_OPEN, ANNOUNCED, "2011-07-20", False),
+    ]
+    assert told("2011-07-19", *moved)[4:6] == [WIDTH - 0, WIDTH + 1]
+    assert told("2011-07-20", *moved)[5:7] == [WIDTH, WIDTH + 1]
+    # One that is cancelled and not set again is expected as if nothing had been said.
+    assert told("2011-07-20", *moved[:2]) == told("2011-07-20")
+
+
+def test_an_estimate_of_the_source_stands_for_ours_and_is_no_more_sure() -> None:
+    estimate = ("2011-07-26", NO_HOUR, EXPECTED, "2011-06-01", False)
+    assert told("2011-07-08", estimate) == list(range(-11, -1))
+
+
+def test_what_came_is_counted_from_where_it_came_and_not_from_where_it_was_announced() -> None:
+    announced = ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-08", False)
+    late = ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-27", True), *filed("2011-07-28")
+    assert told("2011-08-01", announced, *late)[0] == 2
+    assert plain(np.array(told("2011-07-27", announced)))[0] == 2
+
+
+def test_the_next_report_is_said_with_what_it_rests_on() -> None:
+    announced = ("2011-07-26", BEFORE_OPEN, ANNOUNCED, "2011-07-08", False)
+    said = statements(*PAST, announced)
+    assert next_report(said, np.datetime64("2011-07-08")) == (np.datetime64("2011-07-26"), BEFORE_OPEN, ANNOUNCED)
+    assert next_report(said, np.datetime64("2011-07-07")) == (np.datetime64("2011-07-20"), NO_HOUR, EXPECTED)
+    assert next_report(statements(*PAST[:2]), np.datetime64("2010-07-07")) is None
+    assert next_report(said.iloc[:0], np.datetime64("2010-07-07")) is None
+
+
+DAY = st.dates(pd.Timestamp("2010-01-01").date(), pd.Timestamp("2012-12-31").date()).map(str)
+SAID = st.tuples(
+    DAY,
+    st.sampled_from((BEFORE_OPEN, AFTER_CLOSE, NO_HOUR)),
+    st.sampled_from((ANNOUNCED, EXPECTED)),
+    DAY,
+    st.booleans(),
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(SAID, max_size=12, unique_by=lambda one: (one[0], one[3])), st.sampled_from(WEEKDAYS), st.randoms())
+def test_what_is_said_after_a_day_changes_nothing_on_it(said: list, day: np.datetime64, random: object) -> None:
+    rows = [*PAST, *said]
+    before = [row for row in rows if np.datetime64(row[3]) <= day]
+    random.shuffle(rows)
+    of = [reports_of(statements(*some)).get("A", Reports.none()) for some in (rows, before)]
+    seen = WEEKDAYS[np.abs(day - WEEKDAYS - 45) <= 45]
+    everything, cut = (offsets(seen, one) for one in of)
+    assert (everything == cut).all()
+    assert (offsets(seen[-1:], of[0])[0] == everything[-1]).all()
+    assert (settled_offsets(seen, of[0], day) == settled_offsets(seen, of[1], day)).all()
