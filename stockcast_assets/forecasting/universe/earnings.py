@@ -199,7 +199,8 @@ def settled_offsets(days: Days, of: Reports, by: np.datetime64) -> Offsets:
     after = np.searchsorted(past, session).clip(1, max(len(past) - 1, 1))
     apart = np.stack([np.busday_count(past[np.minimum(at, len(past) - 1)], session) for at in (after - 1, after)])
     nearest = np.take_along_axis(apart, np.abs(apart).argmin(axis=0)[None], axis=0)[0]
-    return np.clip(nearest, -FAR, FAR)
+    clipped: Offsets = np.clip(nearest, -FAR, FAR)
+    return clipped
 
 
 def next_report(frame: pd.DataFrame, on: np.datetime64) -> tuple[np.datetime64, str, str] | None:

@@ -111,9 +111,9 @@ def _series(history: History, market: Market, means: Floats, deviation: Floats, 
         ]
     )
     # Of a session that has come, what was known the day before.
-    near = earnings.plain(offsets)
-    today = np.concatenate(([FAR], near[:-1, 0]))
-    near = _bumps(near)
+    weekdays = earnings.plain(offsets)
+    today = np.concatenate(([FAR], weekdays[:-1, 0]))
+    near = _bumps(weekdays)
     told = np.column_stack([_bumps(today), *(near[:, h] for h in _SHOWN_AHEAD)])
     coming = np.concatenate([near, _calendar(earnings.ahead(days))], axis=-1)
     steps = np.column_stack([history.har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])

@@ -138,7 +138,7 @@ def _together(
         variance[rows, column] = np.log(history.variance)
         week[rows, column], month[rows, column] = history.har[:, 2], history.har[:, 3]
     for day, names in members.items():
-        row = dates.searchsorted(day)
+        row = int(dates.searchsorted(day))
         if row < len(dates) and dates[row] == day:
             others = ~np.isin(tickers, list(names))
             for values in (returns, variance, month, week):
