@@ -41,8 +41,6 @@ def remove(call: Invocation, tickers: list[str]) -> None:
                 raise StockcastError(f"{ticker} is set in STOCKCAST_TICKERS and would come back: take it out there.")
         for ticker in tickers:
             session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
-            # Added again, it is new.
-            set_state(session.instance, ticker, "active")
         if call.as_json:
             print_json({"removed": tickers, "tickers": known_tickers(session.instance)})
             return

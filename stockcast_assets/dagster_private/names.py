@@ -53,6 +53,8 @@ READS: Mapping[str, str] = {
     "dagster._core.execution.context.system:StepExecutionContext.previous_attempt_count": "how often a step was tried",
     "dagster._core.storage.event_log:EventLogStorage.get_asset_check_summary_records": "the last result of many checks",
     "dagster:DagsterInstance.event_log_storage": "the event log of an instance",
+    "dagster._core.storage.event_log:SqlEventLogStorage.index_connection": "a connection to what an event log indexes",
+    "dagster._core.storage.event_log.schema:DynamicPartitionsTable": "the dynamic partitions of every definition",
     "dagster._core.definitions.unresolved_asset_job_definition:UnresolvedAssetJobDefinition": (
         "what `define_asset_job` gives"
     ),

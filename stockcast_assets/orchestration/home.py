@@ -167,7 +167,7 @@ def dagster_databases(settings: Settings) -> list[Database]:
         Database(
             history / "runs" / "index.db",
             "sqlite",
-            "the tickers and which keys were materialised",
+            "the tickers, their states and which keys were materialised",
             "add the tickers again with `stockcast tickers add`, and `stockcast backfill` materialises their keys",
         ),
         Database(

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 import dagster as dg
 
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration import ticker_space
 
-ticker_partitions = dg.DynamicPartitionsDefinition(name="ticker")
+
+class TickerPartitions(dg.DynamicPartitionsDefinition):
+    """The tickers. A range of them that was valid when its run was asked for stays so: what is left of it."""
+
+    def get_partition_keys_in_range(self, partition_key_range: dg.PartitionKeyRange) -> Sequence[str]:
+        """The tickers of a range, whose ends may have been removed since."""
+        first, last = partition_key_range.start, partition_key_range.end
+        left = ticker_space.between(self.get_partition_keys(), first, last, _noted)
+        # Dagster says what is wrong with a range of which nothing is left.
+        return left or super().get_partition_keys_in_range(partition_key_range)
+
+
+def _noted() -> ticker_space.Places:
+    # Within a run Dagster says of which instance.
+    keys = dg.DynamicPartitionsDefinition(name=ticker_space.KEY_SPACE).get_partition_keys()
+    return ticker_space.places(ticker_space.loaded(keys))
+
+
+ticker_partitions = TickerPartitions(name=ticker_space.TICKERS)
 
 
 def daily_partitions(

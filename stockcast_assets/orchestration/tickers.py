@@ -1,27 +1,26 @@
 """The state of each ticker: active, paused or delisted, and since when its days are forecast.
 
-Kept in the Dagster instance, beside the ticker partitions themselves: one row per ticker in its key-value store.
-So commands, sensors and dashboard read it without opening the warehouse, and it changes with no run.
-A person writes the state and the sensor `ticker_lifecycle` writes the first daily day, each under a key of its own,
-so that neither overwrites the other. The sensor's entry counts only for the state it was made for.
+Kept in the Dagster instance, beside the ticker partitions themselves (`ticker_space`): commands, sensors and dashboard
+read it without opening the warehouse, and it changes with no run. A person writes the state and the sensor
+`ticker_lifecycle` writes the first daily day, as records of their own, so that neither overwrites the other. The
+sensor's record counts only for the state it was made for; both end when the ticker is removed, however that is done.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import key_day, validate_ticker
+from stockcast_assets.orchestration import ticker_space
 from stockcast_assets.orchestration.fence import understood
+from stockcast_assets.orchestration.ticker_space import DAILY, SEEN, STATE, Record, TickerSpace
 from stockcast_assets.tables import PRICE_HISTORY
 
 State = Literal["active", "paused", "delisted"]
-
-_STATE, _DAILY = "stockcast/ticker/state/", "stockcast/ticker/daily/"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class TickerState:
         since: when a person set the state, ISO 8601 in UTC; empty if nobody ever did.
         daily_from: the session it was brought up to, after which every day is forecast; None while it is new.
         uploaded: whether its bars come by CSV, so that it has no day after its newest uploaded bar.
+        again: when it was seen again after it had been removed; empty if it never was.
     """
 
     state: State = "active"
@@ -41,6 +41,12 @@ class TickerState:
     since: str = ""
     daily_from: date | None = None
     uploaded: bool = False
+    again: str = ""
+
+    @property
+    def began(self) -> str:
+        """Since when runs count for it; empty: always."""
+        return self.since or self.again
 
     @property
     def is_new(self) -> bool:
@@ -52,43 +58,53 @@ class TickerState:
 
 def ticker_states(instance: dg.DagsterInstance, tickers: Iterable[str]) -> dict[str, TickerState]:
     """The state of each of the tickers, in one query."""
-    wanted = list(tickers)
-    keys = {prefix + ticker for ticker in wanted for prefix in (_STATE, _DAILY)}
-    stored = instance.daemon_cursor_storage.get_cursor_values(keys) if keys else {}
-    return {ticker: _state(stored, ticker) for ticker in wanted}
+    states = states_in(ticker_space.read(instance))
+    return {ticker: states.get(ticker) or TickerState() for ticker in tickers}
 
 
-def _state(stored: Mapping[str, str], ticker: str) -> TickerState:
+def states_in(space: TickerSpace) -> dict[str, TickerState]:
+    """The state of every ticker, in insertion order."""
+    again = space.added_again()
+    return {ticker: _state(ticker, values, ticker in again) for ticker, values in space.values().items()}
+
+
+def _state(ticker: str, recorded: Mapping[str, Any], again: bool = False) -> TickerState:
     lost = TickerState("paused", f"what is stored of it cannot be read; `stockcast tickers resume {ticker}` renews it")
     if understood(validate_ticker, ticker, "A ticker partition") is None:
         return TickerState("paused", "it is no ticker; delete the partition in the Dagster UI")
-    by_hand, daily = stored.get(_STATE + ticker), stored.get(_DAILY + ticker)
-    state = TickerState() if by_hand is None else understood(_by_hand, by_hand, f"The state of {ticker}") or lost
+    state = TickerState()
+    if STATE in recorded:
+        state = understood(_by_hand, recorded[STATE], f"The state of {ticker}") or lost
+    if again:
+        state = replace(state, again=understood(_since, recorded.get(SEEN), f"The return of {ticker}") or "")
     # Without its day a ticker is new: it is brought up again, which fetches only what is missing.
-    brought_up = understood(_brought_up, daily, f"The bring-up of {ticker}")
+    brought_up = understood(_brought_up, recorded.get(DAILY), f"The bring-up of {ticker}")
     if brought_up is None or brought_up[0] != state.since:
         return state
     return replace(state, daily_from=brought_up[1], uploaded=brought_up[2])
 
 
-def _by_hand(text: str) -> TickerState:
-    entry = json.loads(text)
+def _by_hand(entry: Any) -> TickerState:
     if entry["state"] not in get_args(State) or not isinstance(entry["reason"], str):
         raise ValueError(entry["state"])
-    if entry["since"] and datetime.fromisoformat(entry["since"]).tzinfo is None:
+    return TickerState(entry["state"], entry["reason"], _since(entry))
+
+
+def _since(entry: Any) -> str:
+    since: str = entry["since"]
+    if since and datetime.fromisoformat(since).tzinfo is None:
         raise ValueError("since has no time zone")
-    return TickerState(entry["state"], entry["reason"], entry["since"])
+    return since
 
 
-def _brought_up(text: str) -> tuple[str, date, bool]:
-    entry = json.loads(text)
+def _brought_up(entry: Any) -> tuple[str, date, bool]:
     return entry["since"], key_day(entry["from"]), bool(entry["uploaded"])
 
 
 def set_state(instance: dg.DagsterInstance, ticker: str, state: State, reason: str = "") -> None:
     """Put a ticker into a state, and tell its page in the Dagster UI. An active ticker is brought up again."""
     entry = {"state": state, "reason": reason, "since": utc_now().isoformat()}
-    instance.daemon_cursor_storage.set_cursor_values({_STATE + ticker: json.dumps(entry)})
+    ticker_space.put(instance, [Record(STATE, ticker, entry)])
     words = f"{ticker} is {state}" + (f": {reason}" if reason else "")
     instance.report_runless_asset_event(dg.AssetObservation(PRICE_HISTORY.name, partition=ticker, description=words))
 
@@ -96,4 +112,4 @@ def set_state(instance: dg.DagsterInstance, ticker: str, state: State, reason: s
 def set_daily_from(instance: dg.DagsterInstance, ticker: str, since: str, day: date, uploaded: bool) -> None:
     """Record that a ticker was brought up to `day`, in the state that was set at `since`."""
     entry = {"from": day.isoformat(), "since": since, "uploaded": uploaded}
-    instance.daemon_cursor_storage.set_cursor_values({_DAILY + ticker: json.dumps(entry)})
+    ticker_space.put(instance, [Record(DAILY, ticker, entry)])

@@ -25,12 +25,13 @@ from hypothesis import strategies as st
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import FIRST_KEY, LAST_KEY, Key, parse_daily_key, parse_key, partition_key
-from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration import tags, ticker_space
 from stockcast_assets.orchestration.build import build_definitions
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.planning.tuned import tuned_parameters
 from stockcast_assets.orchestration.sensors.alerts import failed_ticks
 from stockcast_assets.orchestration.sensors.revisions import revisions
+from stockcast_assets.orchestration.ticker_space import DAILY, KEY_SPACE, SEEN, STATE, Record
 from stockcast_assets.orchestration.tickers import set_daily_from, set_state, ticker_states
 from stockcast_assets.settings import Settings
 
@@ -159,8 +160,8 @@ def test_no_junk_stops_a_tick_or_another_ticker(
     for asset in ("raw_prices", "forecast_accuracy", "trained_model", "price_history"):
         home.materialised(asset, bad[0] or "x")
     instance.add_dynamic_partitions("ticker", [bad[1] or "x"])
-    stored = {"stockcast/ticker/state/IBM": json.dumps(state), "stockcast/ticker/daily/IBM": json.dumps(event)}
-    instance.daemon_cursor_storage.set_cursor_values(stored)
+    ticker_space.put(instance, [Record(STATE, "IBM", state), Record(DAILY, "IBM", event), Record(SEEN, "IBM", event)])
+    instance.add_dynamic_partitions(KEY_SPACE, [bad[2] or "x", cursor])
     metadata = {"touched": json_of(event), "revisions": json_of(state)}
     instance.report_runless_asset_event(dg.AssetObservation("raw_prices", metadata=metadata))
     found = {"parameters for the next training": json_of(event)}
@@ -195,8 +196,7 @@ def test_a_late_tag_that_names_nobody_of_the_run_is_a_failure_of_all(home: Home)
 
 
 def test_an_unreadable_state_pauses_its_ticker_and_resuming_is_the_remedy(home: Home) -> None:
-    unreadable = '{"state": "active", "since": 3}'
-    home.instance.daemon_cursor_storage.set_cursor_values({"stockcast/ticker/state/IBM": unreadable})
+    ticker_space.put(home.instance, [Record(STATE, "IBM", {"state": "active", "since": 3})])
     states = ticker_states(home.instance, ["AAPL", "IBM"])
     assert (states["AAPL"].state, states["IBM"].state) == ("active", "paused")
     assert "`stockcast tickers resume IBM`" in states["IBM"].reason

@@ -327,7 +327,7 @@ def _history(world: World, need: Launch) -> list[Attempt]:
     Of a need with a cause, those of the same cause; else all that the state of the world asked for.
     """
     ticker = need.tickers[0]
-    since = world.states[ticker].since
+    since = world.states[ticker].began
     alike = (need.reason,) if need.reason.cause else tuple(ASSETS_OF)
     return [
         attempt
@@ -431,7 +431,7 @@ def _runs(world: World, launch: Launch, tickers: list[str]) -> Iterator[Launch]:
     for start, end in ticker_ranges(world.order, tickers):
         chosen = tuple(world.order[world.order.index(start) : world.order.index(end) + 1])
         tried = [attempt.run_id for attempt in world.attempts if attempt.covers(start, launch.first)]
-        after = tried[-1] if tried else world.states[start].since or "the start"
+        after = tried[-1] if tried else world.states[start].began or "the start"
         yield replace(launch, tickers=chosen, after=after)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.jobs import job_for
 from stockcast_assets.orchestration.planning.launch import (
@@ -20,6 +21,7 @@ from stockcast_assets.orchestration.planning.launch import (
 )
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.orchestration.planning.tuned import training_run_config
+from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.tables import TRAINED_MODEL
 
 _PRIORITY = {DAILY.kind: "10", NEWEST.kind: "5", TRAINING.kind: "5"}
@@ -56,7 +58,10 @@ def run_config(instance: dg.DagsterInstance, launch: Launch) -> dict[str, Any]:
 
 
 def requests(instance: dg.DagsterInstance, launches: Iterable[Launch]) -> Sequence[dg.RunRequest]:
-    """The run requests of launches."""
+    """The run requests of launches. Their ranges outlive the removal of a ticker."""
+    asked = list(launches)
+    if asked:
+        enrol(instance, utc_now())
     return [
         dg.RunRequest(
             run_key=launch.run_key,
@@ -65,5 +70,5 @@ def requests(instance: dg.DagsterInstance, launches: Iterable[Launch]) -> Sequen
             asset_selection=[dg.AssetKey(name) for name in launch.assets],
             run_config=run_config(instance, launch),
         )
-        for launch in launches
+        for launch in asked
     ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.dagster_private.execution import execute
 from stockcast_assets.dagster_private.machine import this_machine
 from stockcast_assets.dagster_private.turns import Waiting, turn
@@ -30,6 +31,7 @@ from stockcast_assets.orchestration.planning.ranges import (
     ticker_ranges,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
+from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.stopping import shield_children, signalled, stop_if_signalled
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
@@ -68,6 +70,7 @@ class Runner:
             Stopped: if a signal came; the run is canceled.
         """
         with self.turn(launch.assets):
+            enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
             for first, last in ticker_ranges(known_tickers(self.instance), launch.tickers):

@@ -13,7 +13,7 @@ import dagster as dg
 from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration import tags, ticker_space
 from stockcast_assets.orchestration.assets.prices import first_sources
 from stockcast_assets.orchestration.fence import Tell, understood
 from stockcast_assets.orchestration.graph import ORDER
@@ -21,9 +21,9 @@ from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB
 from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import ASSETS_OF, KINDS
 from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
-from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.requests import reason_of
-from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
+from stockcast_assets.orchestration.ticker_space import TickerSpace
+from stockcast_assets.orchestration.tickers import set_daily_from, states_in
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
@@ -63,8 +63,7 @@ def _keys(partitions: dg.MultiPartitionsDefinition, now: pd.Timestamp) -> list[d
 
 def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timestamp) -> str:
     """Changes whenever a plan may: a ticker, a state, a new due day, or a new materialisation. A few queries."""
-    tickers = known_tickers(instance)
-    states = ticker_states(instance, tickers)
+    states = states_in(ticker_space.read(instance))
     records = instance.get_asset_records([dg.AssetKey(name) for name in ORDER])
     newest = sorted(
         (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
@@ -104,9 +103,9 @@ def read_world(
 
 def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp) -> World:
     """The tickers, their states and the runs: all that needs of others depend on, without what is materialised."""
-    order, left_out = known_tickers(instance), list[str]()
-    states = ticker_states(instance, order)
-    return World(now, order, states, attempts=attempts(instance, order, now, left_out.append), left_out=left_out)
+    space, left_out = ticker_space.read(instance), list[str]()
+    runs = attempts(instance, space, now, left_out.append)
+    return World(now, list(space.tickers), states_in(space), attempts=runs, left_out=left_out)
 
 
 def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) -> list[str]:
@@ -120,7 +119,7 @@ def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) ->
 
 
 def attempts(
-    instance: dg.DagsterInstance, order: Sequence[str], now: pd.Timestamp, tell: Tell = lambda line: None
+    instance: dg.DagsterInstance, space: TickerSpace, now: pd.Timestamp, tell: Tell = lambda line: None
 ) -> list[Attempt]:
     """The planned runs of the last weeks, and whatever else is under way, in order of creation.
 
@@ -137,15 +136,15 @@ def attempts(
     }
     found = [
         understood(
-            lambda record: _attempt(record, order, now), record, f"The run {record.dagster_run.run_id[:8]}", tell
+            lambda record: _attempt(record, space, now), record, f"The run {record.dagster_run.run_id[:8]}", tell
         )
         for _, record in sorted(records.items())
     ]
     return [attempt for attempt in found if attempt is not None]
 
 
-def _attempt(record: dg.RunRecord, order: Sequence[str], now: pd.Timestamp) -> Attempt | None:
-    """None for a run without a range of tickers that still exist.
+def _attempt(record: dg.RunRecord, space: TickerSpace, now: pd.Timestamp) -> Attempt | None:
+    """None for a run without a range of tickers of which some still exist.
 
     Raises:
         Exception: if its tags are none of ours, though they should be.
@@ -157,11 +156,12 @@ def _attempt(record: dg.RunRecord, order: Sequence[str], now: pd.Timestamp) -> A
     if not start or not end:
         return None
     first, last = parse_key(start), parse_key(end)
-    if first.ticker not in order or last.ticker not in order:
-        return None
-    tickers = tuple(order[order.index(first.ticker) : order.index(last.ticker) + 1])
-    if not tickers or (first.day is None) != (last.day is None) or (first.day and last.day and first.day > last.day):
+    tickers = tuple(ticker_space.between(list(space.tickers), first.ticker, last.ticker, space.places))
+    backwards = not tickers and first.ticker in space.tickers and last.ticker in space.tickers
+    if backwards or (first.day is None) != (last.day is None) or (first.day and last.day and first.day > last.day):
         raise NotAKey(f"{start} to {end} is no range of keys")
+    if not tickers:
+        return None
     created = pd.Timestamp(record.create_timestamp)
     created = created.tz_localize("UTC") if created.tzinfo is None else created
     dead = not run.is_finished and now - created > planner.DEAD_AFTER

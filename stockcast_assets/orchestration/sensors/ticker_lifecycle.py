@@ -11,6 +11,7 @@ from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.world import Idle, Universe
 from stockcast_assets.orchestration.sensors.ticks import result_or_idle
+from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.warehouse import Warehouse
 
 
@@ -37,6 +38,7 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
         quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
+        enrol(context.instance, now)
         seen = world.read_world(context.instance, universe, now, (sources, warehouse))
         plan = planner.plan_bring_up(seen)
         world.record_brought_up(context.instance, seen, plan)
