@@ -18,12 +18,12 @@ from stockcast_assets.cli.terminal import out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Published
+from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.inputs import parse_day
 from stockcast_assets.keys import month_of, partition_key, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models
-from stockcast_assets.orchestration.assets.forecasts import with_target_dates
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS

@@ -1,7 +1,7 @@
 """Trained models in MLflow: one run per model with its proof, one registered model per ticker.
 
-Weights are stored as the npz of `artifact`, never as a pickle or an MLflow flavour, and read back only if
-their SHA-256 is the one asked for.
+Weights are stored as the npz of `artifact`, never as a pickle, and read back only if their SHA-256 is the one asked
+for. Beside them lies what makes them a model to MLflow (`mlflow_model`); stockcast itself never runs that.
 """
 
 import math
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError
 from stockcast_assets.forecasting.serving.forecaster import LSTM, Published
 from stockcast_assets.forecasting.universe.artifact import month_of_bytes
@@ -24,6 +25,7 @@ from stockcast_assets.forecasting.universe.forecaster import Reference
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.masking import scrub
 from stockcast_assets.spreadsheet import to_csv
+from stockcast_assets.tracking import mlflow_model
 from stockcast_assets.tracking.client import Tracking
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "stockcast"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-ARTIFACT = "model/model.npz"
+ARTIFACT = f"model/{mlflow_model.FILE}"
 UNIVERSE = "stockcast-universe"
 """Registered model of the universe; a ticker's has capitals after the hyphen."""
 
@@ -74,6 +76,7 @@ class ModelRegistry(Tracking):
         trained: TrainedModel,
         tags: Mapping[str, str] | None = None,
         parent: Callable[[str], str] | None = None,
+        learnt_from: History | None = None,
     ) -> ModelVersion:
         """Record a model and register it; doing it again for the same month and bytes changes nothing.
 
@@ -90,6 +93,7 @@ class ModelRegistry(Tracking):
             tags: further tags of the run, such as fingerprints of the data.
             parent: gives the id of the run that a new run is a child of, for an experiment; called only if there is
                 something new.
+            learnt_from: what the model was trained on, which becomes the run's data input.
 
         Raises:
             StockcastError: if MLflow cannot be reached or refuses.
@@ -101,7 +105,7 @@ class ModelRegistry(Tracking):
         try:
             version = self._find_version(name, identity)
             if version is None:
-                run_id = self._find_run(identity) or self._record(identity, trained, tags or {}, parent)
+                run_id = self._find_run(identity) or self._record(identity, trained, tags or {}, parent, learnt_from)
                 version = self._register(name, run_id, identity, trained)
             self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
             return version
@@ -225,6 +229,7 @@ class ModelRegistry(Tracking):
         trained: TrainedModel,
         tags: Mapping[str, str],
         parent: Callable[[str], str] | None,
+        learnt_from: History | None,
     ) -> str:
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.utils.time import get_current_time_millis
@@ -267,9 +272,11 @@ class ModelRegistry(Tracking):
                 self.client.log_text(run_id, to_csv(trained.evaluation.table()), "evaluation.csv")
                 self.client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
             with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / Path(ARTIFACT).name
-                file.write_bytes(trained.to_bytes())
-                self.client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
+                model = Path(folder) / Path(ARTIFACT).parent
+                mlflow_model.write(trained, model, run_id)
+                self.client.log_artifacts(run_id, str(model), model.name)
+            if learnt_from is not None:
+                self.client.log_inputs(run_id, [mlflow_model.training_data(learnt_from)])
         except BaseException:
             self.client.set_terminated(run_id, "FAILED")
             raise

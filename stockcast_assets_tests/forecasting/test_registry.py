@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stockcast_assets.cli import servers
@@ -23,11 +24,13 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.evaluation.gate import Decision
+from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.network import Layer, Scaler
 from stockcast_assets.forecasting.models.volatility import HarVolatility
 from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
 from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor
@@ -37,9 +40,12 @@ from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUT
 from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
 from stockcast_assets.forecasting.universe.network import Network, UniverseModel
 from stockcast_assets.forecasting.universe.start import Pooled, Start
+from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.tracking import mlflow_model
 from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
 from stockcast_assets.tracking.universe import publish_month
 from stockcast_assets_tests.conftest import clean_env
+from stockcast_assets_tests.forecasting.conftest import known
 from stockcast_assets_tests.servers import free_port
 
 JANUARY, FEBRUARY, MARCH = date(2013, 1, 1), date(2013, 2, 1), date(2013, 3, 1)
@@ -131,6 +137,38 @@ def test_the_run_holds_the_proof(registry: ModelRegistry, trained: dict[str, Tra
     assert [one.info.run_id for one in found] == [version.run_id]
     assert client.get_model_version(version.model_name, version.model_version).description == model.decision.reason
     assert registry.run_link(version.run_id).startswith("http://127.0.0.1:5000/#/experiments/")
+
+
+def test_mlflow_loads_the_champion_and_predicts_what_stockcast_publishes(
+    registry: ModelRegistry,
+    server: str,
+    trained: dict[str, TrainedModel],
+    sample: dict[str, pd.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the store and over HTTP, with pickles forbidden, on bars up to any day."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model = promoted(trained["AAPL"], True)
+    bars = with_total_return(known(sample["AAPL"], date(2013, 2, 8)).tail(1205).reset_index(drop=True))
+    history = prepare(bars[bars["date"] <= pd.Timestamp(model.trained_to)])
+    published = forecast({"AAPL": model.forecaster}, {"AAPL": bars}, {"AAPL": [date(2013, 2, 8)]})
+    for store in (registry, ModelRegistry(server)):
+        version = store.publish("AAPL-B", FEBRUARY, model, learnt_from=history)
+        mlflow.set_tracking_uri(store.tracking_uri)
+        loaded = mlflow.pyfunc.load_model("models:/stockcast-AAPL-B@champion")
+        stored = sample["AAPL"][bars["date"].iloc[0] <= sample["AAPL"]["date"]]
+        predicted = loaded.predict(known(stored, date(2013, 2, 8)))
+        pd.testing.assert_frame_equal(predicted[published.columns], published)
+        assert list(predicted["target_date"].iloc[[0, -1]]) == [pd.Timestamp("2013-02-11"), pd.Timestamp("2013-02-25")]
+        assert loaded.metadata.signature == mlflow_model.signature()
+        assert set(predicted) == set(loaded.metadata.signature.outputs.input_names())
+        with pytest.raises(StockcastError, match="not of AAPL"):
+            loaded.predict(known(sample["MSFT"], date(2013, 2, 8)))
+        (dataset,) = store.client.get_run(version.run_id).inputs.dataset_inputs
+        assert dataset.dataset.name == f"AAPL {history.dates[0].date()} to 2013-01-31"
+        assert not [file.path for file in store.client.list_artifacts(version.run_id, "model") if "pkl" in file.path]
 
 
 def test_champion_is_the_promoted_version_of_the_latest_month(

@@ -9,10 +9,10 @@ import dagster as dg
 
 from stockcast_assets.charts.png import forecast_png
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
-from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
@@ -29,16 +29,6 @@ Each row is a range of what may happen, **not advice**: `close_p10` to `close_p9
 `naive_close` stands beside it. `method` names what made it: the month's LSTM if it earned it, else a baseline under its
 own name. Where another model served than the month's, `fallback` says why. The scores are in `forecast_accuracy`.
 """
-
-
-def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Add the session each horizon is for, from the ticker's own calendar."""
-    targets = {
-        (ticker, day): calendars.next_sessions(calendars.calendar_for(ticker), day, HORIZON)
-        for ticker, day in forecasts[["ticker", "date"]].drop_duplicates().itertuples(index=False)
-    }
-    rows = forecasts[["ticker", "date", "horizon"]].itertuples(index=False)
-    return forecasts.assign(target_date=[targets[ticker, day][horizon - 1] for ticker, day, horizon in rows])
 
 
 def _by_one_model_each(

@@ -176,6 +176,7 @@ def _judge_and_publish(
         trained,
         {name: value for name, value in tags.items() if value is not None},
         mlflow.begin,
+        candidate.history,
     )
     return {
         "ticker": ticker,
