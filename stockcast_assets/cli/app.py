@@ -111,7 +111,11 @@ def evaluate(
         str | None, typer.Option("--to", help="Last as-of day, YYYY-MM-DD; default the newest with known outcomes.")
     ] = None,
     with_statistical: Annotated[
-        bool, typer.Option("--with-statistical", help="AutoETS and Theta as well (extra `stats`).")
+        bool,
+        typer.Option(
+            "--with-statistical",
+            help="AutoETS, Theta and GJR-GARCH-t as well, with --bars GJR-GARCH-t and LightGBM (extra `stats`).",
+        ),
     ] = False,
     report: Annotated[
         Path | None,
@@ -135,7 +139,7 @@ def evaluate(
     if bars or earnings or train_on:
         from stockcast_assets.cli import evaluate_files
 
-        evaluate_files.run(ctx.obj, tickers, bars or (), earnings, first, last, train_on, report)
+        evaluate_files.run(ctx.obj, tickers, bars or (), earnings, first, last, train_on, with_statistical, report)
         return
     from stockcast_assets.cli import evaluate as command
 

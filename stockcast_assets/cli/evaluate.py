@@ -53,10 +53,10 @@ def run(
         # Here, because it brings plotly along, which takes a second and no other command needs.
         from stockcast_assets.forecasting.evaluation.report import evaluation_html
         from stockcast_assets.forecasting.evaluation.walkforward import walk_forward
-        from stockcast_assets.forecasting.models.statistical import require_statsforecast
+        from stockcast_assets.forecasting.models.statistical import require_stats
 
         if with_statistical:
-            require_statsforecast()
+            require_stats()
         tickers = _tickers(session, tickers_text)
         first = parse_day(first_text) if first_text else None
         last = parse_day(last_text) if last_text else None

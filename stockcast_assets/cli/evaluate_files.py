@@ -221,6 +221,7 @@ def run(
     first_text: str | None,
     last_text: str | None,
     train_on: str | None,
+    with_statistical: bool,
     report: Path | None,
 ) -> None:
     """Judge the universe's network on the bars of files, and print it.
@@ -246,7 +247,8 @@ def run(
     with progress_bar() as bar:
         task = bar.add_task("preparing", total=None)
         walk = walk_forward_universe(
-            bars, reports, first, end, train_on=teachers, judge=judged, workers=os.cpu_count() or 1,
+            bars, reports, first, end, train_on=teachers, judge=judged, statistical=with_statistical,
+            workers=os.cpu_count() or 1,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )  # fmt: skip
     if report is not None:

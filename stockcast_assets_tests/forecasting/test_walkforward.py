@@ -1,6 +1,5 @@
 """The evaluation protocol: the same days for every contender, and nothing known too early."""
 
-import builtins
 from datetime import date
 from typing import Any
 
@@ -16,9 +15,13 @@ from stockcast_assets.forecasting.evaluation.report import evaluation_html, inte
 from stockcast_assets.forecasting.evaluation.scores import coverage_by_day, coverage_interval, reliability, yearly
 from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, WalkForward, default_start, walk_forward
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.models import statistical
 from stockcast_assets.forecasting.models.baselines import fit_naive
+from stockcast_assets.forecasting.models.garch import GarchVolatility, fit_garch
 from stockcast_assets.forecasting.models.statistical import NAMES, fit_statistical
 from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
+from stockcast_assets.forecasting.universe.contenders import BASELINES
+from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 from stockcast_assets_tests.forecasting.test_evaluation import make_cases
 
@@ -49,7 +52,7 @@ def test_every_contender_is_judged_on_the_same_days(walk: WalkForward, bars: dic
     days = bars["IBM"]["date"]
     judged = days[(days >= pd.Timestamp(START)) & (days <= pd.Timestamp(END))]
     assert walk.retrains == {"IBM": 2, "MSFT": 2}
-    assert walk.pooled.contenders == [*LABELS, *NAMES]
+    assert walk.pooled.contenders == [*(name for name in LABELS if name not in BASELINES), *NAMES]
     for cases in walk.cases.values():
         assert list(cases.dates) == list(judged)
         for forecast in cases.forecasts.values():
@@ -208,17 +211,30 @@ def test_days_outside_the_history_are_one_sentence() -> None:
         walk_forward({}, None, date(2014, 12, 31))
 
 
-def test_without_statsforecast_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *rest: Any, **more: Any) -> Any:
-        if name.startswith("statsforecast"):
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(StockcastError, match=r"pip install 'stockcast-assets\[stats\]'"):
+def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistical, "PACKAGES", (*statistical.PACKAGES, "not_there"))
+    with pytest.raises(StockcastError, match=r"need not_there.*pip install 'stockcast-assets\[stats\]'"):
         walk_forward({"FAKE": made_up_bars(600)}, None, date(2012, 12, 31), TINY, statistical=True)
+    with pytest.raises(StockcastError, match=r"pip install 'stockcast-assets\[stats\]'"):
+        walk_forward_universe({"FAKE": made_up_bars(600)}, {}, None, date(2012, 12, 31), statistical=True)
+
+
+def test_garch_is_that_of_arch(bars: dict[str, pd.DataFrame]) -> None:
+    """Its variances of the sessions to come are those that arch forecasts itself, with the same parameters."""
+    from arch import arch_model
+
+    history = prepare(bars["IBM"])
+    known = np.arange(history.first_row, 600)
+    volatility = fit_garch(history, known).volatility
+    assert isinstance(volatility, GarchVolatility)
+    returns = np.diff(history.log_close) * 100
+    model = arch_model(returns, mean="Constant", vol="GARCH", p=1, o=1, q=1, dist="t", rescale=False)
+    told = [volatility.mu, volatility.omega, volatility.alpha, volatility.gamma, volatility.beta, 5.0]
+    theirs = model.fix(np.array(told)).forecast(horizon=HORIZON, start=0).variance.to_numpy()
+    rows = np.arange(900, 960)
+    ours = volatility.sigma(history, rows)
+    # Return number t is the one of session t + 1; both forget where they began.
+    assert ours == pytest.approx(np.sqrt(np.cumsum(theirs[rows - 1], axis=1)) / 100, rel=1e-6)
 
 
 def test_the_page_needs_nothing_else_and_says_it_in_words(walk: WalkForward) -> None:

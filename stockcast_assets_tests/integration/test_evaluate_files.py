@@ -41,7 +41,7 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     bars, reports = map(str, files)
     cli = make_cli(STOCKCAST_SOURCE="sample")
     result = cli("evaluate", "--bars", bars, "--earnings", reports, "--train-on", "AAPL,IBM", "--from", "2008-09-02",
-                 "--to", "2008-12-31", "--json")  # fmt: skip
+                 "--to", "2008-12-31", "--with-statistical", "--json")  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert list(found["by_ticker"]) == ["AAPL", "IBM", "MSFT"]
@@ -50,6 +50,8 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     assert found["contenders"]["har"]["pinball_ratio_har"] == 1
     assert found["contenders"]["oracle"]["share_of_reachable"] == pytest.approx(1)
     assert 0.8 < found["contenders"]["lstm"]["pinball_ratio_har"] < 1.2
+    assert {"gjr_garch", "lightgbm"} <= set(found["contenders"])
+    assert 0.8 < found["contenders"]["lightgbm"]["pinball_ratio_har"] < 1.2
     assert list(found["by_year"]) == ["2008"]
     assert not cli.home.exists()
 
@@ -71,6 +73,6 @@ def test_what_cannot_be_judged_is_told_in_one_sentence(
 ) -> None:
     there = {path.name: path for path in files}
     given = {"tickers": None, "earnings": None, "first_text": None, "last_text": None, "train_on": None,
-             "report": None}  # fmt: skip
+             "with_statistical": False, "report": None}  # fmt: skip
     with pytest.raises(StockcastError, match=words):
         evaluate_files.run(Invocation(), bars_files=[there.get(name, Path(name)) for name in bars], **given | options)

@@ -27,7 +27,7 @@ from stockcast_assets.forecasting.evaluation.scores import (
 )
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import Forecast
-from stockcast_assets.forecasting.models.statistical import fit_statistical, require_statsforecast
+from stockcast_assets.forecasting.models.statistical import fit_statistical, require_stats
 from stockcast_assets.forecasting.serving.forecaster import LABELS as CONTENDERS
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.train import fit_folds, walk_forward_cases
@@ -49,6 +49,8 @@ LABELS: Mapping[str, str] = {
     **CONTENDERS,
     "auto_ets": "AutoETS",
     "theta": "Theta",
+    "gjr_garch": "GJR-GARCH-t",
+    "lightgbm": "LightGBM of all tickers",
     "oracle": "HAR told the variance to come",
 }
 
@@ -178,17 +180,17 @@ def walk_forward(
         start: first as-of day; `default_start` if None.
         end: last as-of day.
         config: the LSTM's hyper-parameters; the defaults if None.
-        statistical: AutoETS and Theta as well.
+        statistical: AutoETS, Theta and GJR-GARCH-t as well.
         workers: training processes; one per core if None.
         progress: called after each fit.
 
     Raises:
-        StockcastError: if there is no ticker, a history is too short, or statsforecast is asked for and missing.
+        StockcastError: if there is no ticker, a history is too short, or the extra `stats` is asked for and missing.
     """
     if not bars:
         raise StockcastError("There is no ticker to evaluate: name at least one.")
     if statistical:
-        require_statsforecast()
+        require_stats()
     config = config or ModelConfig()
     histories = {ticker: prepare(of_ticker) for ticker, of_ticker in bars.items()}
     start = start or default_start(histories, end, config)
@@ -209,7 +211,7 @@ def walk_forward(
             for fold in of_ticker:
                 forecasts.append(_statistical_forecasts(histories[ticker], fold))
                 count += 1
-                done(f"{ticker} (AutoETS, Theta)", count)
+                done(f"{ticker} (AutoETS, Theta, GARCH)", count)
             joined = {name: _joined([each[name] for each in forecasts]) for name in forecasts[0]}
             cases[ticker] = replace(cases[ticker], forecasts={**cases[ticker].forecasts, **joined})
     return WalkForward(config, {ticker: len(of_ticker) for ticker, of_ticker in folds.items()}, cases)

@@ -1,11 +1,12 @@
 """AutoETS and Theta, textbook univariate forecasts of the log close: contenders of the evaluation, never published.
 
-They come with the extra `stats` (statsforecast). Like every contender they are fitted once on what a fold knows; each
-as-of day the fitted model is run forward over the closes up to that day, with its form and parameters held.
+They come with the extra `stats` (statsforecast), as does `garch`. Like every contender they are fitted once on what a
+fold knows; each as-of day the fitted model is run forward over the closes up to that day, with its form and parameters
+held.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ import numpy as np
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
-from stockcast_assets.forecasting.models.baselines import Forecast
+from stockcast_assets.forecasting.models.baselines import Contender, Forecast
+from stockcast_assets.forecasting.models.garch import GJR_GARCH, fit_garch
 
-NAMES = ("auto_ets", "theta")
+UNIVARIATE = ("auto_ets", "theta")
+NAMES = (*UNIVARIATE, GJR_GARCH)
+PACKAGES = ("arch", "lightgbm", "statsforecast")
+"""What the extra `stats` brings."""
 
 _COVERAGES = [round(100 * (QUANTILES[-1 - low] - QUANTILES[low])) for low in range(MEDIAN)]
 _COLUMNS = [*(f"lo-{share}" for share in _COVERAGES), "mean", *(f"hi-{share}" for share in reversed(_COVERAGES))]
@@ -38,29 +43,30 @@ class Statistical:
         return Forecast(quantiles, quantiles[:, :, MEDIAN])
 
 
-def fit_statistical(history: History, rows: Rows) -> Mapping[str, Statistical]:
+def fit_statistical(history: History, rows: Rows) -> dict[str, Contender]:
     """Every contender of NAMES, fitted on the closes known once the targets of `rows` are.
 
     - auto_ets: exponential smoothing, its form chosen by AICc (Hyndman et al., 2002)
     - theta: the standard theta method (Assimakopoulos & Nikolopoulos, 2000)
+    - gjr_garch: see `garch`
 
     Raises:
-        StockcastError: if statsforecast is not installed.
+        StockcastError: if the extra `stats` is not installed.
     """
-    require_statsforecast()
+    require_stats()
     from statsforecast.models import AutoETS, Theta
 
     known = np.ascontiguousarray(history.log_close[: rows[-1] + HORIZON + 1])
     models: tuple[Any, ...] = (AutoETS(season_length=1), Theta(season_length=1))
-    return {name: Statistical(model.fit(known)) for name, model in zip(NAMES, models, strict=True)}
+    univariate = {name: Statistical(model.fit(known)) for name, model in zip(UNIVARIATE, models, strict=True)}
+    return {**univariate, GJR_GARCH: fit_garch(history, rows)}
 
 
-def require_statsforecast() -> None:
-    """Raise StockcastError unless statsforecast is installed."""
-    try:
-        import statsforecast  # noqa: F401
-    except ModuleNotFoundError as error:
+def require_stats() -> None:
+    """Raise StockcastError unless the packages of the extra `stats` are installed."""
+    lacking = [name for name in PACKAGES if find_spec(name) is None]
+    if lacking:
         raise StockcastError(
-            "AutoETS and Theta need the package statsforecast, which is not installed: "
+            f"The contenders of --with-statistical need {' and '.join(lacking)}, which is not installed: "
             "`pip install 'stockcast-assets[stats]'`, or leave --with-statistical out."
-        ) from error
+        )

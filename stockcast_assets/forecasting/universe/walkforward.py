@@ -15,9 +15,12 @@ from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Fold, first_origin, fold_before, pinball_losses
 from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.models.garch import GJR_GARCH, fit_garch
+from stockcast_assets.forecasting.models.statistical import require_stats
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.workers import training_pool
+from stockcast_assets.forecasting.universe.boosting import LIGHTGBM, Boosted, fit_boosted
 from stockcast_assets.forecasting.universe.contenders import fit_own, quantiles_over
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.inputs import Series, series_of
@@ -52,6 +55,7 @@ def walk_forward_universe(
     *,
     train_on: Collection[str] | None = None,
     judge: Collection[str] | None = None,
+    statistical: bool = False,
     config: ModelConfig | None = None,
     workers: int = 1,
     progress: Progress | None = None,
@@ -67,13 +71,16 @@ def walk_forward_universe(
         end: last as-of day.
         train_on: the tickers that teach the network; all if None. The others are forecast by it all the same.
         judge: the tickers to judge; all if None.
+        statistical: GJR-GARCH-t and pooled LightGBM as well.
         config: how the folds are cut.
         workers: training processes.
         progress: called after each fitted network.
 
     Raises:
-        StockcastError: if there is no ticker to judge, or none to learn from.
+        StockcastError: if there is no ticker to judge or to learn from, or the extra `stats` is asked for and missing.
     """
+    if statistical:
+        require_stats()
     if not bars:
         raise StockcastError("There is no ticker to evaluate: name at least one.")
     config = config or ModelConfig()
@@ -88,9 +95,10 @@ def walk_forward_universe(
     prepared = [prepare_training({t: series[t] for t in year.taught}, year.taught) for year in years]
     models = _fit(prepared, workers, progress)
     parts: dict[str, list[tuple[Fold, dict[str, Floats]]]] = {ticker: [] for ticker in histories}
-    for year, model in zip(years, models, strict=True):
+    for year, of_year, model in zip(years, prepared, models, strict=True):
+        boosted = fit_boosted(of_year) if statistical else None
         for ticker, fold in year.judged.items():
-            parts[ticker].append((fold, _with_oracle(series[ticker], fold, model)))
+            parts[ticker].append((fold, _with_others(series[ticker], fold, model, boosted)))
     judged = {ticker: of_ticker for ticker, of_ticker in parts.items() if of_ticker}
     cases = {ticker: joined_cases(histories[ticker], of_ticker, config)[0] for ticker, of_ticker in judged.items()}
     return WalkForward(config, {ticker: len(of_ticker) for ticker, of_ticker in judged.items()}, cases)
@@ -142,10 +150,17 @@ def _fit(prepared: Sequence[Prepared], workers: int, progress: Progress | None) 
     return fitted
 
 
-def _with_oracle(series: Series, fold: Fold, model: UniverseModel) -> dict[str, Floats]:
-    """[n, HORIZON, quantiles] of every contender on the fold's test rows, and of the oracle."""
+def _with_others(series: Series, fold: Fold, model: UniverseModel, boosted: Boosted | None) -> dict[str, Floats]:
+    """[n, HORIZON, quantiles] of every contender on the fold's test rows, and of those that are never published."""
     own = fit_own(series, fold.known, model)
-    return {**fold_quantiles(series, fold, own, model), ORACLE: _oracle(series, fold, own.start)}
+    found = {**fold_quantiles(series, fold, own, model), ORACLE: _oracle(series, fold, own.start)}
+    if boosted is None:
+        return found
+    on_known, on_test = (boosted.sigma(series, own.start, rows) for rows in (fold.known, fold.test))
+    return found | {
+        LIGHTGBM: on_test[:, :, None] * quantiles_over(series, fold.known, on_known),
+        GJR_GARCH: fit_garch(series.history, fold.known).predict(series.history, fold.test).quantiles,
+    }
 
 
 def _oracle(series: Series, fold: Fold, start: Start) -> Floats:
