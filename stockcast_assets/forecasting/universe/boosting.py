@@ -13,7 +13,7 @@ import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Rows
-from stockcast_assets.forecasting.models.network import Scaler
+from stockcast_assets.forecasting.models.network import Scaler, Singles
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import standardised
 from stockcast_assets.forecasting.universe.start import Start
@@ -63,7 +63,8 @@ def fit_boosted(prepared: Prepared) -> Boosted:
     return Boosted(lightgbm.train(dict(_PARAMETERS), learnt, _ROUNDS), prepared.steps, prepared.heads)
 
 
-def _table(steps: Floats, heads: Floats) -> Floats:
+def _table(steps: Floats | Singles, heads: Floats | Singles) -> Singles:
     """[n x HORIZON, inputs] a row per session and horizon."""
     together = np.concatenate([np.repeat(steps, HORIZON, axis=0), heads.reshape(len(steps) * HORIZON, -1)], axis=1)
-    return together.astype(np.float32)
+    table: Singles = together.astype(np.float32)
+    return table
