@@ -26,7 +26,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 setup: $(VENV)/.installed  ## Make .venv with everything, from the lock file
 
-demo ui dashboard screenshots: export STOCKCAST_SOURCE ?= sample
+demo screenshots: export STOCKCAST_SOURCE ?= sample
 
 demo: setup  ## Run the whole graph on the bundled history and print the forecasts
 	@$(BIN)/stockcast demo

@@ -1,6 +1,7 @@
 """The code location that Dagster loads: the definitions for the settings of this process."""
 
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
+from stockcast_assets.orchestration.home import require_one_world
 from stockcast_assets.private_files import keep_to_oneself
 from stockcast_assets.settings import load_settings
 
@@ -8,4 +9,6 @@ __all__ = ["build_definitions", "defs", "warehouse_from"]
 
 # Whatever started this process: what it and its runs write is this account's alone.
 keep_to_oneself()
-defs = build_definitions(load_settings())
+_settings = load_settings()
+require_one_world(_settings)
+defs = build_definitions(_settings)

@@ -6,7 +6,7 @@ same words. Here is also how a text that somebody else wrote is shown: nothing i
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date
 
 from stockcast_assets.errors import StockcastError
@@ -56,12 +56,32 @@ def validate_ticker(ticker: str) -> str:
         StockcastError: if it is not 1-20 characters of A-Z 0-9 . ^ = - beginning with a letter, digit or ^,
             or contains "..".
     """
-    if not _TICKER.fullmatch(ticker) or ".." in ticker:
+    if not _is_ticker(ticker):
         raise StockcastError(
             f"{shown(ticker)} is not a ticker: use 1 to 20 characters of A-Z 0-9 . ^ = -, upper case, "
             "beginning with a letter, a digit or ^ (for example MSFT, VOD.L, ETH-USD)."
         )
     return ticker
+
+
+def typed_tickers(words: Iterable[str]) -> list[str]:
+    """The tickers that a person typed: separated by commas or blanks, in any case, each once.
+
+    Raises:
+        StockcastError: for the first that is none.
+    """
+    parts = [part for word in words for part in re.split(r"[,\s]+", word) if part]
+    return list(dict.fromkeys(_in_capitals(part) for part in parts))
+
+
+def _in_capitals(text: str) -> str:
+    # Outside of ASCII there are letters whose capitals are others, or two.
+    capitals = text.upper() if text.isascii() else text
+    return capitals if _is_ticker(capitals) else validate_ticker(text)
+
+
+def _is_ticker(text: str) -> bool:
+    return _TICKER.fullmatch(text) is not None and ".." not in text
 
 
 def parse_day(text: str) -> date:

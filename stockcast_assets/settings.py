@@ -7,15 +7,17 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, Secret, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stockcast_assets import masking
+from stockcast_assets.clock import utc_today
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.home_memory import recall
 from stockcast_assets.inputs import listed
 from stockcast_assets.private_files import whose, whose_path
 
@@ -23,7 +25,15 @@ PREFIX = "STOCKCAST_"
 FOLDER = "folder:"
 """What a second source begins with that is a folder."""
 
-_DEFAULT_START = {"yahoo": date(2026, 1, 1), "csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
+SourceName = Literal["yahoo", "csv", "sample"]
+SAMPLE = "sample"
+SAMPLE_WORDS = "Demo data, 2000-2013"
+"""What stands on every page of a home of the bundled history."""
+
+_FIRST_YEAR = date(2026, 1, 1)
+"""The first daily key of homes that remember none: that of the releases before."""
+
+_DEFAULT_START = {"csv": date(2012, 1, 1), "sample": date(2013, 1, 1)}
 _DEFAULT_END = {"sample": date(2013, 3, 1)}
 # A host name or an IPv4 address, or an IPv6 address in brackets; a port may follow.
 _HOST = re.compile(r"(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
@@ -58,10 +68,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(DEFAULT_HOME), description="Folder for everything stockcast stores on this machine")
     warehouse: Literal["duckdb", "bigquery"] = Field("duckdb", description="Where the tables live")
-    source: Literal["yahoo", "csv", "sample"] = Field("yahoo", description="Where bars come from")
+    source: SourceName = Field(
+        default_factory=lambda data: _source_of(data.get("home")), description="Where bars come from"
+    )
     tickers: Names = Field((), description="Comma-separated tickers that are always there; others are added by command")
     start_date: date = Field(
-        default_factory=lambda data: _DEFAULT_START[data.get("source", "yahoo")],
+        default_factory=lambda data: _start_of(data.get("home"), data.get("source", "yahoo")),
         description="First daily partition key; older bars are price_history",
     )
     end_date: date | None = Field(
@@ -190,6 +202,11 @@ class Settings(BaseSettings):
             yield from masking.secrets_of_address(self.mlflow_uri.get_secret_value())
 
     @property
+    def demo_data(self) -> str | None:
+        """What must stand on every page, if the bars are the bundled history."""
+        return SAMPLE_WORDS if self.source == SAMPLE else None
+
+    @property
     def database(self) -> Path:
         return self.home / "warehouse.duckdb"
 
@@ -213,6 +230,27 @@ class Settings(BaseSettings):
     def mlflow_tracking_uri(self) -> str:
         """With its password, if it has one: for MLflow alone."""
         return self.mlflow_uri.get_secret_value() if self.mlflow_uri else f"sqlite:///{self.home / 'mlflow.db'}"
+
+
+def _source_of(home: Path | None) -> SourceName:
+    memory = None if home is None else recall(home)
+    return next((name for name in get_args(SourceName) if memory is not None and memory.source == name), "yahoo")
+
+
+def _start_of(home: Path | None, source: str) -> date:
+    """The first daily key where nobody says another."""
+    if source in _DEFAULT_START:
+        return _DEFAULT_START[source]
+    memory = None if home is None else recall(home)
+    if memory is not None and memory.source == source:
+        return date.fromisoformat(memory.start_date)
+    return _FIRST_YEAR
+
+
+def start_of_new_home(source: str) -> date:
+    """The first daily key that a home which is made now remembers."""
+    # In January there would hardly be a session yet.
+    return _DEFAULT_START.get(source) or (utc_today() - timedelta(days=31)).replace(month=1, day=1)
 
 
 def load_settings() -> Settings:

@@ -9,7 +9,16 @@ import typer
 
 from stockcast_assets.cli import parse
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.parse import Ticker, TickerList, Tickers, day_option, tell_version
+from stockcast_assets.cli.parse import (
+    OptionalTickers,
+    SomeTickers,
+    Ticker,
+    TickerList,
+    Tickers,
+    TickersAndDay,
+    day_option,
+    tell_version,
+)
 from stockcast_assets.cli.terminal import guard_logs_and_tracebacks
 from stockcast_assets.private_files import private_process
 from stockcast_assets.stopping import stoppable
@@ -62,19 +71,19 @@ def demo(
 @app.command()
 def forecast(
     ctx: typer.Context,
-    ticker: Ticker,
-    day: Annotated[str | None, parse.day("As-of session, YYYY-MM-DD; default the newest.")] = None,
+    words: TickersAndDay,
 ) -> None:
-    """Bring a ticker up to a date and print the forecast of its next 10 sessions."""
+    """Bring tickers up to a date and print the forecast of their next 10 sessions."""
     from stockcast_assets.cli import forecast as command
 
-    command.run(ctx.obj, ticker, day)
+    command.run(ctx.obj, *parse.tickers_and_day(words))
 
 
 @app.command()
 def backfill(
     ctx: typer.Context,
-    tickers: TickerList,
+    words: OptionalTickers = None,
+    tickers: TickerList = None,
     first: Annotated[str | None, day_option("--from", "First day, YYYY-MM-DD; default the first daily key.")] = None,
     last: Annotated[str | None, day_option("--to", "Last day, YYYY-MM-DD; default the newest session.")] = None,
     assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
@@ -94,14 +103,17 @@ def backfill(
     from stockcast_assets.cli import backfill as command
 
     manner = command.Options(missing_only, dry_run, yes, source, replace)
-    command.run(ctx.obj, tickers, first, last, assets, manner)
+    command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
 
 
 @app.command()
 def evaluate(
     ctx: typer.Context,
     tickers: Annotated[
-        str | None, typer.Argument(help="Comma-separated tickers, for example AAPL,MSFT; with --bars default all.")
+        list[str] | None,
+        typer.Argument(
+            help=f"Tickers, {parse.LIST}, for example AAPL MSFT; with --bars default all.", callback=parse.some_tickers
+        ),
     ] = None,
     first: Annotated[
         str | None,
@@ -139,7 +151,8 @@ def evaluate(
     if bars or earnings or train_on:
         from stockcast_assets.cli import evaluate_files
 
-        evaluate_files.run(ctx.obj, tickers, bars or (), earnings, first, last, train_on, with_statistical, report)
+        judged = ",".join(tickers) if tickers else None
+        evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, with_statistical, report)
         return
     from stockcast_assets.cli import evaluate as command
 
@@ -165,9 +178,7 @@ def explain(
 @app.command()
 def compare(
     ctx: typer.Context,
-    tickers: Annotated[
-        list[str] | None, typer.Argument(help="Tickers, for example MSFT; default all.", callback=parse.each_ticker)
-    ] = None,
+    tickers: SomeTickers = None,
 ) -> None:
     """Every stored bar beside what STOCKCAST_SECOND_SOURCE says of it: which closes differ."""
     from stockcast_assets.cli import compare as command
@@ -192,14 +203,14 @@ def inspect(
 @app.command()
 def tune(
     ctx: typer.Context,
-    ticker: Annotated[str | None, typer.Argument(help="Ticker, for example MSFT.")] = None,
+    tickers: OptionalTickers = None,
     every: Annotated[bool, typer.Option("--all", help="Every ticker there is.")] = False,
     trials: Annotated[int, typer.Option(min=1, max=10_000, help="Trials to add to each ticker's study.")] = 20,
 ) -> None:
     """Search better hyper-parameters on validation sessions; the next training uses them if they beat the defaults."""
     from stockcast_assets.cli import tune as command
 
-    command.run(ctx.obj, ticker, every, trials)
+    command.run(ctx.obj, tickers or [], every, trials)
 
 
 @app.command()
@@ -260,13 +271,15 @@ def tickers_resume(ctx: typer.Context, tickers: Tickers) -> None:
 @tickers_app.command("delist")
 def tickers_delist(
     ctx: typer.Context,
-    ticker: Annotated[str, typer.Argument(help="Ticker that trades no more.")],
+    tickers: Annotated[
+        list[str], typer.Argument(help=f"Tickers that trade no more, {parse.LIST}.", callback=parse.some_tickers)
+    ],
     reason: Annotated[str, typer.Option(help="Why, in words: acquired, bankrupt, renamed …")],
 ) -> None:
-    """Give a ticker that trades no more no more runs, and say why. Its stored rows stay."""
+    """Give tickers that trade no more no more runs, and say why. Their stored rows stay."""
     from stockcast_assets.cli import tickers as command
 
-    command.change(ctx.obj, [ticker], "delisted", reason)
+    command.change(ctx.obj, tickers, "delisted", reason)
 
 
 @warehouse_app.command("check")

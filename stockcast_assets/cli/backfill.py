@@ -82,7 +82,12 @@ class Estimate:
 
 
 def run(
-    call: Invocation, tickers: str, first_text: str | None, last_text: str | None, assets: str | None, options: Options
+    call: Invocation,
+    tickers: Sequence[str],
+    first_text: str | None,
+    last_text: str | None,
+    assets: str | None,
+    options: Options,
 ) -> None:
     """Materialise the assets of the tickers for every day from first to last.
 
@@ -94,12 +99,12 @@ def run(
     with open_session(call, models=True) as session:
         names = _names(assets)
         _check_replace(options, assets, names)
-        sources = _sources(session, options, [name.strip() for name in tickers.split(",") if name.strip()])
+        sources = _sources(session, options, tickers)
         for ticker, source in sources.items():
             checked_tickers(session.settings, source, [ticker])
         wanted = tuple(sources)
         if not wanted:
-            raise StockcastError("No ticker is given: use --tickers AAPL,MSFT.")
+            raise StockcastError("No ticker is given: write them as `stockcast backfill AAPL MSFT`.")
         first, last = _bounds(session, sources, first_text, last_text)
         new = [] if options.dry_run else add_tickers(session.instance, wanted)
         launches = _plan(session, wanted, names, (first, last), options.fetching)
@@ -176,7 +181,7 @@ def _command(tickers: Sequence[str], left: Sequence[Launch], span: tuple[date, d
     flags = {"--missing-only": options.missing_only, "--yes": options.yes, "--replace": options.replace}
     return shlex.join(
         [
-            *("stockcast", "backfill", "--tickers", ",".join(tickers), "--from", f"{span[0]}", "--to", f"{span[1]}"),
+            *("stockcast", "backfill", *tickers, "--from", f"{span[0]}", "--to", f"{span[1]}"),
             *(("--assets", ",".join(assets)) if assets else ()),
             *(("--source", options.source) if options.source else ()),
             *(flag for flag, given in flags.items() if given),

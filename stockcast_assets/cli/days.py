@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from stockcast_assets.cli.session import Session
+from stockcast_assets.cli.terminal import warn
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, validate_ticker
@@ -33,7 +35,7 @@ def check_ticker(settings: Settings, ticker: str, source: Source | None = None) 
         today = utc_now().date()
         source.bars(ticker, today - PROBE, today)
     calendar = calendars.known_calendar_for(ticker)
-    if calendar not in settings.calendars:
+    if not calendars.is_enabled(calendar, settings.calendars):
         enabled = ",".join(settings.calendars)
         raise StockcastError(
             f"{ticker} trades on the calendar {calendar}, which is not enabled: set "
@@ -94,20 +96,29 @@ def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timest
     return done[-1]
 
 
+def session_before(ticker: str, day: date) -> date:
+    """The day itself if it is a session of the ticker's calendar, else the one before it, which a line says."""
+    calendar = calendars.calendar_for(ticker)
+    if calendars.is_session(calendar, day):
+        return day
+    before = calendars.previous_session(calendar, day).date()
+    warn(f"{calendar}, where {ticker} trades, was closed on {day} ({day:%A}): this is of the session before, {before}.")
+    return before
+
+
 def session_of(settings: Settings, source: Source, ticker: str, text: str | None) -> pd.Timestamp:
     """The session a command is about: the one asked for, or the newest.
 
     Raises:
-        StockcastError: if the date is malformed, in the future, before the daily keys or the ticker's first
-            bar, or a day the market was closed.
+        StockcastError: if the date is malformed, in the future, or before the daily keys or the ticker's first bar.
     """
     if text is None:
         return latest_session(settings, source, ticker)
     day = parse_day(text)
     if day < settings.start_date:
         raise StockcastError(
-            f"{day} is before the first daily key: set STOCKCAST_START_DATE (now {settings.start_date}) to an "
-            "earlier day, or ask for a later one."
+            f"{day} is before the first daily key: set STOCKCAST_START_DATE (now {settings.start_date}) to "
+            f"{day:%Y-%m}-01 or an earlier day, or ask for a later one."
         )
     today = utc_now().date()
     if day >= today:
@@ -117,12 +128,7 @@ def session_of(settings: Settings, source: Source, ticker: str, text: str | None
             f"{day} is after the last daily key: STOCKCAST_END_DATE is {settings.end_date}"
             + (" for the sample history." if settings.source == "sample" else ".")
         )
-    calendar = calendars.calendar_for(ticker)
-    if not calendars.is_session(calendar, day):
-        before = calendars.previous_session(calendar, day).date()
-        raise StockcastError(
-            f"{calendar}, where {ticker} trades, was closed on {day} ({day:%A}): the session before is {before}."
-        )
+    day = session_before(ticker, day)
     first = source.first_session(ticker)
     if first is not None and day < first:
         raise StockcastError(f"The history of {ticker} begins on {first}: ask for a day from then on, not {day}.")

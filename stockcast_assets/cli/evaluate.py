@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ _SHORT = {
 
 def run(
     call: Invocation,
-    tickers_text: str | None,
+    asked: Sequence[str] | None,
     first_text: str | None,
     last_text: str | None,
     with_statistical: bool,
@@ -57,7 +58,7 @@ def run(
 
         if with_statistical:
             require_stats()
-        tickers = _tickers(session, tickers_text)
+        tickers = _tickers(session, asked or ())
         first = parse_day(first_text) if first_text else None
         last = parse_day(last_text) if last_text else None
         if first is not None and last is not None:
@@ -89,10 +90,10 @@ def run(
         err.print(f"MLflow: {link}", soft_wrap=True)
 
 
-def _tickers(session: Session, text: str | None) -> list[str]:
-    tickers = checked_tickers(session.settings, session.sources.get(), (text or "").split(","))
+def _tickers(session: Session, asked: Sequence[str]) -> list[str]:
+    tickers = checked_tickers(session.settings, session.sources.get(), asked)
     if not tickers:
-        raise StockcastError("No ticker is given: write them as AAPL,MSFT.")
+        raise StockcastError("No ticker is given: write them as `stockcast evaluate AAPL MSFT`.")
     return tickers
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 import typer
 
 from stockcast_assets import __version__
+from stockcast_assets.cli.days import session_before
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
@@ -21,7 +22,7 @@ from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.inputs import parse_day
-from stockcast_assets.keys import month_of, partition_key, validate_ticker
+from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models
 from stockcast_assets.orchestration.build import registry_from
@@ -37,7 +38,7 @@ _SHOWN = 5
 def run(call: Invocation, ticker: str, day_text: str, replay: bool) -> None:
     """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
     with open_session(call, models=True) as session:
-        chain = Provenance(session, validate_ticker(ticker), parse_day(day_text))
+        chain = Provenance(session, ticker, session_before(ticker, parse_day(day_text)))
         document = chain.document()
         differences = chain.replay() if replay else None
         if differences is not None:

@@ -1,54 +1,140 @@
-"""`stockcast forecast`: one ticker, one as-of date."""
+"""`stockcast forecast`: tickers as of a day."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
+
+from rich.text import Text
 
 from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.cli.terminal import out, styled
+from stockcast_assets.cli.terminal import out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
-from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use
 
+ADVICE = "A forecast is a range of what may happen, not advice."
 
-def run(call: Invocation, ticker: str, day_text: str | None) -> None:
-    """Bring `ticker` up to the day and print its forecast."""
+
+def run(call: Invocation, tickers: Sequence[str], day_text: str | None) -> None:
+    """Bring the tickers up to the day and print their forecasts; of several, a line each.
+
+    Raises:
+        StockcastError: if an argument is wrong, or a ticker failed; the others are done and shown.
+    """
     with open_session(call, models=True) as session:
-        check_ticker(session.settings, ticker, session.sources.get())
-        day = session_of(session.settings, session.sources.get(), ticker, day_text)
-        if ticker not in known_tickers(session.instance):
-            check_known(session.settings, session.sources.get(), ticker)
-        new = add_tickers(session.instance, [ticker])
-        try:
-            with resumable(session):
-                session.runner.bring_up({ticker: [day]})
-        except StockcastError:
-            forget_if_empty(session, new)
-            raise
-        document = describe(session, ticker, day.date())
+        source, known = session.sources.get(), known_tickers(session.instance)
+        days = {}
+        for ticker in tickers:
+            check_ticker(session.settings, ticker, source)
+            days[ticker] = session_of(session.settings, source, ticker, day_text)
+            if ticker not in known:
+                check_known(session.settings, source, ticker)
+        new = add_tickers(session.instance, tickers)
+        failed = _bring_up(session, days)
+        forget_if_empty(session, [ticker for ticker in new if ticker in failed])
+        if len(tickers) == 1 and failed:
+            raise StockcastError(*failed.values())
+        documents = [describe(session, ticker, day.date()) for ticker, day in days.items() if ticker not in failed]
         if call.as_json:
-            print_json(document)
-            return
-        print_table(
-            f"{ticker}: close of the next 10 sessions, as of {day.date()} (last close {document['last_close']:,.2f})",
-            ["session", "date", "5 %", "10 %", "25 %", "median", "75 %", "90 %", "95 %", "random walk"],
+            print_json(documents[0] if len(tickers) == 1 else documents)
+        elif len(tickers) == 1:
+            _print(documents[0])
+        else:
+            print_summary([summary(session, document) for document in documents])
+            out.print(ADVICE, style="dim")
+        if failed:
+            reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
+            raise StockcastError(f"{len(failed)} of {len(tickers)} tickers failed: {reasons}")
+
+
+def _bring_up(session: Session, days: Mapping[str, pd.Timestamp]) -> dict[str, str]:
+    """Bring all up together; if that fails, each alone. Returns why those failed that did."""
+    with resumable(session):
+        try:
+            session.runner.bring_up({ticker: [day] for ticker, day in days.items()})
+        except StockcastError as error:
+            if len(days) == 1:
+                return dict.fromkeys(days, str(error))
+            return {
+                name: why for ticker, day in days.items() for name, why in _bring_up(session, {ticker: day}).items()
+            }
+    return {}
+
+
+def _print(document: Row) -> None:
+    print_table(
+        f"{document['ticker']}: close of the next 10 sessions, as of {document['as_of']} (last close "
+        f"{document['last_close']:,.2f})",
+        ["session", "date", "5 %", "10 %", "25 %", "median", "75 %", "90 %", "95 %", "random walk"],
+        [
             [
-                [
-                    row["horizon"],
-                    row["target_date"],
-                    *(row[f"close_p{q}"] for q in ("05", "10", "25", "50", "75", "90", "95")),
-                    row["naive_close"],
-                ]
-                for row in document["forecasts"]
-            ],
-        )
-        out.print(styled("Method: ", (document["method"], "bold"), f". {document['reason']}"))
-        out.print("A forecast is a range of what may happen, not advice.", style="dim")
+                row["horizon"],
+                row["target_date"],
+                *(row[f"close_p{q}"] for q in ("05", "10", "25", "50", "75", "90", "95")),
+                row["naive_close"],
+            ]
+            for row in document["forecasts"]
+        ],
+        drop=(("5 %", "95 %"), ("25 %", "75 %"), ("random walk",)),
+    )
+    out.print(styled("Method: ", (document["method"], "bold"), f". {document['reason']}"))
+    out.print(ADVICE, style="dim")
+
+
+def print_summary(rows: Sequence[Row]) -> None:
+    """A line for each ticker."""
+    print_table(
+        "Close forecast: median (10 % – 90 %)",
+        ["ticker", "as of", "close", "1 session", "5 sessions", "10 sessions", "method", "LSTM skill", "drift"],
+        [
+            [
+                row["ticker"],
+                row["as_of"],
+                row["last_close"],
+                *(_interval(row[f"session_{h}"]) for h in (1, 5, HORIZON)),
+                row["method"],
+                _skill(row["skill_vs_random_walk"]),
+                row["drift"],
+            ]
+            for row in rows
+        ],
+        drop=(("LSTM skill", "drift"), ("5 sessions",), ("1 session",)),
+    )
+
+
+def summary(session: Session, document: Row) -> Row:
+    """What one line of `print_summary` shows of a forecast that `describe` made."""
+    day = date.fromisoformat(document["as_of"])
+    drift = session.warehouse.read(DRIFT_REPORT, tickers=[document["ticker"]], start=day, end=day)
+    horizons = {row["horizon"]: row for row in document["forecasts"]}
+    ratio = document["rmse_ratio_rw"]
+    return {
+        "ticker": document["ticker"],
+        "as_of": document["as_of"],
+        "last_close": document["last_close"],
+        **{
+            f"session_{h}": {name: horizons[h][f"close_{name}"] for name in ("p10", "p50", "p90")}
+            for h in (1, 5, HORIZON)
+        },
+        "method": document["method"],
+        "skill_vs_random_walk": None if ratio is None else 1 - ratio,
+        "drift": bool(drift["drifted"].any()),
+        "reason": document["reason"],
+    }
+
+
+def _interval(quantiles: Mapping[str, float]) -> Text:
+    return stacked("{p50:,.2f}".format(**quantiles), "({p10:,.2f} – {p90:,.2f})".format(**quantiles))
+
+
+def _skill(skill: float | None) -> str:
+    return "–" if skill is None else f"{skill:+.1%}"
 
 
 def describe(session: Session, ticker: str, day: date) -> Row:

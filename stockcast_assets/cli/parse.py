@@ -8,7 +8,7 @@ import typer
 from stockcast_assets import __version__
 from stockcast_assets.cli.terminal import tell_error, tell_stop
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import parse_day, validate_ticker
+from stockcast_assets.inputs import parse_day, typed_tickers, validate_ticker
 from stockcast_assets.stopping import Stopped, end_children
 
 ANYWHERE = ("--debug", "--json")
@@ -20,25 +20,34 @@ _UsageError: Any = typer.BadParameter.__base__
 
 
 def _ticker(value: str | None) -> str | None:
-    return value if value is None else validate_ticker(value)
+    if value is None:
+        return None
+    tickers = typed_tickers([value])
+    return tickers[0] if len(tickers) == 1 else validate_ticker(value)
 
 
-def each_ticker(values: Sequence[str] | None) -> Sequence[str] | None:
-    """The callback of an argument of several tickers.
+def some_tickers(values: Sequence[str] | None) -> Sequence[str] | None:
+    """The callback of every list of tickers.
 
     Raises:
         StockcastError: for the first that is none.
     """
-    for value in values or ():
-        validate_ticker(value)
-    return values
+    return values if values is None else typed_tickers(values)
 
 
-def _listed(value: str) -> str:
-    for ticker in value.split(","):
-        if ticker.strip():
-            validate_ticker(ticker.strip())
-    return value
+def _tickers_and_day(values: Sequence[str]) -> Sequence[str]:
+    *tickers, last = values
+    if not tickers or any(char.isalpha() for char in last):
+        return typed_tickers(values)
+    parse_day(last)
+    return [*typed_tickers(tickers), last]
+
+
+def tickers_and_day(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """The tickers of the argument `TICKERS... [DATE]`, and its day; only the last word may be one."""
+    if len(words) < 2 or any(char.isalpha() for char in words[-1]):
+        return list(words), None
+    return list(words[:-1]), words[-1]
 
 
 def _day(value: str | None) -> str | None:
@@ -47,9 +56,30 @@ def _day(value: str | None) -> str | None:
     return value
 
 
+LIST = "separated by blanks or commas"
+"""How every list of tickers is written."""
+
 Ticker = Annotated[str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker)]
-Tickers = Annotated[list[str], typer.Argument(help="Tickers, for example TSLA VOD.L ETH-USD.", callback=each_ticker)]
-TickerList = Annotated[str, typer.Option("--tickers", help="Comma-separated tickers.", callback=_listed)]
+Tickers = Annotated[
+    list[str], typer.Argument(help=f"Tickers, {LIST}, for example TSLA VOD.L ETH-USD.", callback=some_tickers)
+]
+SomeTickers = Annotated[
+    list[str] | None,
+    typer.Argument(help=f"Tickers, {LIST}, for example AAPL MSFT; default all.", callback=some_tickers),
+]
+OptionalTickers = Annotated[
+    list[str] | None, typer.Argument(help=f"Tickers, {LIST}, for example AAPL MSFT.", callback=some_tickers)
+]
+TickersAndDay = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TICKERS... [DATE]",
+        help=f"Tickers, {LIST}; then the as-of day, YYYY-MM-DD, default the newest. Of a day without a session it is "
+        "the session before.",
+        callback=_tickers_and_day,
+    ),
+]
+TickerList = Annotated[list[str] | None, typer.Option("--tickers", help=f"Tickers, {LIST}.", callback=some_tickers)]
 
 
 def day(help: str) -> typer.models.ArgumentInfo:

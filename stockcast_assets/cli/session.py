@@ -15,6 +15,7 @@ import dagster as dg
 
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.terminal import err, styled, warn
+from stockcast_assets.home_memory import recall
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import (
@@ -23,15 +24,17 @@ from stockcast_assets.orchestration.home import (
     models_database,
     open_instance,
     passwords_in_clear,
+    remember,
+    require_one_world,
     tables_database,
     tunings_database,
 )
 from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.planning.runner import Runner
-from stockcast_assets.settings import Settings, load_settings
+from stockcast_assets.settings import SAMPLE, Settings, load_settings
 from stockcast_assets.stopping import Stopped
-from stockcast_assets.tables import RAW_PRICES
+from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
 
@@ -116,6 +119,15 @@ def quiet() -> None:
     logging.getLogger("dagster").setLevel(logging.ERROR)
 
 
+def _held(settings: Settings) -> str:
+    """Where the bars of a home that remembers nothing come from: the bundled history, if it has no other."""
+    if settings.warehouse == "duckdb" and settings.database.exists():
+        bars = warehouse_from(settings).read(PRICE_HISTORY, columns=["source"])
+        if set(bars["source"]) == {SAMPLE}:
+            return SAMPLE
+    return settings.source
+
+
 @contextmanager
 def open_session(
     call: Invocation, models: bool = False, tables: bool = True, tunings: bool = False
@@ -141,6 +153,15 @@ def open_session(
     for database in (of(settings) for is_used, of in used if is_used):
         if database is not None:
             database.check()
+    if recall(settings.home) is None:
+        remember(settings, _held(settings))
+        with warnings.catch_warnings():
+            # What there was to warn of was said above.
+            warnings.simplefilter("ignore", UserWarning)
+            settings = load_settings()
+    require_one_world(settings)
+    if settings.demo_data and "source" not in settings.model_fields_set:
+        err.print(f"{settings.demo_data}: {settings.home} holds the bundled history.", style="dim", soft_wrap=True)
     with open_instance(settings) as instance:
         home = dagster_home(settings)
         for field in passwords_in_clear(home):

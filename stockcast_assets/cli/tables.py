@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,8 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.masking import redact
 
 Row = dict[str, Any]
+
+_LONGEST_WORD = 24
 
 
 def plain(value: object) -> object:
@@ -54,14 +57,56 @@ def cell(value: object) -> str | Text:
     return printable(redact(str(value)))
 
 
-def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A titled table; numbers to the right."""
+def print_table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], drop: Sequence[Sequence[str]] = ()
+) -> None:
+    """A titled table; numbers to the right. No word, number or date is broken.
+
+    Args:
+        title: of the table.
+        headings: of the columns.
+        rows: their cells.
+        drop: headings of the columns that a narrow terminal goes without, those first to go first. If it is still too
+            narrow, each row is printed as lines, a heading and its value.
+    """
     # Not the table's own title, which is broken at the table's width: a path is there to be copied.
     out.print(title, style="table.title", soft_wrap=True)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(headings):
+    left, cells = list(headings), [[cell(value) for value in row] for row in rows]
+    to_go = iter(drop)
+    while (table := _table(left, headings, rows, cells)) is None and (gone := next(to_go, None)) is not None:
+        left = [heading for heading in left if heading not in gone]
+    if table is not None:
+        out.print(table)
+        return
+    wide = max(map(len, headings))
+    for row in cells:
+        out.print()
+        for heading, value in zip(headings, row, strict=True):
+            text = " ".join((value.plain if isinstance(value, Text) else value).split("\n"))
+            out.print(f"{heading:{wide}}  {text}", soft_wrap=True)
+
+
+def _table(
+    left: Sequence[str],
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    cells: Sequence[Sequence[str | Text]],
+) -> Table | None:
+    """The table of the columns that are left; None if the terminal is too narrow for their words."""
+    table, needed = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)), 1
+    chosen = [index for index, heading in enumerate(headings) if heading in left]
+    for index in chosen:
         numeric = any(isinstance(plain(row[index]), int | float) for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=numeric)
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    out.print(table)
+        longest = max(_longest_word(text) for text in (headings[index], *(row[index] for row in cells)))
+        # A path or a digest may be longer than a line, and is broken then.
+        width = min(longest, _LONGEST_WORD)
+        table.add_column(headings[index], justify="right" if numeric else "left", min_width=width)
+        needed += width + 2
+    for row in cells:
+        table.add_row(*(row[index] for index in chosen))
+    return table if needed <= out.width else None
+
+
+def _longest_word(text: str | Text) -> int:
+    words = (text.plain if isinstance(text, Text) else text).split()
+    return max((cell_len(word) for word in words), default=0)

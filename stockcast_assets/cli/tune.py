@@ -1,5 +1,6 @@
 """`stockcast tune`: search hyper-parameters, as a Dagster run of the asset `tuning`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import dagster as dg
@@ -15,10 +16,10 @@ from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
 
 
-def run(call: Invocation, ticker: str | None, every: bool, trials: int) -> None:
-    """Add trials to the study of a ticker, or of every ticker, and print what it found."""
+def run(call: Invocation, asked: Sequence[str], every: bool, trials: int) -> None:
+    """Add trials to the study of each ticker, or of every ticker there is, and print what they found."""
     with open_session(call, models=True, tunings=True) as session:
-        tickers = _tickers(session, ticker, every)
+        tickers = _tickers(session, asked, every)
         add_tickers(session.instance, tickers)
         source = session.sources.get()
         reason = replace(COMMAND, config=(("trials", trials),))
@@ -48,15 +49,15 @@ def run(call: Invocation, ticker: str | None, every: bool, trials: int) -> None:
         print_table("MLflow", ["ticker", "runs"], [[row["ticker"], row["mlflow"]] for row in rows])
 
 
-def _tickers(session: Session, ticker: str | None, every: bool) -> list[str]:
-    if every and ticker is None:
+def _tickers(session: Session, asked: Sequence[str], every: bool) -> list[str]:
+    if every and not asked:
         known = known_tickers(session.instance)
         if not known:
             raise StockcastError("There is no ticker yet: add one with `stockcast tickers add MSFT`.")
         return known
-    if ticker is None or every:
-        raise StockcastError("Name one ticker, or --all for every ticker there is.")
-    return checked_tickers(session.settings, session.sources.get(), [ticker])
+    if not asked or every:
+        raise StockcastError("Name tickers, or --all for every ticker there is.")
+    return checked_tickers(session.settings, session.sources.get(), asked)
 
 
 def _result(instance: dg.DagsterInstance, ticker: str) -> Row:

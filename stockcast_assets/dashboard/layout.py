@@ -91,6 +91,8 @@ def header(pages: Sequence[st.Page]) -> None:
         st.html(f'<div class="brand">{picture}stockcast</div>', width="content")
         for each in pages:
             st.page_link(each)
+    if (words := data.settings().demo_data) is not None:
+        st.html(f'<p class="fine">{escape(words)}</p>')
 
 
 def palette() -> Palette:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, lru_cache
@@ -225,6 +225,12 @@ def learn_closed(calendar: str, day: Day, because: str) -> None:
 def calendar_for(ticker: str) -> str:
     """Calendar code of a ticker: `AAPL` → XNYS, `ETH-USD` → 24/7, `VOD.L` → XLON; `UNKNOWN` if nobody knows."""
     return _rules.calendar_for(ticker)
+
+
+def is_enabled(code: str, enabled: Collection[str]) -> bool:
+    """Whether tickers of a calendar have their keys: it is enabled, or one that trades every day is, so that every day
+    is a key anyway."""
+    return code in enabled or ALWAYS_OPEN in enabled
 
 
 def currency_of(ticker: str) -> str | None:

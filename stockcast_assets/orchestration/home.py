@@ -17,9 +17,10 @@ from filelock import FileLock
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.training.tuning import studies_file
+from stockcast_assets.home_memory import Memory, memorise, recall
 from stockcast_assets.masking import credentials
 from stockcast_assets.private_files import make_private
-from stockcast_assets.settings import Settings
+from stockcast_assets.settings import SAMPLE, Settings, start_of_new_home
 from stockcast_assets.tracking.client import sqlite_database
 from stockcast_assets.warehouse.duckdb import warehouse_file
 
@@ -102,6 +103,38 @@ def check_home(settings: Settings) -> None:
     """
     with _usable(settings.home, "STOCKCAST_HOME"):
         return
+
+
+def require_one_world(settings: Settings) -> None:
+    """Keep the bundled history and all other bars apart.
+
+    Raises:
+        StockcastError: if the home remembers to hold one of them, and the settings ask for the other.
+    """
+    asked, memory = settings.source, recall(settings.home)
+    held = asked if memory is None else memory.source
+    if (held == SAMPLE) != (asked == SAMPLE):
+        what = "the bundled history of the demo" if held == SAMPLE else f"bars of {held}"
+        raise StockcastError(
+            f"{settings.home} holds {what}, with which bars of {asked} must not mix: set "
+            f"STOCKCAST_HOME={settings.home}-{asked} or another folder for {asked}, or leave STOCKCAST_SOURCE out to "
+            "go on with what is here."
+        )
+
+
+def remember(settings: Settings, source: str) -> None:
+    """Let a home that does not know its source yet remember it, and since when it has daily keys.
+
+    Raises:
+        StockcastError: if the folder cannot be used.
+    """
+    if recall(settings.home) is not None:
+        return
+    used = settings.database.exists() or settings.dagster_home.exists()
+    make_home(settings)
+    start = settings.start_date if used and "start_date" not in settings.model_fields_set else start_of_new_home(source)
+    with _usable(settings.home, "STOCKCAST_HOME"):
+        memorise(settings.home, Memory(source, start.isoformat()))
 
 
 def make_home(settings: Settings) -> None:

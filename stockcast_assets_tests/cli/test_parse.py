@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stockcast_assets import __version__
@@ -38,7 +38,8 @@ def test_what_follows_two_dashes_is_no_flag(words: list[str]) -> None:
         ("demo --sessions few", 2, "`stockcast demo --help`"),
         ("status --nope", 2, "No such option: --nope"),
         ("warehouse copy --from duckdb", 2, "`stockcast warehouse copy --help`"),
-        ("forecast msft", 1, "'msft' is not a ticker"),
+        ("forecast ms_ft", 1, "'ms_ft' is not a ticker"),
+        ("forecast MSFT AAPL 20130215", 1, "'20130215' is not a date"),
         ("forecast MSFT 2024-02-30", 1, "'2024-02-30' is not a date"),
         ("explain MSFT yesterday", 1, "'yesterday' is not a date"),
         ("backfill --tickers MSFT,b_", 1, "'b_' is not a ticker"),
@@ -54,6 +55,22 @@ def test_what_is_wrong_is_one_sentence(line: str, status: int, words: str, capsy
     assert told.err.startswith("error: ")
     assert told.err.count("\n") == 1
     assert words in told.err
+
+
+TICKERS = st.lists(st.from_regex(r"[A-Z][A-Z0-9.]{0,5}[A-Z]", fullmatch=True), min_size=1, max_size=4, unique=True)
+
+
+@given(TICKERS, st.data(), st.sampled_from([None, "2024-05-31"]))
+def test_a_list_of_tickers_is_written_in_any_way(tickers: list[str], data: st.DataObject, day: str | None) -> None:
+    assume(not any(".." in ticker for ticker in tickers))
+    line = tickers[0]
+    for ticker in tickers[1:]:
+        line += data.draw(st.sampled_from([" ", ",", ", ", " ,"])) + data.draw(
+            st.sampled_from([ticker, ticker.lower()])
+        )
+    words = [*line.split(), *([day] if day else [])]
+    assert parse.tickers_and_day(parse._tickers_and_day(words)) == (tickers, day)
+    assert parse.some_tickers(line.split()) == tickers
 
 
 @pytest.mark.parametrize("line", ["-h", "--help", "forecast -h", "tickers --help", "tickers add -h"])
@@ -83,7 +100,9 @@ print(json.dumps([status, [name for name in ("dagster", "pandas") if name in sys
 """
 
 
-@pytest.mark.parametrize("line", ["forecast msft", "backfill --tickers msft", "tickers add msft", "explain MSFT 1"])
+@pytest.mark.parametrize(
+    "line", ["forecast m_", "backfill --tickers m_", "tickers add m_", "explain MSFT 1", "evaluate m_", "tune m_"]
+)
 def test_a_typo_waits_for_nothing(line: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *line.split()], env=clean_env(), capture_output=True, text=True, check=True

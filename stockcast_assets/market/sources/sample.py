@@ -61,7 +61,8 @@ class SampleSource:
 def _known(ticker: str) -> str:
     if ticker not in TICKERS:
         raise StockcastError(
-            f"The sample has no ticker {ticker!r}: use {', '.join(TICKERS)}, or set STOCKCAST_SOURCE to yahoo or csv."
+            f"The sample has no ticker {ticker!r}: use {', '.join(TICKERS)}, or set STOCKCAST_HOME to another folder "
+            "and STOCKCAST_SOURCE to yahoo or csv."
         )
     return ticker
 

@@ -14,6 +14,7 @@ from stockcast_assets.inputs import shown, validate_ticker
 from stockcast_assets.market.calendars import (
     ALWAYS_OPEN,
     FIRST_DAY,
+    is_enabled,
     is_session,
     known_calendar_for,
     sessions,
@@ -137,7 +138,7 @@ def require_enabled(parsed: ParsedUpload, label: str, enabled: Sequence[str]) ->
     """
     for ticker in parsed.tickers:
         calendar = known_calendar_for(ticker)
-        if calendar not in enabled:
+        if not is_enabled(calendar, enabled):
             raise StockcastError(
                 f"{label}: {ticker} trades on the calendar {calendar}, which is not in "
                 f"STOCKCAST_CALENDARS={','.join(enabled)}; add it and upload the file again."
