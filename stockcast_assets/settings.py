@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ _HOST = re.compile(r"(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*|\[[0-9a-f:.]+\])(:\d{1,5})
 
 _NEXT_URL = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _SECRET = {"alerts", "gcp_credentials", "mlflow_uri"}
+_WRITTEN = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*=", re.MULTILINE | re.IGNORECASE)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 DEFAULT_HOME = ".stockcast"
@@ -261,16 +262,12 @@ def load_settings() -> Settings:
     Raises:
         StockcastError: if a value is wrong; the sentence names the variable.
     """
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
-    for name in os.environ:
-        if name.startswith(PREFIX) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            warnings.warn(f"{name} is not a stockcast setting{hint}", stacklevel=2)
+    _point_out(os.environ)
     masking.remember(_other_secrets())
     try:
         with _dotenv() as dotenv:
             settings = Settings(_env_file=dotenv)
+            written = "" if dotenv is None else Path(dotenv).read_text(encoding="utf-8", errors="replace")
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
@@ -279,8 +276,19 @@ def load_settings() -> Settings:
         variable = f"{PREFIX}{first['loc'][0]}".upper()
         shown = "" if first["loc"][0] in _SECRET else f"={first['input']!r}"
         raise StockcastError(f"{variable}{shown} is not usable: {message[0].lower()}{message[1:]}.") from error
+    _point_out(_WRITTEN.findall(written), " in .env")
     _check_default_home(settings)
     return settings
+
+
+def _point_out(names: Iterable[str], where: str = "") -> None:
+    """Warn of what looks like a setting and is none."""
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for name in names:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            warnings.warn(f"{name}{where} is not a stockcast setting{hint}", stacklevel=3)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from stockcast_assets.cli import parse
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.parse import (
+    Opened,
     OptionalTickers,
     SomeTickers,
     Ticker,
@@ -19,14 +20,14 @@ from stockcast_assets.cli.parse import (
     day_option,
     tell_version,
 )
-from stockcast_assets.cli.terminal import guard_logs_and_tracebacks
+from stockcast_assets.cli.terminal import err, guard_logs_and_tracebacks
 from stockcast_assets.private_files import private_process
 from stockcast_assets.stopping import stoppable
 
 app = typer.Typer(
     name="stockcast",
     help="Trustworthy daily stock forecasts as Dagster assets.",
-    epilog="--json and --debug may stand before or after any command.",
+    epilog="--json, --quiet and --debug may stand before or after any command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -46,11 +47,13 @@ app.add_typer(home_app, name="home")
 def _global(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results, warnings and errors only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show Dagster's log, and tracebacks.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=tell_version, is_eager=True)
     ] = False,
 ) -> None:
+    err.quiet = quiet
     ctx.obj = Invocation(as_json, debug, tuple(sys.argv[1:]))
 
 
@@ -349,22 +352,24 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     read_only: Annotated[bool, typer.Option("--read-only", help="For viewers: nothing can be launched.")] = False,
+    opened: Opened = False,
 ) -> None:
     """Open the Dagster UI, with daemon, on the same data."""
     from stockcast_assets.cli import servers as command
 
-    command.ui(host, port, read_only)
+    command.ui(host, port, read_only, opened)
 
 
 @app.command()
 def dashboard(
     port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8501,
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    opened: Opened = False,
 ) -> None:
     """Open the dashboard on the same data."""
     from stockcast_assets.cli import servers as command
 
-    command.dashboard(host, port)
+    command.dashboard(host, port, opened)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, typed_tickers, validate_ticker
 from stockcast_assets.stopping import Stopped, end_children
 
-ANYWHERE = ("--debug", "--json")
+ANYWHERE = ("--debug", "--json", "--quiet", "-q")
 """Flags that may stand before or after the command."""
 
 
@@ -79,6 +79,7 @@ TickersAndDay = Annotated[
         callback=_tickers_and_day,
     ),
 ]
+Opened = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 TickerList = Annotated[list[str] | None, typer.Option("--tickers", help=f"Tickers, {LIST}.", callback=some_tickers)]
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import open_session
+from stockcast_assets.cli.session import open_session, read_settings
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.home import check_home, make_home, models_database, tables_database, workspace
 from stockcast_assets.private_files import whose_path
-from stockcast_assets.settings import load_settings
 from stockcast_assets.stopping import let_go
-from stockcast_assets.web.address import require_address, url
+from stockcast_assets.web.address import open_when_ready, require_address, url
 
 
 def _listen(command: str, host: str, port: int, hosts: Sequence[str]) -> None:
@@ -25,24 +24,33 @@ def _tell(text: str) -> None:
     err.print(text, soft_wrap=True)
 
 
-def ui(host: str, port: int, read_only: bool) -> None:
-    """Serve the Dagster UI, with the daemon and the code location, until it is told to stop.
+def _announce(what: str, host: str, port: int, opened: bool = False) -> None:
+    """Print the address on a line of its own, and open a browser there once it answers, if that is asked for."""
+    _tell(f"{what} (it takes some seconds to start; Ctrl-C ends it):")
+    print(url(host, port), flush=True)  # noqa: T201
+    if opened:
+        open_when_ready(host, port)
+
+
+def ui(host: str, port: int, read_only: bool, opened: bool = False) -> None:
+    """Serve the Dagster UI, with the daemon and the code location, until it is told to stop; `opened` in a browser.
 
     Raises:
         StockcastError: if the address cannot be used, a daemon is running on the home, or a process ends by itself.
     """
+    # Before anything is opened or started.
+    _listen("ui", host, port, read_settings().allowed_hosts)
     with open_session(Invocation()) as session:
-        _listen("ui", host, port, session.settings.allowed_hosts)
         from stockcast_assets.web.dagster_ui import dagster_ui, wait
 
         hosts = session.settings.allowed_hosts
         with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
-            _tell(f"Dagster UI: {url(host, port)} (it takes some seconds to start)")
+            _announce("Dagster UI", host, port, opened)
             wait(started)
 
 
-def dashboard(host: str, port: int) -> None:
-    """Serve the dashboard until interrupted.
+def dashboard(host: str, port: int, opened: bool = False) -> None:
+    """Serve the dashboard until interrupted; `opened` in a browser.
 
     Raises:
         StockcastError: if the address cannot be used, or others may write Streamlit's settings where one stands.
@@ -54,13 +62,14 @@ def dashboard(host: str, port: int) -> None:
             )
     from stockcast_assets.dashboard.run import own_hosts, serve
 
-    settings = load_settings()
+    settings = read_settings()
     _listen("dashboard", host, port, own_hosts(settings))
     check_home(settings)
     if (database := tables_database(settings)) is not None:
         database.check()
     if os.path.lexists(settings.home):
         make_home(settings)
+    _announce("Dashboard", host, port, opened)
     serve(settings, port=port, host=host)
 
 
@@ -70,7 +79,7 @@ def mlflow(host: str, port: int) -> None:
     Raises:
         StockcastError: if the models are on a tracking server, or the address cannot be used.
     """
-    settings = load_settings()
+    settings = read_settings()
     if settings.mlflow_tracking_uri.startswith("http"):
         raise StockcastError(
             f"The models are on the tracking server of STOCKCAST_MLFLOW_URI: open {settings.mlflow_uri} in a browser."
@@ -85,7 +94,7 @@ def mlflow(host: str, port: int) -> None:
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "
             "it will appear here."
         )
-    _tell(f"MLflow: {url(host, port)} (it takes some seconds to start)")
+    _announce("MLflow", host, port)
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "stockcast", "--workers", "1"),
         *("--host", host, "--port", str(port)),

@@ -128,6 +128,20 @@ def _held(settings: Settings) -> str:
     return settings.source
 
 
+def read_settings() -> Settings:
+    """The settings; what is odd about them is a warning line.
+
+    Raises:
+        StockcastError: if one is wrong.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        settings = load_settings()
+    for warning in caught:
+        warn(str(warning.message))
+    return settings
+
+
 @contextmanager
 def open_session(
     call: Invocation, models: bool = False, tables: bool = True, tunings: bool = False
@@ -143,11 +157,7 @@ def open_session(
     """
     if not call.debug:
         quiet()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        settings = load_settings()
-    for warning in caught:
-        warn(str(warning.message))
+    settings = read_settings()
     check_home(settings)
     used = ((tables, tables_database), (models, models_database), (tunings, tunings_database))
     for database in (of(settings) for is_used, of in used if is_used):

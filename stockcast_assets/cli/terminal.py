@@ -59,8 +59,10 @@ err = Terminal(stderr=True)
 
 
 def warn(sentence: str) -> None:
-    """A warning, on stderr."""
+    """A warning, on stderr, though it be quiet there."""
+    was, err.quiet = err.quiet, False
     err.print(styled(("warning: ", "yellow"), sentence), soft_wrap=True)
+    err.quiet = was
 
 
 def tell_error(sentence: str) -> None:

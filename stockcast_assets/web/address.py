@@ -2,7 +2,12 @@
 
 import ipaddress
 import socket
+import threading
+import time
+import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from stockcast_assets.errors import StockcastError
 
@@ -19,6 +24,20 @@ def url(host: str, port: int) -> str:
     """The address to open in a browser on this machine."""
     shown = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def open_when_ready(host: str, port: int, patience_s: float = 120.0) -> None:
+    """Open the address in this person's browser as soon as something listens there, without waiting for it."""
+
+    def watch() -> None:
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            with suppress(OSError), socket.create_connection((urlsplit(url(host, port)).hostname, port), 1):
+                webbrowser.open(url(host, port))
+                return
+            time.sleep(0.3)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def require_address(command: str, host: str, port: int, allowed_hosts: Sequence[str]) -> str | None:

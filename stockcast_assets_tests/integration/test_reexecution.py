@@ -1,0 +1,73 @@
+"""Runs of commands are full runs of Dagster: the first page shows them, and a click executes one again."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from stockcast_assets_tests.conftest import Cli, clean_env
+from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_dev
+
+RUNS = """
+query Runs { runsOrError { ... on Runs { results {
+  runId status rootRunId repositoryOrigin { repositoryName repositoryLocationName } tags { key value } } } } }
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A home in which a command has made one run."""
+    cli = Cli(
+        tmp_path_factory.mktemp("reexecution") / "home", {"STOCKCAST_SOURCE": "sample", "STOCKCAST_AUTOMATION": "false"}
+    )
+    made = cli("backfill", "MSFT", "--assets", "price_history")
+    assert made.returncode == 0, made.stderr
+    return cli
+
+
+@pytest.fixture(scope="module")
+def ui(home: Cli) -> Iterator[DagsterDev]:
+    with dagster_dev(home) as dev:
+        yield dev
+
+
+@pytest.mark.timeout(400)
+def test_a_command_s_run_is_on_the_first_page_and_a_click_executes_it_again(ui: DagsterDev, browser: Browser) -> None:
+    (run,) = ui.graphql(RUNS)["runsOrError"]["results"]
+    assert run["repositoryOrigin"] == {"repositoryName": "__repository__", "repositoryLocationName": "stockcast"}
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.goto(ui.url)
+    expect(page.get_by_text("ingest_history").filter(visible=True).first).to_be_visible(timeout=60_000)
+    page.goto(f"{ui.url}/runs/{run['runId']}")
+    button = page.get_by_role("button", name="Re-execute all")
+    expect(button.first).to_be_enabled(timeout=60_000)
+    button.first.click()
+    page.wait_for_url(lambda url: run["runId"] not in url, timeout=60_000)
+    page.close()
+    again = next(each for each in ui.graphql(RUNS)["runsOrError"]["results"] if each["runId"] != run["runId"])
+    assert again["rootRunId"] == run["runId"]
+    assert ui.wait_for_run(again["runId"], seconds=200) == "SUCCESS"
+
+
+def test_a_second_daemon_and_a_port_that_is_none_start_nothing(ui: DagsterDev, home: Cli) -> None:
+    def refused(*options: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("stockcast")), "ui", *options],
+            env=clean_env() | {"STOCKCAST_HOME": str(home.home), **home.env},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    assert "80000 is no port" in refused("--port", "80000")
+    assert "choose another port" in refused("--port", ui.url.rpartition(":")[2])
+    assert f"already running on {home.home / 'dagster'} (process {ui.pid})" in refused(
+        "--port", "0" + str(os.getpid() % 1000 + 20000)
+    )
