@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     )
     tickers: Names = Field((), description="Comma-separated tickers that are always there; others are added by command")
     start_date: date = Field(
-        default_factory=lambda data: _start_of(data.get("home"), data.get("source", "yahoo")),
+        default_factory=lambda data: start_of(data.get("home"), data.get("source", "yahoo")),
         description="First daily partition key; older bars are price_history",
     )
     end_date: date | None = Field(
@@ -238,8 +238,8 @@ def _source_of(home: Path | None) -> SourceName:
     return next((name for name in get_args(SourceName) if memory is not None and memory.source == name), "yahoo")
 
 
-def _start_of(home: Path | None, source: str) -> date:
-    """The first daily key where nobody says another."""
+def start_of(home: Path | None, source: str) -> date:
+    """The first daily key where no setting says another: what the home remembers, if it does."""
     if source in _DEFAULT_START:
         return _DEFAULT_START[source]
     memory = None if home is None else recall(home)

@@ -20,7 +20,7 @@ from stockcast_assets.forecasting.training.tuning import studies_file
 from stockcast_assets.home_memory import Memory, memorise, recall
 from stockcast_assets.masking import credentials
 from stockcast_assets.private_files import make_private
-from stockcast_assets.settings import SAMPLE, Settings, start_of_new_home
+from stockcast_assets.settings import SAMPLE, Settings, start_of, start_of_new_home
 from stockcast_assets.tracking.client import sqlite_database
 from stockcast_assets.warehouse.duckdb import warehouse_file
 
@@ -130,9 +130,10 @@ def remember(settings: Settings, source: str) -> None:
     """
     if recall(settings.home) is not None:
         return
-    used = settings.database.exists() or settings.dagster_home.exists()
+    start = start_of_new_home(source)
+    if settings.database.exists() or settings.dagster_home.exists():
+        start = start_of(None, source)
     make_home(settings)
-    start = settings.start_date if used and "start_date" not in settings.model_fields_set else start_of_new_home(source)
     with _usable(settings.home, "STOCKCAST_HOME"):
         memorise(settings.home, Memory(source, start.isoformat()))
 

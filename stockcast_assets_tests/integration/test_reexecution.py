@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_dev
+from stockcast_assets_tests.servers import free_port
 
 RUNS = """
 query Runs { runsOrError { ... on Runs { results {
@@ -68,6 +69,5 @@ def test_a_second_daemon_and_a_port_that_is_none_start_nothing(ui: DagsterDev, h
 
     assert "80000 is no port" in refused("--port", "80000")
     assert "choose another port" in refused("--port", ui.url.rpartition(":")[2])
-    assert f"already running on {home.home / 'dagster'} (process {ui.pid})" in refused(
-        "--port", "0" + str(os.getpid() % 1000 + 20000)
-    )
+    second = refused("--port", str(free_port()))
+    assert f"already running on {home.home / 'dagster'} (process {ui.pid})" in second
