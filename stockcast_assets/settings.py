@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     second_source: str | None = Field(
         None, description="Another source that every stored bar is compared with: yahoo, csv, sample or folder:PATH"
     )
+    index: str | None = Field(
+        None, description="Ticker of the index whose series stands beside the market's; ^GSPC for yahoo if unset"
+    )
     uploads: str | None = Field(None, description="Folder or gs://bucket/prefix watched for CSV uploads")
     reports: str | None = Field(None, description="Folder or gs://bucket/prefix for drift reports")
     reports_keep_days: int = Field(
@@ -214,6 +217,11 @@ class Settings(BaseSettings):
     @property
     def dagster_home(self) -> Path:
         return self.home / "dagster"
+
+    @property
+    def market_index(self) -> str | None:
+        """The ticker of the index, if there is one."""
+        return self.index or ("^GSPC" if self.source == "yahoo" else None)
 
     @property
     def reports_location(self) -> str:

@@ -345,6 +345,17 @@ MARKET_STATE = Table(
         Column("index_return", "FLOAT64", "Its log return"),
     ),
     ("date",),
+    {
+        "date": _both("date"),
+        "members": _both("ticker"),
+        "n_members": _both("ticker"),
+        "index_ticker": _both("ticker"),
+        **dict.fromkeys(("mean_return", "dispersion", "index_return"), _both("close", "dividend")),
+        **dict.fromkeys(
+            ("log_variance", "variance_22", "change", "index_log_variance"),
+            _both("open", "high", "low", "close", "dividend"),
+        ),
+    },
 )
 
 ALL_TABLES = (
@@ -355,4 +366,6 @@ ALL_TABLES = (
     FORECASTS,
     DRIFT_REPORT,
     FORECAST_ACCURACY,
+    EARNINGS_DATES,
+    MARKET_STATE,
 )

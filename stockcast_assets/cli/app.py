@@ -141,7 +141,7 @@ def evaluate(
         typer.Option(help="CSV file of bars, of any vendor and of any number of tickers; may be given several times."),
     ] = None,
     earnings: Annotated[
-        Path | None, typer.Option(help="With --bars: CSV file of their earnings reports, Ticker,Date[,When].")
+        Path | None, typer.Option(help="With --bars: CSV file of their earnings reports, Ticker,Date[,When][,Known].")
     ] = None,
     train_on: Annotated[
         str | None, typer.Option(help="With --bars: the tickers that the network learns from; default all.")

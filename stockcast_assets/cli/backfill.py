@@ -23,12 +23,12 @@ from stockcast_assets.inputs import in_order, listed, one_of, parse_day
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources import Source
-from stockcast_assets.orchestration.assets.prices import first_sources
+from stockcast_assets.orchestration.assets.bars import first_sources
 from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = tuple(name for stage in STAGES for name in stage)
 
@@ -299,7 +299,8 @@ def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:
 
 def _names(assets: str | None) -> tuple[str, ...]:
     if assets is None:
-        return ASSETS
+        # Reports are asked for every evening; who wants them now names them.
+        return tuple(name for name in ASSETS if name != EARNINGS_DATES.name)
     return tuple(one_of(name, ASSETS, "asset") for name in listed(assets))
 
 

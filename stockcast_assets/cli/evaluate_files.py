@@ -17,8 +17,9 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
-from stockcast_assets.market.earnings import read_earnings
+from stockcast_assets.market.earnings import read_earnings, said_by_file, told
 from stockcast_assets.market.sources.files import parse_bytes
+from stockcast_assets.tables import EARNINGS_DATES
 
 if TYPE_CHECKING:
     from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
@@ -55,13 +56,12 @@ def read_reports(path: Path) -> dict[str, Reports]:
     Raises:
         StockcastError: if it is bad.
     """
-    from stockcast_assets.forecasting.universe.earnings import reports
+    from stockcast_assets.forecasting.universe.earnings import reports_of
 
-    frame = read_earnings(_content(path), path.name)
-    return {
-        str(ticker): reports(of["date"].to_numpy().astype("datetime64[D]"), of["when"].to_numpy().astype(str))
-        for ticker, of in frame.groupby("ticker")
-    }
+    now = utc_now()
+    said = said_by_file(read_earnings(_content(path), path.name), now.date())
+    none = EARNINGS_DATES.empty()
+    return reports_of(pd.concat([told(none, of_ticker, now).rows for _, of_ticker in said.groupby("ticker")]))
 
 
 def _content(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What is said of earnings reports, when it was known, and files that say it: `Ticker,Date[,When]`, a report a row.
+"""What is said of earnings reports, when it was known, and files that say it: `Ticker,Date[,When][,Known]`.
 
 A statement is a row of `earnings_dates`: that a report came (`filed`), will come (`announced`) or is thought to come
 (`expected`) on a day, or that none comes, and the day at whose end that was known. Of a day the newest statement holds.
@@ -9,19 +9,24 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, shown, validate_ticker
 from stockcast_assets.libraries import pd
+from stockcast_assets.tables import EARNINGS_DATES
 
 BEFORE_OPEN, AFTER_CLOSE, UNKNOWN = "before open", "after close", ""
 NO_HOUR = "unknown"
 """What `earnings_dates` says of a report without hour."""
 
+HOURS = (BEFORE_OPEN, AFTER_CLOSE, NO_HOUR)
+
 FILED, ANNOUNCED, EXPECTED = "filed", "announced", "expected"
 
-COLUMNS = ("ticker", "date", "when")
+COLUMNS = ("ticker", "date", "when", "known")
 
 _WHEN: Mapping[str, str] = {
     **dict.fromkeys(("before open", "before market open", "bmo", "pre-market", "premarket", "before"), BEFORE_OPEN),
@@ -29,6 +34,7 @@ _WHEN: Mapping[str, str] = {
     **dict.fromkeys(("", "unknown", "-", "tns", "time not supplied", "dmh", "during market"), UNKNOWN),
 }
 _MOST_ROWS = 1_000_000
+_LONGEST_HEADER = 1_000
 
 
 def known(frame: pd.DataFrame, on: date | pd.Timestamp) -> pd.DataFrame:
@@ -43,16 +49,168 @@ def known(frame: pd.DataFrame, on: date | pd.Timestamp) -> pd.DataFrame:
     return newest[~newest["cancelled"].astype(bool)].reset_index(drop=True)
 
 
+SAID = ("ticker", "date", "hour", "kind", "known_on", "source")
+"""What a source says of a ticker's reports. `known_on` is null where the source does not say since when it is known."""
+
+
+def filed(tickers: pd.Series, dates: pd.Series, hours: pd.Series, source: str) -> pd.DataFrame:
+    """Reports that came: known at the end of their day if their hour is, else a day later. `SAID`."""
+    late = pd.to_timedelta((hours == NO_HOUR).astype(int), unit="D")
+    frame = {"ticker": tickers, "date": dates, "hour": hours, "kind": FILED, "known_on": dates + late, "source": source}
+    return pd.DataFrame(frame, columns=list(SAID))
+
+
+def said_by_file(reports: pd.DataFrame, today: date) -> pd.DataFrame:
+    """What a file of reports (see `read_earnings`) says on a day, `SAID`.
+
+    A report after `today` is announced; one that was known before its day was announced then, and came.
+    """
+    frame = reports.assign(hour=reports["when"].replace(UNKNOWN, NO_HOUR))
+    over = frame["date"] <= pd.Timestamp(today)
+    came = filed(frame["ticker"][over], frame["date"][over], frame["hour"][over], "csv")
+    early = frame[~over | (frame["known"] < frame["date"])]
+    told = pd.DataFrame(
+        {
+            "ticker": early["ticker"],
+            "date": early["date"],
+            "hour": early["hour"],
+            "kind": ANNOUNCED,
+            "known_on": early["known"],
+            "source": "csv",
+        }
+    )
+    return pd.concat([told, came], ignore_index=True).sort_values(["ticker", "date"], kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A ticker's statements after a source was asked, and what is new in them.
+
+    Attributes:
+        rows: all statements, as `earnings_dates`.
+        changes: what is new or different, a sentence each; empty where nothing was stored before.
+        since: first day whose end would have looked different; None if no day before today would have.
+    """
+
+    rows: pd.DataFrame
+    changes: tuple[str, ...]
+    since: date | None
+
+
+def told(stored: pd.DataFrame, said: pd.DataFrame, now: pd.Timestamp) -> Told:
+    """Put what is said of a ticker's reports now beside what was stored.
+
+    What is said as before keeps its row, bit for bit. A report that is said on another day, or not at all, where it
+    was announced, is cancelled from today on: the past keeps what was known in it. What came is a fact: one that
+    nobody had announced is known from its day on, and one that is said no more within the days that the source
+    covers never was; both are corrections of the past, as those of bars are.
+
+    Args:
+        stored: the ticker's rows of `earnings_dates`.
+        said: `SAID`, all that the source has; nothing is taken for no answer.
+        now: the moment of the answer, UTC.
+    """
+    if said.empty:
+        return Told(stored, (), None)
+    today = pd.Timestamp(now.date())
+    before = {day: rows.to_dict("records") for day, rows in stored.groupby("date")}
+    rows: list[dict[Any, Any]] = []
+    for day, of_day in said.groupby("date"):
+        statements = [row for row in before.pop(day, []) if not (row["kind"] == FILED and row["cancelled"])]
+        for line in of_day.to_dict("records"):
+            statements = _with(statements, line, today, now)
+        rows += statements
+    last = said.loc[said["kind"] == FILED, "date"].max()
+    for day, statements in before.items():
+        newest = max(statements, key=_known_on)
+        if day < said["date"].min() or newest["cancelled"]:
+            rows += statements
+        elif newest["kind"] != FILED:
+            rows += _added(statements, {**newest, "cancelled": True, "known_on": today, "recorded_at": now})
+        else:
+            rows += [
+                {**row, "cancelled": row["cancelled"] or (row["kind"] == FILED and day <= last)} for row in statements
+            ]
+    frame = pd.DataFrame(rows, columns=EARNINGS_DATES.column_names).astype(
+        {
+            "date": "datetime64[ns]",
+            "known_on": "datetime64[ns]",
+            "cancelled": bool,
+            "recorded_at": "datetime64[ns, UTC]",
+        }
+    )
+    frame = frame.sort_values(list(EARNINGS_DATES.primary_key), ignore_index=True)
+    if stored.empty:
+        return Told(frame, (), None)
+    values = [name for name in EARNINGS_DATES.column_names if name not in ("recorded_at", "source")]
+    both = frame[values].merge(stored[values], how="outer", indicator=True)
+    new, gone = (both[both["_merge"] == side] for side in ("left_only", "right_only"))
+    since = pd.concat([new, gone])["known_on"].min()
+    return Told(frame, tuple(map(_sentence, new.itertuples())), since.date() if since < today else None)
+
+
+def _with(statements: list[dict[Any, Any]], line: dict[Any, Any], today: pd.Timestamp, now: pd.Timestamp) -> Any:
+    """The statements of a day with what is said of it now."""
+    known_on = line["known_on"]
+    if line["kind"] == FILED:
+        came = [row for row in statements if row["kind"] == FILED]
+        if any(row["hour"] == line["hour"] for row in came):
+            return statements
+        others = [row for row in statements if row["kind"] != FILED]
+        newest = max(others, key=_known_on, default=None)
+        if came:
+            known_on = min(map(_known_on, came))
+        elif newest and not newest["cancelled"] and newest["recorded_at"] < now:
+            # It came as announced: nothing of the past was different.
+            known_on = max(today, known_on)
+        return _added(others, {**line, "known_on": known_on, "cancelled": False, "recorded_at": now})
+    ahead = [row for row in statements if row["kind"] != FILED]
+    if any(row["kind"] == FILED for row in statements) and pd.isna(known_on):
+        return statements
+    told_before = [row for row in ahead if pd.isna(known_on) or row["known_on"] == known_on]
+    newest = max(told_before, key=_known_on, default=None)
+    if newest and (newest["hour"], newest["kind"], newest["cancelled"]) == (line["hour"], line["kind"], False):
+        return statements
+    since = today if pd.isna(known_on) else known_on
+    return _added(statements, {**line, "known_on": since, "cancelled": False, "recorded_at": now})
+
+
+def _known_on(row: Mapping[Any, Any]) -> pd.Timestamp:
+    day: pd.Timestamp = row["known_on"]
+    return day
+
+
+def _added(statements: list[dict[Any, Any]], row: dict[Any, Any]) -> list[dict[Any, Any]]:
+    """With a statement, which takes the place of one of the same day of knowledge; what came stays."""
+    same = [other for other in statements if other["known_on"] == row["known_on"]]
+    if row["kind"] != FILED and any(other["kind"] == FILED for other in same):
+        return statements
+    return [*(other for other in statements if other["known_on"] != row["known_on"]), row]
+
+
+def _sentence(row: Any) -> str:
+    hour = "" if row.hour == NO_HOUR else f" {row.hour}"
+    return f"{row.ticker}: report of {row.date:%Y-%m-%d}{hour} {'cancelled' if row.cancelled else row.kind}"
+
+
+def is_earnings(head: bytes) -> bool:
+    """Whether a file that begins so is one of reports: it names tickers and dates, and neither prices nor volumes."""
+    line = head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0][:_LONGEST_HEADER]
+    names = {name.strip().strip('"').lower() for name in line.decode("utf-8", "replace").split(",")}
+    return {"ticker", "date"} <= names <= {"ticker", "date", "when", "known"}
+
+
 def read_earnings(content: bytes, name: str) -> pd.DataFrame:
     """The reports of a CSV file.
 
     Args:
         content: UTF-8 text with the columns Ticker, Date (YYYY-MM-DD) and, if it is known, When (`before open`,
-            `after close`, their usual abbreviations, or nothing); further columns are left.
+            `after close`, their usual abbreviations, or nothing) and Known (the day since whose end it is known that
+            the report comes, or nothing); further columns are left.
         name: the file's name, for sentences.
 
     Returns:
-        ticker, date, when; by ticker and date, each report once.
+        ticker, date, when, known (null: not said); by ticker and date, each report once.
 
     Raises:
         StockcastError: if anything is odd; the sentence names file and line.
@@ -70,13 +228,15 @@ def read_earnings(content: bytes, name: str) -> pd.DataFrame:
         raise StockcastError(f"{name}: it has {len(rows):,} rows: split it into files of {_MOST_ROWS:,}.")
     if not rows:
         raise StockcastError(f"{name}: it names no report: put one in a row, as MSFT,2024-04-25,after close.")
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"date": "datetime64[ns]"})
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"date": "datetime64[ns]", "known": "datetime64[ns]"})
     # Of a report that is there with and without its hour, the hour is kept.
     frame = frame.sort_values(["ticker", "date", "when"], ascending=[True, True, False], ignore_index=True)
     return frame.drop_duplicates(["ticker", "date"], ignore_index=True)
 
 
-def _row(cells: list[str], places: Mapping[str, int | None], where: str) -> tuple[str, pd.Timestamp, str]:
+def _row(
+    cells: list[str], places: Mapping[str, int | None], where: str
+) -> tuple[str, pd.Timestamp, str, pd.Timestamp | None]:
     def cell(column: str) -> str:
         place = places[column]
         return cells[place].strip() if place is not None and place < len(cells) else ""
@@ -87,6 +247,8 @@ def _row(cells: list[str], places: Mapping[str, int | None], where: str) -> tupl
             f"{where}: {shown(cell('when'))} says no hour: write `before open`, `after close` or nothing."
         )
     try:
-        return validate_ticker(cell("ticker").upper()), pd.Timestamp(parse_day(cell("date"))), when
+        day, known_on = pd.Timestamp(parse_day(cell("date"))), cell("known")
+        known = pd.Timestamp(parse_day(known_on)) if known_on else None
+        return validate_ticker(cell("ticker").upper()), day, when, known
     except StockcastError as error:
         raise StockcastError(f"{where}: {error}") from None

@@ -19,12 +19,15 @@ from stockcast_assets.market.sources.uploads import Uploads, open_uploads
 from stockcast_assets.masking import without_credentials
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.asset_checks.declared import build_checks
+from stockcast_assets.orchestration.asset_checks.earnings import build_still_reports
 from stockcast_assets.orchestration.asset_checks.quality import build_quality_checks
 from stockcast_assets.orchestration.asset_checks.second_opinion import build_second_opinion_checks
 from stockcast_assets.orchestration.assets.drift_report import build_drift_report
+from stockcast_assets.orchestration.assets.earnings_dates import build_earnings_dates
 from stockcast_assets.orchestration.assets.forecast_accuracy import build_forecast_accuracy
 from stockcast_assets.orchestration.assets.forecasts import build_forecasts
 from stockcast_assets.orchestration.assets.indicators import build_indicators
+from stockcast_assets.orchestration.assets.market_state import build_market_state
 from stockcast_assets.orchestration.assets.metadata import with_code_link
 from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
@@ -218,6 +221,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly)
     checks = [
         *build_checks(),
+        build_still_reports(),
         *build_freshness_checks(universe),
         *build_quality_checks(),
         *build_second_opinion_checks(settings.second_source),
@@ -232,6 +236,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             for asset in (
                 build_price_history(start),
                 build_raw_prices(daily, start),
+                build_earnings_dates(),
+                build_market_state(settings.market_index),
                 build_indicators(daily, start),
                 build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
                 build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),

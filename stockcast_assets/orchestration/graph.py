@@ -6,10 +6,14 @@ A test holds that Dagster's own asset graph has the same order and keys.
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 
-from stockcast_assets.tables import ALL_TABLES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import ALL_TABLES, EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
-KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in ALL_TABLES} | {
+_KEYED = tuple(table for table in ALL_TABLES if table is not MARKET_STATE)
+"""The market's state has no keys: each run adds the days that it needs."""
+
+KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in _KEYED} | {
     PRICE_HISTORY.name: "ticker",
+    EARNINGS_DATES.name: "ticker",
     TRAINED_MODEL.name: "ticker-month",
 }
 
@@ -17,15 +21,20 @@ KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in ALL_TABLES} |
 ORDER: tuple[str, ...] = tuple(
     TopologicalSorter(
         {
-            table.name: dict.fromkeys(origin.partition(".")[0] for from_ in table.lineage.values() for origin in from_)
-            for table in ALL_TABLES
+            table.name: dict.fromkeys(
+                name
+                for from_ in table.lineage.values()
+                for origin in from_
+                if (name := origin.partition(".")[0]) != MARKET_STATE.name
+            )
+            for table in _KEYED
         }
     ).static_order()
 )
-"""Every asset that is stored as a table, after all that it is computed from."""
+"""Every asset that is stored as a table by keys, after all that it is computed from."""
 
 DAILY_ASSETS = tuple(name for name in ORDER if KEY_OF[name] == "ticker-day")
 DERIVED_ASSETS = tuple(name for name in DAILY_ASSETS if name != RAW_PRICES.name)
 
-STAGES = ((PRICE_HISTORY.name,), (RAW_PRICES.name,), (TRAINED_MODEL.name,), DERIVED_ASSETS)
+STAGES = ((PRICE_HISTORY.name,), (EARNINGS_DATES.name,), (RAW_PRICES.name,), (TRAINED_MODEL.name,), DERIVED_ASSETS)
 """The same assets by the keys they share: what a run can make together, each stage after those it is computed from."""

@@ -9,17 +9,25 @@ from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
-    "ingest_history": (PRICE_HISTORY.name,),
+    "ingest_earnings": (EARNINGS_DATES.name,),
+    "ingest_history": (PRICE_HISTORY.name, EARNINGS_DATES.name),
     "ingest_daily": (RAW_PRICES.name,),
-    "daily_forecast": DAILY_ASSETS,
-    "monthly_training": (TRAINED_MODEL.name,),
+    "daily_forecast": (*DAILY_ASSETS, MARKET_STATE.name),
+    "monthly_training": (TRAINED_MODEL.name, MARKET_STATE.name),
     # A job cannot have the name of an asset.
     "tune": (TUNING,),
 }
 """What each job materialises."""
+
+
+def with_companions(assets: Iterable[str]) -> tuple[str, ...]:
+    """What a run makes together with these assets: forecasts and models read the market's days, which it adds first."""
+    wanted = tuple(assets)
+    needy = {FORECASTS.name, TRAINED_MODEL.name}
+    return (*wanted, MARKET_STATE.name) if needy & set(wanted) else wanted
 
 
 def job_for(assets: Iterable[str]) -> str:
@@ -32,6 +40,7 @@ def job_for(assets: Iterable[str]) -> str:
 class Jobs:
     """The jobs by what they do."""
 
+    ingest_earnings: AssetJob
     ingest_history: AssetJob
     ingest_daily: AssetJob
     daily_forecast: AssetJob
@@ -39,11 +48,22 @@ class Jobs:
     tune: AssetJob
 
     def all(self) -> list[AssetJob]:
-        return [self.ingest_history, self.ingest_daily, self.daily_forecast, self.monthly_training, self.tune]
+        return [
+            self.ingest_earnings,
+            self.ingest_history,
+            self.ingest_daily,
+            self.daily_forecast,
+            self.monthly_training,
+            self.tune,
+        ]
 
 
 _DESCRIPTIONS = {
-    "ingest_history": "The deep past of tickers, one key each: when a ticker is new, or its past has changed.",
+    "ingest_earnings": "What is said of the earnings reports of tickers, one key each: every evening at 22:30 UTC.",
+    "ingest_history": (
+        "The deep past of tickers and their earnings reports, one key each: when a ticker is new, or its past has "
+        "changed."
+    ),
     "ingest_daily": (
         "Daily bars of a range of sessions, nothing downstream: when a ticker is brought up, a file was dropped in the "
         "inbox, or the source corrected itself."

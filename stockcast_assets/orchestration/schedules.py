@@ -1,4 +1,4 @@
-"""The schedules: every finished day is forecast, every month gets its models."""
+"""The schedules: every finished day is forecast, every month gets its models, reports are asked for every evening."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 def build_schedules(
     jobs: Jobs, universe: world.Universe, status: dg.DefaultScheduleStatus
 ) -> list[dg.ScheduleDefinition]:
-    """`daily_forecast` at 00:30 UTC, when the day's last market has closed, and `monthly_training` at 02:00 UTC on the
-    first of the month, when the last day of the month before was ingested.
+    """`daily_forecast` at 00:30 UTC, when the day's last market has closed, `monthly_training` at 02:00 UTC on the
+    first of the month, when the last day of the month before was ingested, and `daily_earnings` at 22:30 UTC.
 
-    Both launch what the planner plans at that moment; what they miss, the sensor `daily_catch_up` launches.
+    All launch what the planner plans at that moment; what the first two miss, the sensor `daily_catch_up` launches.
     """
 
     @dg.schedule(
@@ -52,7 +52,20 @@ def build_schedules(
             context, universe, planner.plan_training, "Every active ticker has the models of every month that began."
         )
 
-    return [daily_forecast, monthly_training]
+    @dg.schedule(
+        name="daily_earnings",
+        job=jobs.ingest_earnings,
+        cron_schedule="30 22 * * *",
+        default_status=status,
+        description=(
+            "What is said of the earnings reports of all active tickers, in one run, after New York has closed and "
+            "before the day's forecasts are made."
+        ),
+    )
+    def daily_earnings(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        return _due(context, universe, planner.plan_earnings, "Every active ticker's source was asked this evening.")
+
+    return [daily_forecast, monthly_training, daily_earnings]
 
 
 def _due(

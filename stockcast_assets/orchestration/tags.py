@@ -26,5 +26,8 @@ RETRAIN = "stockcast/retrain"
 UPLOAD = "stockcast/upload"
 """Of a run that an uploaded file asked for: its name and version."""
 
+EARNINGS = "stockcast/earnings"
+"""Of a run that asks for earnings reports as it does every evening: the day."""
+
 LAUNCHED_BY = "stockcast/launched_by"
 """Of a run that no schedule or sensor launched; Dagster tags those itself."""

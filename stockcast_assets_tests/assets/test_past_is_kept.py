@@ -13,7 +13,8 @@ import pytest
 from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
-from stockcast_assets.orchestration.assets.prices import Fetched, refuse_loss, source_of
+from stockcast_assets.orchestration.assets.bars import source_of
+from stockcast_assets.orchestration.assets.prices import Fetched, refuse_loss
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.planning.ranges import range_tags

@@ -12,7 +12,8 @@ import pytest
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.uploads import open_uploads
-from stockcast_assets.orchestration.assets.prices import LATE_TICKERS, source_of
+from stockcast_assets.orchestration.assets.bars import source_of
+from stockcast_assets.orchestration.assets.prices import LATE_TICKERS
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import range_tags

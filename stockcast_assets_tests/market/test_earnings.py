@@ -1,7 +1,11 @@
 """Files of earnings reports."""
 
+from datetime import date
+
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.earnings import (
@@ -9,10 +13,16 @@ from stockcast_assets.market.earnings import (
     ANNOUNCED,
     BEFORE_OPEN,
     EXPECTED,
+    FILED,
     NO_HOUR,
+    SAID,
     UNKNOWN,
+    filed,
+    is_earnings,
     known,
     read_earnings,
+    said_by_file,
+    told,
 )
 from stockcast_assets.tables import EARNINGS_DATES
 
@@ -24,6 +34,7 @@ def test_reports_are_read_once_each_in_order_with_their_hours() -> None:
         "ticker": ["AAPL", "AAPL", "MSFT"],
         "date": [pd.Timestamp("2024-02-01"), pd.Timestamp("2024-05-02"), pd.Timestamp("2024-04-25")],
         "when": [BEFORE_OPEN, UNKNOWN, AFTER_CLOSE],
+        "known": [pd.NaT] * 3,
     }
 
 
@@ -72,3 +83,120 @@ def test_of_a_day_the_newest_statement_holds() -> None:
         "2024-04-19": [(24, ANNOUNCED, AFTER_CLOSE)],
         "2024-04-20": [(30, ANNOUNCED, BEFORE_OPEN)],
     }
+
+
+NOW = pd.Timestamp("2024-04-20 22:30", tz="UTC")
+TODAY = "2024-04-20"
+
+
+def says(*rows: tuple[str, str, str]) -> pd.DataFrame:
+    """What a source says of A: day, hour, kind; what came is known by the rule."""
+    frame = pd.DataFrame(rows, columns=["date", "hour", "kind"]).assign(ticker="A", source="yahoo")
+    frame = frame.assign(date=pd.to_datetime(frame["date"]))
+    came = frame["kind"] == FILED
+    own = filed(frame["ticker"][came], frame["date"][came], frame["hour"][came], "yahoo")
+    coming = frame[~came].assign(known_on=pd.Timestamp("NaT"))[list(SAID)]
+    return pd.concat([own, coming], ignore_index=True)
+
+
+def lines(rows: pd.DataFrame) -> list[tuple[str, str, str, str, bool]]:
+    days = rows["date"].dt.strftime("%Y-%m-%d"), rows["known_on"].dt.strftime("%Y-%m-%d")
+    return list(zip(days[0], rows["hour"], rows["kind"], days[1], rows["cancelled"], strict=True))
+
+
+PAST = ("2024-01-25", AFTER_CLOSE, FILED)
+
+
+def test_what_is_first_heard_is_news_of_today_and_corrects_nothing() -> None:
+    found = told(EARNINGS_DATES.empty(), says(PAST, ("2024-04-25", AFTER_CLOSE, ANNOUNCED)), NOW)
+    assert lines(found.rows) == [
+        ("2024-01-25", AFTER_CLOSE, FILED, "2024-01-25", False),
+        ("2024-04-25", AFTER_CLOSE, ANNOUNCED, TODAY, False),
+    ]
+    assert (found.changes, found.since) == ((), None)
+    again = told(found.rows, says(PAST, ("2024-04-25", AFTER_CLOSE, ANNOUNCED)), NOW + pd.Timedelta(days=1))
+    pd.testing.assert_frame_equal(again.rows, found.rows)
+    assert (again.changes, again.since) == ((), None)
+
+
+def test_a_moved_report_is_cancelled_where_it_was_and_the_past_keeps_what_it_knew() -> None:
+    before = told(EARNINGS_DATES.empty(), says(PAST, ("2024-04-25", AFTER_CLOSE, ANNOUNCED)), NOW).rows
+    moved = told(before, says(PAST, ("2024-04-30", NO_HOUR, ANNOUNCED)), NOW + pd.Timedelta(days=2))
+    assert lines(moved.rows)[1:] == [
+        ("2024-04-25", AFTER_CLOSE, ANNOUNCED, TODAY, False),
+        ("2024-04-25", AFTER_CLOSE, ANNOUNCED, "2024-04-22", True),
+        ("2024-04-30", NO_HOUR, ANNOUNCED, "2024-04-22", False),
+    ]
+    assert moved.changes == (
+        "A: report of 2024-04-25 after close cancelled",
+        "A: report of 2024-04-30 announced",
+    )
+    assert moved.since is None
+
+
+def test_a_report_that_came_as_announced_changes_no_day_before_it_was_heard() -> None:
+    before = told(EARNINGS_DATES.empty(), says(PAST, ("2024-04-25", AFTER_CLOSE, ANNOUNCED)), NOW).rows
+    came = told(before, says(PAST, ("2024-04-25", AFTER_CLOSE, FILED)), NOW + pd.Timedelta(days=7))
+    assert lines(came.rows)[-1] == ("2024-04-25", AFTER_CLOSE, FILED, "2024-04-27", False)
+    assert came.since is None
+
+
+def test_a_report_that_nobody_announced_and_one_that_never_was_correct_the_past() -> None:
+    before = told(EARNINGS_DATES.empty(), says(PAST, ("2024-02-01", NO_HOUR, FILED)), NOW).rows
+    later = NOW + pd.Timedelta(days=7)
+    surprise = told(before, says(PAST, ("2024-02-01", NO_HOUR, FILED), ("2024-04-24", BEFORE_OPEN, FILED)), later)
+    assert lines(surprise.rows)[-1] == ("2024-04-24", BEFORE_OPEN, FILED, "2024-04-24", False)
+    assert surprise.since == date(2024, 4, 24)
+    gone = told(surprise.rows, says(PAST, ("2024-04-24", BEFORE_OPEN, FILED)), later)
+    assert known(gone.rows, pd.Timestamp("2024-04-01"))["date"].tolist() == [pd.Timestamp("2024-01-25")]
+    assert gone.since == date(2024, 2, 2)
+
+
+def test_silence_changes_nothing() -> None:
+    before = told(EARNINGS_DATES.empty(), says(PAST), NOW).rows
+    assert told(before, pd.DataFrame(columns=list(SAID)), NOW).rows is before
+
+
+LISTING = st.lists(
+    st.tuples(st.integers(-300, 60), st.sampled_from((BEFORE_OPEN, AFTER_CLOSE, NO_HOUR))),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda one: one[0],
+)
+
+
+@settings(max_examples=12)
+@given(st.lists(LISTING, min_size=1, max_size=4))
+def test_the_past_is_rewritten_only_where_it_is_said_so(listings: list[list[tuple[int, str]]]) -> None:
+    stored = EARNINGS_DATES.empty()
+    for evening, listing in enumerate(listings):
+        now = NOW + pd.Timedelta(days=3 * evening)
+        today = now.tz_localize(None).normalize()
+        rows = [
+            (f"{today + pd.Timedelta(days=away):%Y-%m-%d}", hour, FILED if away <= 0 else ANNOUNCED)
+            for away, hour in listing
+        ]
+        found = told(stored, says(*rows), now)
+        assert not found.rows.duplicated(list(EARNINGS_DATES.primary_key)).any()
+        pd.testing.assert_frame_equal(told(found.rows, says(*rows), now + pd.Timedelta(hours=1)).rows, found.rows)
+        coming = known(found.rows, today)
+        assert set(coming.loc[coming["date"] > today, "date"]) == {pd.Timestamp(d) for d, _, k in rows if k != FILED}
+        if len(stored):
+            first = today if found.since is None else pd.Timestamp(found.since)
+            for day in pd.date_range(first - pd.Timedelta(days=40), first - pd.Timedelta(days=1), freq="13D"):
+                values = ["date", "hour", "kind"]
+                assert known(found.rows, day)[values].equals(known(stored, day)[values])
+        stored = found.rows
+
+
+def test_a_file_says_since_when_a_report_was_known() -> None:
+    text = "Ticker,Date,When,Known\nA,2024-04-25,amc,2024-04-02\nA,2024-01-25,amc,2024-01-05\nA,2023-10-25,,\n"
+    assert is_earnings(text.encode())
+    assert not is_earnings(b"Ticker,Date,Close\n")
+    found = told(EARNINGS_DATES.empty(), said_by_file(read_earnings(text.encode(), "r.csv"), NOW.date()), NOW).rows
+    assert lines(found) == [
+        ("2023-10-25", NO_HOUR, FILED, "2023-10-26", False),
+        ("2024-01-25", AFTER_CLOSE, ANNOUNCED, "2024-01-05", False),
+        ("2024-01-25", AFTER_CLOSE, FILED, "2024-01-25", False),
+        ("2024-04-25", AFTER_CLOSE, ANNOUNCED, "2024-04-02", False),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
@@ -62,6 +62,18 @@ class Source(Protocol):
 
     def tickers(self) -> list[str]:
         """The tickers the source has, sorted; empty for a source that is open to the world."""
+
+
+@runtime_checkable
+class TellsReports(Protocol):
+    """A source that also knows when companies report; a source of bars need not."""
+
+    def earnings(self, ticker: str) -> pd.DataFrame:
+        """All that the source has on the ticker's earnings reports, `market.earnings.SAID`; empty if it has nothing.
+
+        Raises:
+            StockcastError: if it cannot be had now.
+        """
 
 
 def finished_sessions(

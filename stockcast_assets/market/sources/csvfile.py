@@ -9,6 +9,7 @@ import pandas as pd
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
+from stockcast_assets.market.earnings import SAID, is_earnings, read_earnings, said_by_file
 from stockcast_assets.market.sources.base import select
 from stockcast_assets.market.sources.files import ParsedUpload, has_ticker_column, parse_bytes, tickers_of
 from stockcast_assets.market.sources.files.fault import REMEDY
@@ -54,6 +55,7 @@ class CsvSource:
         self._now = now
         self._tickers: dict[tuple[str, str], tuple[str, ...]] = {}
         self._noted: set[tuple[str, str]] = set()
+        self._of_reports: dict[tuple[str, str], bool] = {}
 
     def bars(self, ticker: str, start: date | None, end: date, overlap: date | None = None) -> pd.DataFrame:
         """See `Source.bars`."""
@@ -71,7 +73,36 @@ class CsvSource:
         """See `Source.tickers`."""
         return sorted({ticker for upload in self._uploads.files() for ticker in self._tickers_of(upload)})
 
+    def earnings(self, ticker: str) -> pd.DataFrame:
+        """See `TellsReports.earnings`; where two files name the same day of a ticker, the newer wins."""
+        today = self._now().date()
+        parts = [
+            said_by_file(self._reports(upload), today) for upload in self._uploads.files() if self._is_earnings(upload)
+        ]
+        said = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(SAID))
+        own = said[said["ticker"] == ticker].drop_duplicates(["date", "kind"], keep="last")
+        return own.sort_values("date", kind="stable", ignore_index=True)
+
+    def _reports(self, upload: Upload) -> pd.DataFrame:
+        try:
+            return read_earnings(self._uploads.read(upload), upload.label)
+        except UploadUnavailable:
+            raise
+        except StockcastError as error:
+            raise StockcastError(f"{error} The file is now {self._uploads.reject(upload, str(error))}.") from error
+
+    def _is_earnings(self, upload: Upload) -> bool:
+        key = (upload.name, upload.version)
+        if key not in self._of_reports:
+            try:
+                self._of_reports[key] = is_earnings(self._uploads.read(upload, _HEAD_BYTES))
+            except StockcastError:
+                return False
+        return self._of_reports[key]
+
     def _tickers_of(self, upload: Upload) -> tuple[str, ...]:
+        if self._is_earnings(upload):
+            return ()
         key = (upload.name, upload.version)
         if key not in self._tickers:
             try:

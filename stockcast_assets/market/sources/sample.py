@@ -21,6 +21,7 @@ import pandas as pd
 
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.market.earnings import NO_HOUR, UNKNOWN, filed, read_earnings
 from stockcast_assets.market.sources.base import select
 from stockcast_assets.market.sources.validate import COLUMNS, validate_bars
 
@@ -56,6 +57,17 @@ class SampleSource:
     def tickers(self) -> list[str]:
         """See `Source.tickers`."""
         return list(TICKERS)
+
+    def earnings(self, ticker: str) -> pd.DataFrame:
+        """See `TellsReports.earnings`: the days on which results were filed with the SEC, without an hour.
+
+        Facts of EDGAR (www.sec.gov/edgar): the filing dates of forms 8-K with item 2.02, "Results of Operations and
+        Financial Condition", which began in August 2004, by Apple (CIK 320193), IBM (51143) and Microsoft (789019).
+        Those of Google are not among them and stay unknown.
+        """
+        reports = read_earnings(Path(__file__).with_name("sample_earnings.csv").read_bytes(), "sample_earnings.csv")
+        own = reports[reports["ticker"] == _known(ticker)]
+        return filed(own["ticker"], own["date"], own["when"].replace(UNKNOWN, NO_HOUR), self.name)
 
 
 def _known(ticker: str) -> str:

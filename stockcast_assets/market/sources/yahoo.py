@@ -15,6 +15,8 @@ import re
 import sqlite3
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
+from stockcast_assets.market.earnings import AFTER_CLOSE, ANNOUNCED, BEFORE_OPEN, EXPECTED, NO_HOUR, SAID, filed
 from stockcast_assets.market.sources.base import (
     DEEP_PAST,
     NOTES,
@@ -63,13 +66,17 @@ HOLES = 0.05
 CLOSED_SHARE = 0.005
 """Share of a ticker's bars on days its calendar calls closed, from which it is another's; two are let pass anyway."""
 
+SETTLED_AHEAD = timedelta(days=30)
+"""Days ahead within which a report's day is taken for announced: companies tell it two to four weeks before."""
+
+_NEW_YORK = "America/New_York"
 _TIMEOUT_S = 20.0
 _MAX_ANSWER_BYTES = 16 * 2**20
 """Ten times the bars of sixty years."""
 
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _FACTS = ("symbol", "currency", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
-_CHART = "/finance/chart/"
+_CHART, _CALENDAR = "/finance/chart/", "/calendar/earnings"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
 
@@ -163,22 +170,22 @@ class YahooSource:
         hint = calendars.code_in_zone(facts.get("exchangeTimezoneName"), facts.get("instrumentType"))
         calendars.known_calendar_for(ticker, hint)
 
+    def earnings(self, ticker: str) -> pd.DataFrame:
+        """See `TellsReports.earnings`: Yahoo's calendar, past reports and coming ones.
+
+        A day that lies ahead is announced if it lies within SETTLED_AHEAD, an estimate beyond. Morning and evening are
+        told by the hour in New York, in which Yahoo gives it.
+        """
+        validate_ticker(ticker)
+        with self._explained(ticker, "reports"):
+            rows = self._retrying()(_calendar, ticker)
+            today = pd.Timestamp(self._now().date())
+            return _reports(rows, ticker, today)
+
     def _ask(self, ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Yahoo's rows from `first` to `last`, and what it says about the ticker."""
-        # Two threads that import it at the same time may deadlock.
-        with _one_at_a_time:
-            from curl_cffi.requests.exceptions import HTTPError, RequestException
-            from yfinance.exceptions import YFException, YFRateLimitError
-
-        retrying = Retrying(
-            retry=retry_if_exception(_is_passing),
-            wait=wait_random_exponential(multiplier=self._pause_s, max=60),
-            stop=self._enough,
-            before_sleep=_log_pause,
-            reraise=True,
-        )
-        try:
-            rows, facts = retrying(_history, ticker, first, last)
+        with self._explained(ticker, "bars"):
+            rows, facts = self._retrying()(_history, ticker, first, last)
             if str(facts["symbol"] or ticker).upper() != ticker:
                 raise StockcastError(
                     f"Yahoo Finance answered with {str(facts['symbol'])[:40]!a} when asked for {ticker}: look it up on "
@@ -191,6 +198,30 @@ class YahooSource:
                     f"{_LATER}."
                 )
             return rows, facts
+
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(_is_passing),
+            wait=wait_random_exponential(multiplier=self._pause_s, max=60),
+            stop=self._enough,
+            before_sleep=_log_pause,
+            reraise=True,
+        )
+
+    @contextmanager
+    def _explained(self, ticker: str, what: str) -> Iterator[None]:
+        """Say in a sentence why Yahoo gave nothing.
+
+        Raises:
+            StockcastError: instead of whatever yfinance raises.
+        """
+        # Two threads that import it at the same time may deadlock.
+        with _one_at_a_time:
+            from curl_cffi.requests.exceptions import HTTPError, RequestException
+            from yfinance.exceptions import YFException, YFRateLimitError
+
+        try:
+            yield
         except _UnknownTicker as error:
             other = re.sub(r"[./]([A-Z])$", r"-\1", ticker)
             raise StockcastError(
@@ -201,20 +232,20 @@ class YahooSource:
             ) from error
         except YFRateLimitError as error:
             raise StockcastError(
-                f"Yahoo Finance refused the bars of {ticker} {self._attempts} times for too many requests: try "
+                f"Yahoo Finance refused the {what} of {ticker} {self._attempts} times for too many requests: try "
                 "again in a quarter of an hour, with fewer tickers at once."
             ) from error
         except _Unavailable as error:
             raise StockcastError(f"Yahoo Finance {error} when asked for {ticker}: try again later.") from error
         except HTTPError as error:
-            raise StockcastError(f"Yahoo Finance refused the bars of {ticker} ({error}): {_LATER}.") from error
+            raise StockcastError(f"Yahoo Finance refused the {what} of {ticker} ({error}): {_LATER}.") from error
         except RequestException as error:
             raise StockcastError(
                 f"Yahoo Finance cannot be reached ({type(error).__name__}): check the network, and HTTPS_PROXY "
                 "and CURL_CA_BUNDLE if there is a proxy."
             ) from error
         except YFException as error:
-            raise StockcastError(f"Yahoo Finance gave no bars of {ticker} ({error}): {_LATER}.") from error
+            raise StockcastError(f"Yahoo Finance gave no {what} of {ticker} ({error}): {_LATER}.") from error
         except _UNREADABLE as error:
             raise _unreadable(ticker, error) from error
 
@@ -254,6 +285,40 @@ def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[s
             client.history(period="1d", auto_adjust=False, keepna=True, timeout=_TIMEOUT_S)
         # Listing all of the metadata would make yfinance fetch more of it.
         return rows, {name: client.history_metadata.get(name) for name in _FACTS}
+
+
+def _calendar(ticker: str) -> pd.DataFrame | None:
+    import yfinance
+    from yfinance.data import YfData
+    from yfinance.exceptions import YFDataException
+
+    with _one_at_a_time:
+        yfinance.config.debug.hide_exceptions = False
+        YfData.cache_get.cache_clear()
+        try:
+            rows: pd.DataFrame | None = yfinance.Ticker(ticker, session=_session()).get_earnings_dates(limit=100)
+        except (json.JSONDecodeError, YFDataException) as error:
+            raise _Unavailable("sent no data") from error
+        return rows
+
+
+def _reports(rows: pd.DataFrame | None, ticker: str, today: pd.Timestamp) -> pd.DataFrame:
+    """Yahoo's calendar of a ticker as `SAID`; one row a day."""
+    if rows is None or rows.empty:
+        return pd.DataFrame(columns=list(SAID))
+    moments = pd.DatetimeIndex(rows.index).tz_convert(_NEW_YORK)
+    days = moments.tz_localize(None).normalize().as_unit("ns")
+    # Midnight stands for no hour.
+    hours = np.select(
+        [moments.hour == 0, moments.hour < 10, moments.hour >= 16], [NO_HOUR, BEFORE_OPEN, AFTER_CLOSE], NO_HOUR
+    )
+    found = pd.DataFrame({"ticker": ticker, "date": days, "hour": hours}).sort_values(["date", "hour"])
+    found = found.drop_duplicates("date").reset_index(drop=True)
+    over = found["date"] <= today
+    came = filed(found["ticker"][over], found["date"][over], found["hour"][over], "yahoo")
+    kind = np.where(found["date"][~over] <= today + SETTLED_AHEAD, ANNOUNCED, EXPECTED)
+    told = found[~over].assign(kind=kind, known_on=pd.Timestamp("NaT"), source="yahoo")[list(SAID)]
+    return pd.concat([came, told], ignore_index=True) if len(told) else came
 
 
 def _unreadable(ticker: str, error: Exception) -> StockcastError:
@@ -298,9 +363,9 @@ def _session() -> "Session[Any]":
                 raise
             if _CHART in url and 300 <= response.status_code < 400:
                 raise _Unavailable("sent the request to another address")
-            if _CHART in url and response.status_code == 404:
+            if (_CHART in url or _CALENDAR in url) and response.status_code == 404:
                 raise _UnknownTicker
-            if _CHART in url and response.status_code >= 500:
+            if (_CHART in url or _CALENDAR in url) and response.status_code >= 500:
                 raise _Unavailable(f"answered HTTP {response.status_code}")
             return response
 

@@ -11,14 +11,35 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.market.earnings import ANNOUNCED, EXPECTED, FILED, HOURS
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, rows_of_keys
-from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, QUANTILE_COLUMNS, TRAINED_MODEL, Table
+from stockcast_assets.tables import (
+    ALL_TABLES,
+    EARNINGS_DATES,
+    FORECASTS,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    QUANTILE_COLUMNS,
+    TRAINED_MODEL,
+    Table,
+)
 from stockcast_assets.warehouse import Warehouse
 
 Rule = tuple[str, "Callable[[pd.DataFrame], Any]"]
 
 # Rules that tie columns together; the bounds of single columns are in the declarations.
 _ROW_RULES: dict[str, tuple[Rule, ...]] = {
+    EARNINGS_DATES.name: (
+        ("hour is none there is", lambda rows: ~rows["hour"].isin(HOURS)),
+        ("kind is none there is", lambda rows: ~rows["kind"].isin((FILED, ANNOUNCED, EXPECTED))),
+        ("a report came before its day", lambda rows: (rows["kind"] == FILED) & (rows["known_on"] < rows["date"])),
+    ),
+    MARKET_STATE.name: (
+        (
+            "n_members is not the number of members",
+            lambda rows: rows["members"].str.count(" ") + 1 != rows["n_members"],
+        ),
+    ),
     FORECASTS.name: (
         (
             "quantiles cross",
@@ -74,7 +95,9 @@ def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, t
     """The rows of the run's keys, or the whole table if the check is executed alone."""
     if not (context.has_partition_key or context.has_partition_key_range):
         return warehouse.read(table)
-    if table is PRICE_HISTORY:
+    if table is MARKET_STATE:
+        return warehouse.read(table)
+    if table in (PRICE_HISTORY, EARNINGS_DATES):
         return warehouse.read(table, tickers=list(context.partition_keys))
     days = days_by_ticker(context.partition_keys)
     first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())

@@ -25,6 +25,27 @@ def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd
     return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
 
 
+def first_sources(warehouse: Warehouse, tickers: Sequence[str]) -> dict[str, str]:
+    """The source that each ticker is asked of; tickers without a bar are left out.
+
+    It is csv for a ticker that has bars by CSV only: no other source may know it. Else it is that of the first stored
+    bar that did not come by CSV, so bars supplied by CSV move no ticker, however many and however old they are.
+    """
+    found: dict[str, str] = {}
+    for table in (PRICE_HISTORY, RAW_PRICES):
+        without = [ticker for ticker in tickers if found.get(ticker, "csv") == "csv"]
+        bars = warehouse.read(table, tickers=without, columns=["ticker", "date", "source"])
+        bars = bars.assign(by_csv=bars["source"] == "csv").sort_values(["by_csv", "date"], kind="stable")
+        first = bars.groupby("ticker")["source"].first().items()
+        found |= {str(ticker): str(source) for ticker, source in first}
+    return found
+
+
+def source_of(warehouse: Warehouse, ticker: str) -> str | None:
+    """The source that a ticker is asked of, None if it has no stored bar; see `first_sources`."""
+    return first_sources(warehouse, [ticker]).get(ticker)
+
+
 def read_bars(
     warehouse: Warehouse,
     tickers: Sequence[str],

@@ -17,7 +17,15 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
-from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import (
+    EARNINGS_DATES,
+    FORECASTS,
+    INDICATORS,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+)
 from stockcast_assets.tracking.registry import ModelRegistry, model_name
 from stockcast_assets.tracking.serving import ModelServer, Serving, rounds, rows_by_ticker
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
@@ -113,6 +121,8 @@ def build_forecasts(
             RAW_PRICES.name,
             INDICATORS.name,
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
+            dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
+            MARKET_STATE.name,
         ],
     )
     @timed

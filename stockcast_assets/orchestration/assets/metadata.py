@@ -44,7 +44,8 @@ def timed(
     def run(context: dg.AssetExecutionContext, *arguments: Given.args, **resources: Given.kwargs) -> Result:
         started = time.monotonic()
         result = compute(context, *arguments, **resources)
-        seconds = (time.monotonic() - started) / max(1, len(context.partition_keys))
+        keys = len(context.partition_keys) if context.assets_def.partitions_def is not None else 1
+        seconds = (time.monotonic() - started) / max(1, keys)
         context.add_output_metadata({"seconds per key": round(seconds, 4)})
         return result
 

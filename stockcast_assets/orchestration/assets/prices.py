@@ -27,7 +27,7 @@ from stockcast_assets.market.sources.base import DEEP_PAST, NOTES, MissingBars, 
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.validate import leave_out, refuse_implausible
 from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, read_bars
+from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, first_sources, read_bars
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
 from stockcast_assets.orchestration.assets.specs import (
@@ -112,27 +112,6 @@ def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame
     known = stored[[*values, "ingested_at"]].rename(columns={"ingested_at": "first_seen"})
     merged = fetched.merge(known, on=values, how="left")
     return fetched.assign(ingested_at=merged["first_seen"].fillna(merged["ingested_at"]).to_numpy())
-
-
-def first_sources(warehouse: Warehouse, tickers: Sequence[str]) -> dict[str, str]:
-    """The source that each ticker is asked of; tickers without a bar are left out.
-
-    It is csv for a ticker that has bars by CSV only: no other source may know it. Else it is that of the first stored
-    bar that did not come by CSV, so bars supplied by CSV move no ticker, however many and however old they are.
-    """
-    found: dict[str, str] = {}
-    for table in (PRICE_HISTORY, RAW_PRICES):
-        without = [ticker for ticker in tickers if found.get(ticker, "csv") == "csv"]
-        bars = warehouse.read(table, tickers=without, columns=["ticker", "date", "source"])
-        bars = bars.assign(by_csv=bars["source"] == "csv").sort_values(["by_csv", "date"], kind="stable")
-        first = bars.groupby("ticker")["source"].first().items()
-        found |= {str(ticker): str(source) for ticker, source in first}
-    return found
-
-
-def source_of(warehouse: Warehouse, ticker: str) -> str | None:
-    """The source that a ticker is asked of, None if it has no stored bar; see `first_sources`."""
-    return first_sources(warehouse, [ticker]).get(ticker)
 
 
 def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:

@@ -79,8 +79,15 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
     return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
 
 
-def key_of(partitions_def: dg.PartitionsDefinition) -> str:
+def of_all(asset: str) -> dg.AssetDep:
+    """Lineage from every key of an asset to one without keys."""
+    return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+
+
+def key_of(partitions_def: dg.PartitionsDefinition | None) -> str:
     """What a key is, as the value of `tags.KEY`."""
+    if partitions_def is None:
+        return "none"
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return "ticker"
     times = partitions_def.time_window_dimension.partitions_def
@@ -95,7 +102,7 @@ def kinds(*extra: str) -> Mapping[str, Any]:
 def table_asset(
     table: Table,
     group: str,
-    partitions_def: dg.PartitionsDefinition,
+    partitions_def: dg.PartitionsDefinition | None,
     *extra_kinds: str,
     about: str = "",
     links: Mapping[str, str] | None = None,
@@ -108,7 +115,7 @@ def table_asset(
     Args:
         table: its declaration.
         group: its group.
-        partitions_def: its partitions.
+        partitions_def: its partitions; None for an asset that every run adds to.
         extra_kinds: what it is made with, for the graph.
         about: what somebody who looks at it must know beyond the table's description (markdown).
         links: pages about the whole asset, by name.
@@ -117,14 +124,17 @@ def table_asset(
         hooks: what follows its step.
     """
     by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
+    expr = {"ticker": "ticker", "date": "date"} if by_day else "ticker"
     arguments: dict[str, Any] = {
         "name": table.name,
         "description": f"{table.description}\n{about}".strip(),
         "group_name": group,
         "partitions_def": partitions_def,
-        "backfill_policy": SINGLE_RUN,
+        "backfill_policy": None if partitions_def is None else SINGLE_RUN,
         "metadata": {
-            **asset_metadata(table, {"ticker": "ticker", "date": "date"} if by_day else "ticker"),
+            **asset_metadata(table, None if partitions_def is None else expr),
+            # Before the first bar there is no day.
+            **({"allow_empty": True} if partitions_def is None else {}),
             **{name: dg.MetadataValue.url(link) for name, link in (links or {}).items()},
         },
         "tags": {tags.KEY: key_of(partitions_def)},

@@ -27,7 +27,7 @@ from stockcast_assets.orchestration.assets.specs import (
     same_ticker,
     table_asset,
 )
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.tracking.serving import Row, current_champion
@@ -249,6 +249,8 @@ def build_trained_model(
         deps=[
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
+            dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
+            MARKET_STATE.name,
         ],
     )
     @timed

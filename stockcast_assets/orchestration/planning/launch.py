@@ -11,7 +11,7 @@ from typing import Any
 
 from stockcast_assets.keys import key_day, validate_ticker
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, DERIVED_ASSETS, KEY_OF, ORDER
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Reason:
 
 HISTORY, BARS, MODEL, NEWEST, DAILY, TRAINING = map(Reason, ("history", "bars", "model", "newest", "daily", "training"))
 COMMAND = Reason("command line")
-REPAIR, RETRAINING, UPLOAD = "repair", "retraining", "upload"
+REPAIR, RETRAINING, UPLOAD, EARNINGS = "repair", "retraining", "upload", "earnings"
 
 ASSETS_OF: Mapping[Reason, tuple[str, ...]] = {
-    HISTORY: (PRICE_HISTORY.name,),
+    HISTORY: (PRICE_HISTORY.name, EARNINGS_DATES.name),
     BARS: (RAW_PRICES.name,),
     MODEL: (TRAINED_MODEL.name,),
     NEWEST: DERIVED_ASSETS,
@@ -43,7 +43,7 @@ ASSETS_OF: Mapping[Reason, tuple[str, ...]] = {
 }
 """What each reason that the state of the world gives asks for, in the order in which runs are launched."""
 
-KINDS = (*(reason.kind for reason in ASSETS_OF), REPAIR, UPLOAD, RETRAINING)
+KINDS = (*(reason.kind for reason in ASSETS_OF), REPAIR, UPLOAD, RETRAINING, EARNINGS)
 
 
 @dataclass(frozen=True)

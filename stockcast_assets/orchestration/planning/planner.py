@@ -20,6 +20,7 @@ from stockcast_assets.orchestration.planning.launch import (
     BARS,
     COMMAND,
     DAILY,
+    EARNINGS,
     HISTORY,
     KINDS,
     MODEL,
@@ -33,7 +34,7 @@ from stockcast_assets.orchestration.planning.launch import (
 )
 from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
 from stockcast_assets.orchestration.tickers import TickerState
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 LATE_WAITS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 1440))
 """Waits after the first, second, … run that a late source stopped; the last one repeats."""
@@ -51,6 +52,7 @@ REMEDY: Mapping[str, str] = dict.fromkeys(KINDS, "`stockcast tickers resume {}`,
     REPAIR: "`stockcast backfill --tickers {}`",
     UPLOAD: "upload the file again",
     RETRAINING: "wait for the next finished day, which decides again",
+    EARNINGS: "wait for the next evening, which asks again",
 }
 """What to do about a ticker that was given up, by the reason's kind."""
 
@@ -218,6 +220,13 @@ def plan_training(world: World) -> Plan:
     plan = Plan()
     _decide(world, list(_training_needs(world)), plan, most_days=None)
     return plan
+
+
+def plan_earnings(world: World) -> Plan:
+    """What is said of the reports of every active ticker, once an evening."""
+    reason = Reason(EARNINGS, world.now.date().isoformat())
+    active = [ticker for ticker in world.order if world.states[ticker].state == "active"]
+    return plan_needs(world, [Launch((EARNINGS_DATES.name,), (ticker,), reason=reason) for ticker in active])
 
 
 def plan_needs(world: World, needs: Sequence[Launch]) -> Plan:

@@ -7,10 +7,11 @@ import dagster as dg
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.jobs import job_for
+from stockcast_assets.orchestration.jobs import job_for, with_companions
 from stockcast_assets.orchestration.planning.launch import (
     COMMAND,
     DAILY,
+    EARNINGS,
     NEWEST,
     REPAIR,
     RETRAINING,
@@ -25,7 +26,7 @@ from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.tables import TRAINED_MODEL
 
 _PRIORITY = {DAILY.kind: "10", NEWEST.kind: "5", TRAINING.kind: "5"}
-_CAUSE_TAG = {REPAIR: tags.REPAIR, RETRAINING: tags.RETRAIN, UPLOAD: tags.UPLOAD}
+_CAUSE_TAG = {REPAIR: tags.REPAIR, RETRAINING: tags.RETRAIN, UPLOAD: tags.UPLOAD, EARNINGS: tags.EARNINGS}
 
 
 def run_tags(launch: Launch) -> dict[str, str]:
@@ -67,7 +68,7 @@ def requests(instance: dg.DagsterInstance, launches: Iterable[Launch]) -> Sequen
             run_key=launch.run_key,
             job_name=job_for(launch.assets),
             tags=run_tags(launch),
-            asset_selection=[dg.AssetKey(name) for name in launch.assets],
+            asset_selection=[dg.AssetKey(name) for name in with_companions(launch.assets)],
             run_config=run_config(instance, launch),
         )
         for launch in asked

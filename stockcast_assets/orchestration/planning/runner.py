@@ -22,8 +22,8 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.failures import why_failed
 from stockcast_assets.orchestration.graph import DERIVED_ASSETS
-from stockcast_assets.orchestration.jobs import job_for
-from stockcast_assets.orchestration.planning.launch import Launch
+from stockcast_assets.orchestration.jobs import job_for, with_companions
+from stockcast_assets.orchestration.planning.launch import ASSETS_OF, HISTORY, Launch
 from stockcast_assets.orchestration.planning.ranges import (
     known_tickers,
     month_stretches,
@@ -69,7 +69,7 @@ class Runner:
             StockcastError: if the run fails; with the reason the failing asset gave.
             Stopped: if a signal came; the run is canceled.
         """
-        with self.turn(launch.assets):
+        with self.turn(with_companions(launch.assets)):
             enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
@@ -86,7 +86,7 @@ class Runner:
             self.defs,
             job_for(launch.assets),
             self.instance,
-            launch.assets,
+            with_companions(launch.assets),
             {**run_tags(launch), **this_machine()},
             config,
             lambda: signalled() is not None,
@@ -135,9 +135,10 @@ class Runner:
             StockcastError: if a run fails.
         """
         if self._without_past(until):
-            with self.turn((PRICE_HISTORY.name,)):
+            past = ASSETS_OF[HISTORY]
+            with self.turn(past):
                 if tickers := self._without_past(until):
-                    self.run(Launch((PRICE_HISTORY.name,), tickers))
+                    self.run(Launch(past, tickers))
         sessions = {
             ticker: list(calendars.sessions(calendars.calendar_for(ticker), self.first_daily_key, day))
             for ticker, day in until.items()

@@ -14,7 +14,7 @@ from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration import tags, ticker_space
-from stockcast_assets.orchestration.assets.prices import first_sources
+from stockcast_assets.orchestration.assets.bars import first_sources
 from stockcast_assets.orchestration.fence import Tell, understood
 from stockcast_assets.orchestration.graph import ORDER
 from stockcast_assets.orchestration.jobs import ASSETS_OF_JOB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
+from stockcast_assets.market.earnings import is_earnings, read_earnings
 from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
@@ -28,7 +29,7 @@ from stockcast_assets.orchestration.planning.world import read_runs
 from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.orchestration.tickers import TickerState
 from stockcast_assets.sandbox import Sandbox, SandboxExceeded, SandboxUnavailable
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES
 
 if TYPE_CHECKING:
     from stockcast_assets.market.sources.files import ParsedUpload
@@ -85,6 +86,21 @@ class Inbox:
         require_enabled(parsed, upload.label, self.calendars)
         return parsed
 
+    def wanted(self, upload: Upload, sandbox: Sandbox) -> tuple[list[Launch], Sequence[str], Sequence[str]]:
+        """What a file asks for, the tickers that it brings, and notes on what was left out of it.
+
+        Raises:
+            StockcastError: if it is bad.
+        """
+        content = self.uploads.read(upload)
+        if is_earnings(content):
+            named = dict.fromkeys(read_earnings(content, upload.label)["ticker"])
+            reason = Reason(UPLOAD, f"{upload.name} {upload.version}")
+            # It brings no ticker: one without bars is no use, and reads the file when it comes.
+            return [Launch((EARNINGS_DATES.name,), (ticker,), reason=reason) for ticker in named], (), ()
+        parsed = self.parse(upload, sandbox)
+        return list(self.needs(upload, parsed)), parsed.tickers, parsed.notes
+
     def needs(self, upload: Upload, parsed: ParsedUpload) -> Iterator[Launch]:
         """What materialises exactly the sessions in the file, market-closed days between them included."""
         reason = Reason(UPLOAD, f"{upload.name} {upload.version}", (("source", "csv"),))
@@ -124,7 +140,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
 
     @dg.sensor(
         name="csv_inbox",
-        jobs=[jobs.ingest_history, jobs.ingest_daily],
+        jobs=[jobs.ingest_earnings, jobs.ingest_history, jobs.ingest_daily],
         minimum_interval_seconds=30,
         default_status=status,
         description=(
@@ -140,7 +156,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
 
         def take(upload: Upload, sandbox: Sandbox) -> None:
             try:
-                parsed = inbox.parse(upload, sandbox)
+                wanted, named, notes = inbox.wanted(upload, sandbox)
             except UploadChanged:
                 return
             except UploadUnavailable as error:
@@ -161,10 +177,10 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
                     return
                 context.log.warning(f"{error} The file is now {place}.")
                 return
-            for note in parsed.notes:
+            for note in notes:
                 context.log.info(f"{upload.label}: {note}")
-            needs.extend(inbox.needs(upload, parsed))
-            tickers.extend(parsed.tickers)
+            needs.extend(wanted)
+            tickers.extend(named)
             handled[upload.name] = upload.version
 
         for stray in inbox.uploads.strays():

@@ -22,6 +22,7 @@ import dagster as dg
 from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import days_of, key_day, partition_key, validate_ticker
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.assets.earnings_dates import SINCE
 from stockcast_assets.orchestration.assets.prices import REVISIONS, TOUCHED
 from stockcast_assets.orchestration.fence import Tell, understood
 from stockcast_assets.orchestration.graph import STAGES
@@ -33,7 +34,7 @@ from stockcast_assets.orchestration.planning.ranges import known_tickers, month_
 from stockcast_assets.orchestration.planning.world import read_runs
 from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.orchestration.tickers import ticker_states
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 MOST_AT_ONCE = 10
 """Tickers under repair at a time."""
@@ -53,6 +54,7 @@ class RefetchRequest:
         first: first day of `raw_prices` to fetch again; None if none is.
         last: last such day.
         history: whether `price_history` is fetched again.
+        reports_since: first day from which on what is known of its earnings reports is another; None if none is.
     """
 
     id: int
@@ -60,11 +62,14 @@ class RefetchRequest:
     first: date | None
     last: date | None
     history: bool
+    reports_since: date | None = None
 
     @property
     def since(self) -> date | None:
         """First day that is computed again, and after which models' months of use are; None: all there are."""
-        return None if self.history else self.first
+        if self.history:
+            return None
+        return min((day for day in (self.first, self.reports_since) if day is not None), default=None)
 
 
 def revisions(instance: dg.DagsterInstance, limit: int = 500) -> pd.DataFrame:
@@ -92,8 +97,23 @@ def _revisions(written: Any) -> list[dict[str, Any]]:
     return list(written)
 
 
-def _observation(record: dg.EventLogRecord) -> str:
-    return f"The observation {record.storage_id} of {RAW_PRICES.name}"
+def _observation(record: dg.EventLogRecord, asset: str = RAW_PRICES.name) -> str:
+    return f"The observation {record.storage_id} of {asset}"
+
+
+def _reports_since(written: Any) -> tuple[str, date] | None:
+    return None if written is None else (validate_ticker(written["ticker"]), key_day(written["first"]))
+
+
+def _forecast_since(instance: dg.DagsterInstance, ticker: str, first: date, moment: float) -> bool:
+    """Whether no forecast of the days from `first` on is older than a moment; the first one stands for all."""
+    keys = instance.get_materialized_partitions(dg.AssetKey(FORECASTS.name))
+    day = next((day for day in days_of(keys, [ticker])[ticker] if day >= first), None)
+    if day is None:
+        return True
+    key = dg.AssetKey(FORECASTS.name)
+    later = dg.AssetRecordsFilter(key, asset_partitions=[partition_key(ticker, day)], after_timestamp=moment)
+    return bool(instance.fetch_materializations(later, limit=1).records)
 
 
 @dataclass(frozen=True)
@@ -107,7 +127,7 @@ class Touched:
 
     @classmethod
     def parse(cls, written: Any) -> Touched:
-        """From the metadata `TOUCHED`.
+        """From the metadata `TOUCHED`, of bars.
 
         Raises:
             Exception: if it is not of that form.
@@ -131,8 +151,8 @@ def pending_revisions(
     Returns:
         Requests by ticker, without those settled already, and the cursor for the next call.
     """
-    newest = int(cursor) if cursor else 0
-    filters = dg.AssetRecordsFilter(dg.AssetKey(RAW_PRICES.name), after_storage_id=newest)
+    before = newest = int(cursor) if cursor else 0
+    filters = dg.AssetRecordsFilter(dg.AssetKey(RAW_PRICES.name), after_storage_id=before)
     touched: dict[str, list[tuple[int, Touched]]] = defaultdict(list)
     states = ticker_states(instance, known_tickers(instance))
     present = {ticker for ticker, state in states.items() if state.state == "active"}
@@ -141,13 +161,28 @@ def pending_revisions(
         keys = understood(Touched.parse, _metadata(record, TOUCHED), _observation(record), tell)
         if keys and keys.ticker in present and not _settled(instance, keys, record.timestamp):
             touched[keys.ticker].append((record.storage_id, keys))
+    told: dict[str, list[tuple[int, date]]] = defaultdict(list)
+    filters = dg.AssetRecordsFilter(dg.AssetKey(EARNINGS_DATES.name), after_storage_id=before)
+    for record in instance.fetch_observations(filters, limit=_PAGE, ascending=True).records:
+        newest = max(newest, record.storage_id)
+        since = understood(_reports_since, _metadata(record, SINCE), _observation(record, EARNINGS_DATES.name), tell)
+        if since and since[0] in present and not _forecast_since(instance, *since, record.timestamp):
+            told[since[0]].append((record.storage_id, since[1]))
     requests = []
-    for ticker, asked in sorted(touched.items()):
+    for ticker in sorted({*touched, *told}):
+        asked, days = touched[ticker], told[ticker]
         firsts = [keys.first for _, keys in asked if keys.first]
         lasts = [keys.last for _, keys in asked if keys.last]
         history = any(keys.history for _, keys in asked)
         requests.append(
-            RefetchRequest(asked[-1][0], ticker, min(firsts, default=None), max(lasts, default=None), history)
+            RefetchRequest(
+                max(id for id, _ in [*asked, *days]),
+                ticker,
+                min(firsts, default=None),
+                max(lasts, default=None),
+                history,
+                min((day for _, day in days), default=None),
+            )
         )
     return requests, str(newest) if newest else None
 
@@ -194,7 +229,8 @@ class _Repair:
     @classmethod
     def load(cls, stored: Mapping[str, Any]) -> _Repair:
         asked = stored["request"]
-        bounds = {end: asked[end] and key_day(asked[end]) for end in ("first", "last")}
+        # Earlier releases knew no reports.
+        bounds = {end: asked.get(end) and key_day(asked[end]) for end in ("first", "last", "reports_since")}
         request = RefetchRequest(**{**asked, **bounds})
         # Earlier releases kept only what differs between the runs of a repair, and had one stage more.
         common = Launch((), (request.ticker,), reason=Reason(REPAIR, str(request.id))).dump()
@@ -212,6 +248,8 @@ def _needs(instance: dg.DagsterInstance, request: RefetchRequest, stage: tuple[s
     if stage == (PRICE_HISTORY.name,):
         if request.history:
             yield need
+        return
+    if stage == (EARNINGS_DATES.name,):
         return
     assets_of: dict[pd.Timestamp, tuple[str, ...]] = defaultdict(tuple)
     for asset in stage:

@@ -52,6 +52,19 @@ class Listing:
     currency: str = "USD"
     symbol: str | None = None
     """What the answer says it is of."""
+    reports: tuple[str, ...] = ()
+    """Moments of earnings reports in Yahoo's words: `April 25, 2024 at 4 PM EDT`."""
+
+    def calendar(self, ticker: str) -> str:
+        """The page of the ticker's reports; one without a table if it has none."""
+        rows = "".join(
+            f"<tr><td>{ticker}</td><td>{ticker} Inc.</td><td>{moment}</td><td>1.5</td><td>-</td><td>-</td></tr>"
+            for moment in self.reports
+        )
+        names = ("Symbol", "Company", "Earnings Date", "EPS Estimate", "Reported EPS", "Surprise (%)")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+        return f"<html><body>{table}</body></html>"
 
     def moment(self, day: str) -> int:
         return int(pd.Timestamp(f"{day} {self.opens_at}", tz=self.zone).timestamp())
@@ -158,6 +171,8 @@ class FakeYahoo:
     def __init__(self, folder: Path) -> None:
         self.listings: dict[str, Listing] = {}
         self.answers: deque[Answer] = deque()
+        self.calendar_answers: deque[Answer] = deque()
+        self.calendars: list[str] = []
         self.always: Answer | None = None
         self.delay = threading.Event()
         self.stalls = False
@@ -191,9 +206,15 @@ class FakeYahoo:
     def answer(self, path: str) -> Answer:
         self.moments.append(time.monotonic())
         url = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == "/calendar/earnings":
+            self.calendars.append(query["symbol"])
+            if self.calendar_answers:
+                return self.calendar_answers.popleft()
+            listing = self.listings.get(query["symbol"])
+            return 200, (listing or Listing()).calendar(query["symbol"])
         if "/finance/chart/" not in url.path:
             return 200, "crumb"
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.charts.append(query)
         if self.stalls:
             self.delay.wait()

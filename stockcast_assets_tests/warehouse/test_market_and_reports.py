@@ -1,0 +1,76 @@
+"""What is stored of the market and of reports comes back to the last bit, on both warehouses."""
+
+import pandas as pd
+import pytest
+
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.universe.earnings import reports_of
+from stockcast_assets.forecasting.universe.market import market_from, market_of
+from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.earnings import told
+from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.orchestration.assets.market_state import days_after
+from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, RAW_PRICES, Table
+from stockcast_assets.warehouse import TableRef, Warehouse, frames
+from stockcast_assets.warehouse.slices import Slice
+from stockcast_assets_tests.forecasting.universe.test_market import same
+from stockcast_assets_tests.warehouse.conftest import Store
+
+LAST = pd.Timestamp("2012-12-31")
+
+
+def put(warehouse: Warehouse, table: Table, frame: pd.DataFrame) -> None:
+    data, contract = frames.to_arrow(frame, table.name, table)
+    warehouse.replace(TableRef(warehouse.schema, table.name), data, Slice.whole(), contract)
+
+
+@pytest.fixture(scope="module")
+def bars(sample_bars: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {
+        ticker: rows[rows["date"].between("2012-01-01", LAST)].reset_index(drop=True)
+        for ticker, rows in sample_bars.items()
+    }
+
+
+def test_the_market_of_stored_bars_is_stored_once_and_for_all(store: Store, bars: dict[str, pd.DataFrame]) -> None:
+    warehouse, three = store.warehouse, ["AAPL", "IBM", "MSFT"]
+    put(warehouse, RAW_PRICES, pd.concat([bars[ticker] for ticker in three], ignore_index=True))
+    middle = pd.Timestamp("2012-09-28")
+    first = days_after(warehouse, three, None, middle.date())
+    put(warehouse, MARKET_STATE, first)
+    histories = {t: prepare(with_total_return(bars[t][bars[t]["date"] <= middle])) for t in three}
+    assert same(market_from(warehouse.read(MARKET_STATE)), market_of(histories))
+
+    # A ticker joins, and an old bar is corrected: recorded days stay, and the new ones are the same alone and together.
+    corrected = pd.concat(bars.values(), ignore_index=True)
+    corrected.loc[5, "close"] = corrected.loc[5, "close"] * 1.001
+    put(warehouse, RAW_PRICES, corrected)
+    tickers = [*three, "GOOG"]
+    stored = warehouse.read(MARKET_STATE)
+    pd.testing.assert_frame_equal(stored, first, check_exact=True)
+    together = days_after(warehouse, tickers, stored["date"].iloc[-1], LAST.date())
+    assert together["date"].iloc[0] == pd.Timestamp("2012-10-01")
+    assert set(together["members"]) == {"AAPL GOOG IBM MSFT"}
+    alone = days_after(warehouse, tickers[::-1], together["date"].iloc[-2], LAST.date())
+    pd.testing.assert_frame_equal(alone, together.tail(1).reset_index(drop=True), check_exact=True)
+    assert days_after(warehouse, tickers, LAST, LAST.date()).empty
+
+
+def test_an_index_is_no_member(store: Store, bars: dict[str, pd.DataFrame]) -> None:
+    put(store.warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"]], ignore_index=True))
+    rows = days_after(store.warehouse, ["AAPL", "IBM"], None, LAST.date(), "IBM")
+    assert (set(rows["members"]), set(rows["index_ticker"])) == ({"AAPL"}, {"IBM"})
+    # The only ticker there is counts, whatever it is called.
+    assert set(days_after(store.warehouse, ["IBM"], None, LAST.date(), "IBM")["members"]) == {"IBM"}
+
+
+def test_reports_come_back_as_they_were_stored(store: Store) -> None:
+    said = SampleSource().earnings("MSFT")
+    rows = told(EARNINGS_DATES.empty(), said, pd.Timestamp("2013-03-01 22:30", tz="UTC")).rows
+    put(store.warehouse, EARNINGS_DATES, rows)
+    back = store.warehouse.read(EARNINGS_DATES, tickers=["MSFT"])
+    pd.testing.assert_frame_equal(back, rows, check_dtype=False)
+    one, other = reports_of(back)["MSFT"], reports_of(rows)["MSFT"]
+    assert (one.sessions == other.sessions).all()
+    assert (one.known == other.known).all()
+    assert len(one.sessions) == 38
