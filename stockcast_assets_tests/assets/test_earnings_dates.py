@@ -23,7 +23,7 @@ from stockcast_assets.orchestration.planning.planner import World
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.orchestration.sensors.csv_inbox import Inbox
 from stockcast_assets.orchestration.sensors.revisions import _begin, pending_revisions
-from stockcast_assets.orchestration.tickers import TickerState, set_daily_from
+from stockcast_assets.orchestration.tickers import TickerState
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import EARNINGS_DATES
 from stockcast_assets_tests.market.sources.fake_yahoo import FakeYahoo, Listing, serving
@@ -114,7 +114,6 @@ def test_a_moved_report_an_outage_and_one_that_came(home: Home, yahoo: FakeYahoo
 
 
 def test_a_report_that_is_heard_of_late_has_the_forecasts_since_made_again(home: Home, yahoo: FakeYahoo) -> None:
-    set_daily_from(home.instance, "AAPL", None, date(2024, 4, 1), False)
     home.evening("2024-04-02")
     days = [date(2024, 4, day) for day in (23, 24, 25, 26, 29)]
     for day in days:

@@ -9,6 +9,7 @@ from stockcast_assets.forecasting.universe.market import market_from, market_of
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import told
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.orchestration.assets.bars import surroundings
 from stockcast_assets.orchestration.assets.market_state import days_after
 from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, RAW_PRICES, Table
 from stockcast_assets.warehouse import TableRef, Warehouse, frames
@@ -70,7 +71,9 @@ def test_reports_come_back_as_they_were_stored(store: Store) -> None:
     put(store.warehouse, EARNINGS_DATES, rows)
     back = store.warehouse.read(EARNINGS_DATES, tickers=["MSFT"])
     pd.testing.assert_frame_equal(back, rows, check_dtype=False)
-    one, other = reports_of(back)["MSFT"], reports_of(rows)["MSFT"]
+    around = surroundings(store.warehouse, ["MSFT"], LAST)
+    one, other = around.reports["MSFT"], reports_of(rows)["MSFT"]
     assert (one.sessions == other.sessions).all()
     assert (one.known == other.known).all()
     assert len(one.sessions) == 38
+    assert len(around.market.dates) == 0

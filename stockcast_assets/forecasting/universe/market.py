@@ -39,8 +39,11 @@ class Market:
     change: Floats
 
     def rows(self, dates: pd.DatetimeIndex) -> np.ndarray:
-        """The numbers of days that the market has."""
-        return self.dates.searchsorted(dates)
+        """The numbers of the days, or of the last ones before where the market has none: a coin trades on Sundays.
+
+        Before its first day it is the first: who began earlier learns from those days, and nobody forecasts them now.
+        """
+        return np.maximum(self.dates.searchsorted(dates, side="right") - 1, 0)
 
     def means(self, windows: tuple[int, ...] = HAR_WINDOWS) -> Floats:
         """[N, windows] mean log variance of the last sessions."""

@@ -8,12 +8,15 @@ from datetime import date, timedelta
 import dagster as dg
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.universe.earnings import reports_of
+from stockcast_assets.forecasting.universe.inputs import Surroundings
+from stockcast_assets.forecasting.universe.market import market_from
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.specs import shown_days
-from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 # No exchange stays closed longer; a wider hole before the first daily key means that the start date was moved.
@@ -66,6 +69,15 @@ def read_bars(
     both = pd.concat([frame for frame in (daily, past) if len(frame)] or [daily], ignore_index=True)
     unique = both.drop_duplicates(["ticker", "date"], keep="first")
     return unique.sort_values(["ticker", "date"], ignore_index=True)
+
+
+def surroundings(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> Surroundings:
+    """What forecasts of these tickers as of the days up to `until` depend on beside their own bars, as it is stored.
+
+    All statements on reports are there: those that were known later change nothing on a day before.
+    """
+    states = warehouse.read(MARKET_STATE, end=pd.Timestamp(until).date())
+    return Surroundings(market_from(states), reports_of(warehouse.read(EARNINGS_DATES, tickers=tickers)))
 
 
 def complete_bars(

@@ -80,3 +80,14 @@ def test_a_rank_is_the_same_among_stored_values(histories: dict[str, History]) -
     at = market.rows(history.dates)
     values = history.har[:, 3]
     assert np.array_equal(ranks(values, market.variance_22[at]), ranks(values, back.variance_22[at]), equal_nan=True)
+
+
+def test_a_day_that_the_market_lacks_sees_the_last_one_before(histories: dict[str, History]) -> None:
+    market = market_of(histories)
+    saturday = market.dates[market.dates.weekday == 4][3] + pd.Timedelta(days=1)
+    asked = pd.DatetimeIndex([market.dates[0] - pd.Timedelta(days=9), market.dates[7], saturday])
+    assert market.dates[market.rows(asked)].tolist() == [
+        market.dates[0],
+        market.dates[7],
+        saturday - pd.Timedelta(days=1),
+    ]
