@@ -64,6 +64,12 @@ class Home:
             job = self.defs.resolve_job_def("ingest_earnings")
             assert job.execute_in_process(instance=self.instance, tags=dict(range_tags(("AAPL", "TSLA")))).success
 
+    def made(self, asset: str, day: date, at: str) -> None:
+        """AAPL's key of a day was materialised at a moment."""
+        with time_machine.travel(pd.Timestamp(at, tz="UTC").to_pydatetime()):
+            event = dg.AssetMaterialization(asset, partition=partition_key("AAPL", day))
+            self.instance.report_runless_asset_event(event)
+
     def lines(self, ticker: str = "AAPL") -> list[tuple[str, str, str, str, bool]]:
         return lines(self.warehouse.read(EARNINGS_DATES, tickers=[ticker]))
 
@@ -118,8 +124,7 @@ def test_a_report_that_is_heard_of_late_has_the_forecasts_since_made_again(home:
     days = [date(2024, 4, day) for day in (23, 24, 25, 26, 29)]
     for day in days:
         for asset in ("forecasts", "drift_report"):
-            event = dg.AssetMaterialization(asset, partition=partition_key("AAPL", day))
-            home.instance.report_runless_asset_event(event)
+            home.made(asset, day, at="2024-04-29 01:00")
     yahoo.listings["AAPL"].reports = (PAST, "April 24, 2024 at 7 AM EDT")
     home.evening("2024-04-29")
     (request,), cursor = pending_revisions(home.instance, None)
@@ -133,9 +138,7 @@ def test_a_report_that_is_heard_of_late_has_the_forecasts_since_made_again(home:
     assert (need.assets, need.first, need.last) == (("forecasts", "drift_report"), days[1], days[-1])
     assert type(repair).load(json.loads(json.dumps(repair.dump(), default=str))) == repair
     # Once they are made again nothing is asked for.
-    home.instance.report_runless_asset_event(
-        dg.AssetMaterialization("forecasts", partition=partition_key("AAPL", days[1]))
-    )
+    home.made("forecasts", days[1], at="2024-04-30 01:00")
     assert pending_revisions(home.instance, None)[0] == []
     assert pending_revisions(home.instance, cursor)[0] == []
 
