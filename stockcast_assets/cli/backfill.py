@@ -28,7 +28,7 @@ from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = tuple(name for stage in STAGES for name in stage)
 
@@ -271,11 +271,11 @@ _ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy":
 
 def _seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:
     """The median of the last runs of the same assets, else what is documented."""
-    wanted = {dg.AssetKey(name) for name in launch.assets}
+    wanted, beside = {dg.AssetKey(name) for name in launch.assets}, dg.AssetKey(MARKET_STATE.name)
     measured = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
         run = record.dagster_run
-        if set(run.asset_selection or ()) != wanted or not (record.start_time and record.end_time):
+        if {*(run.asset_selection or ())} - {beside} != wanted or not (record.start_time and record.end_time):
             continue
         made = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
         if made:
