@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -40,7 +41,8 @@ def build_market_state(index: str | None) -> dg.AssetsDefinition:
         deps=[of_all(RAW_PRICES.name), of_all(PRICE_HISTORY.name)],
     )
     @timed
-    def market_state(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> pd.DataFrame:
+    # Dagster looks at what an asset returns: a frame's type would import pandas with the definitions.
+    def market_state(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Any:
         stored = warehouse.read(MARKET_STATE)
         tickers = context.instance.get_dynamic_partitions(str(ticker_partitions.name))
         added = days_after(warehouse, tickers, stored["date"].iloc[-1] if len(stored) else None, _until(context), index)
