@@ -65,6 +65,7 @@ def price_and_fan(
     happened: pd.DataFrame,
     palette: Palette,
     candles: bool = False,
+    log: bool = False,
 ) -> go.Figure:
     """Close with SMA 5 and 15 (or candlesticks with volume) and the fan of the next sessions.
 
@@ -73,6 +74,7 @@ def price_and_fan(
         forecast: `forecasts` rows of that date; may be empty.
         happened: `date` and `close` after the as-of date, for comparison; may be empty.
         candles: candlesticks and volume instead of the line and averages.
+        log: prices on a logarithmic axis, on which equal changes in per cent are equally high.
     """
     figure = make_subplots(
         rows=2 if candles else 1, cols=1, shared_xaxes=True, vertical_spacing=0.04,
@@ -100,7 +102,7 @@ def price_and_fan(
         start = studied.tail(1)[["date", "close"]]
         since = pd.concat([start, happened[["date", "close"]]])
         figure.add_trace(_line(since, "close", "What happened", palette.happened, width=2, dash="dot"))
-    figure.update_yaxes(title="price" if candles else "close", row=1, col=1)
+    figure.update_yaxes(title="price" if candles else "close", type="log" if log else "linear", row=1, col=1)
     if candles:
         figure.update_yaxes(title="volume", row=2, col=1)
     _skip_weekends(figure, studied["date"])
@@ -240,6 +242,23 @@ def coverage(over_time: pd.DataFrame, palette: Palette) -> go.Figure:
     figure.update_yaxes(ticksuffix=" %", range=[0, 105])
     _skip_weekends(figure, over_time["date"])
     return _finish(figure, palette, 300, legend=False)
+
+
+def compared(closes: pd.DataFrame, palette: Palette) -> go.Figure:
+    """Closes of several tickers as a change in per cent since the first session that all have.
+
+    Args:
+        closes: indexed by date, a column per ticker.
+    """
+    shown = closes.dropna()
+    figure = go.Figure()
+    for ticker, color in zip(shown.columns, palette.lines, strict=False):
+        change = pd.DataFrame({"date": shown.index, "change": (shown[ticker] / shown[ticker].iloc[0] - 1) * 100})
+        figure.add_trace(_line(change, "change", str(ticker), color, width=1.8, hovertemplate="%{y:+.1f} %"))
+    figure.add_hline(y=0, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(title="change", ticksuffix=" %")
+    _skip_weekends(figure, pd.Series(shown.index))
+    return _finish(figure, palette, 320)
 
 
 def error_by_horizon(errors: pd.DataFrame, palette: Palette) -> go.Figure:

@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Hashable, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from stockcast_assets import tables
+from stockcast_assets.clock import utc_now
 from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.second_opinion import Opinion
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.settings import Settings, load_settings
@@ -25,6 +27,7 @@ LOCK_SECONDS = 3.0
 TTL_SECONDS = 60
 RECENT_DAYS = 45
 _WIDER_DAYS = 400
+UNIVERSE_COLUMNS = ("ticker", "date", "close", "pct_return", "rsi_14", "volatility_20")
 _BAR_COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
 
 
@@ -62,6 +65,15 @@ def _version() -> Hashable:
         (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
         for file in (settings().database, settings().database.with_suffix(".duckdb.wal"))
     )
+
+
+def written_at() -> datetime | None:
+    """When the tables were written last (UTC); None where that is not known, as of BigQuery, or nothing is there."""
+    if settings().warehouse != "duckdb":
+        return None
+    files = (settings().database, settings().database.with_suffix(".duckdb.wal"))
+    times = [file.stat().st_mtime for file in files if file.exists()]
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def read(
@@ -104,7 +116,7 @@ def recent(table: Table, columns: Sequence[str] | None = None, days: int = RECEN
 def universe() -> pd.DataFrame:
     """The latest state of every ticker; see `summaries.universe`."""
     return summaries.universe(
-        recent(tables.INDICATORS, ["ticker", "date", "close", "pct_return", "rsi_14", "volatility_20"]),
+        recent(tables.INDICATORS, UNIVERSE_COLUMNS),
         recent(
             tables.FORECASTS,
             ["ticker", "date", "horizon", "last_close", "close_p10", "close_p50", "close_p90", "method"],
@@ -227,6 +239,19 @@ def ticker_states(names: tuple[str, ...]) -> dict[str, str]:
         return {}
     with open_instance(settings()) as instance:
         return {ticker: state.state for ticker, state in states(instance, names).items()}
+
+
+@st.cache_data(ttl=600, max_entries=50, show_spinner=False)
+def opinion(ticker: str) -> Opinion | str:
+    """What the second source says of a ticker's stored bars, or in words why it says nothing."""
+    from stockcast_assets.orchestration.asset_checks.second_opinion import opinions
+    from stockcast_assets.orchestration.build import sources_from
+
+    second = settings().second_source
+    if second is None:
+        return "No second source is set (STOCKCAST_SECOND_SOURCE), so nobody else was asked about these bars."
+    found = opinions(_warehouse(), sources_from(settings()), second, [ticker], utc_now().date())
+    return found.get(ticker, f"No bar of {ticker} is stored.")
 
 
 @st.cache_data(ttl=TTL_SECONDS, max_entries=50, show_spinner=False)

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from html import escape
 from pathlib import Path
 
@@ -13,7 +13,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from stockcast_assets.charts.palette import DARK, LIGHT, Palette
+from stockcast_assets.clock import utc_now
 from stockcast_assets.dashboard import cache, data
+from stockcast_assets.dashboard.words import GLOSSARY
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.inputs import validate_ticker
 
@@ -57,6 +59,9 @@ a:focus-visible {outline: 2px solid currentColor !important; outline-offset: 2px
 .state .text {opacity: .85; max-width: 46rem; margin: 0 auto; overflow-wrap: anywhere}
 .state pre {background: color-mix(in srgb, currentColor 10%, transparent); padding: .5rem .8rem; margin: .8rem 0 0;
   border-radius: .3rem; display: inline-block; text-align: left; white-space: pre-wrap; font: .95rem/1.6 monospace}
+.glossary {display: grid; grid-template-columns: minmax(7rem, 11rem) 1fr; gap: .3rem 1rem; margin: 0; font-size: .9rem}
+.glossary dt {font-weight: 600} .glossary dd {margin: 0}
+.lead {font-size: 1.05rem; margin: .2rem 0 .2rem}
 .fine {font-size: .85rem; opacity: .8; margin: 0 0 .4rem}
 .key span {margin-right: 1.2rem; white-space: nowrap}
 .key span::before {content: ""; display: inline-block; width: 1rem; height: .7rem; margin-right: .4rem;
@@ -80,6 +85,8 @@ class Card:
     name: str
     value: str
     note: str = ""
+    term: str = ""
+    """A word of the glossary that its name stands for: shown when pointed at."""
 
 
 def header(pages: Sequence[st.Page]) -> None:
@@ -103,12 +110,28 @@ def palette() -> Palette:
 def cards(items: Sequence[Card]) -> None:
     """A row of numbers that wraps to two a line on a phone."""
     cells = "".join(
-        f'<div class="card"><div class="name">{escape(card.name)}</div>'
+        f'<div class="card"{_hint(card.term)}><div class="name">{escape(card.name)}</div>'
         f'<div class="value">{escape(card.value)}</div>'
         f'<div class="note">{escape(card.note) or "&nbsp;"}</div></div>'
         for card in items
     )
     st.html(f'<div class="cards">{cells}</div>')
+
+
+def _hint(term: str) -> str:
+    return f' title="{escape(GLOSSARY[term])}"' if term else ""
+
+
+def glossary() -> None:
+    """What the words of all pages mean, folded."""
+    with st.expander("What the words mean"):
+        terms = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in GLOSSARY.items())
+        st.html(f'<dl class="glossary">{terms}</dl>')
+
+
+def browser_title(page: str, ticker: str) -> None:
+    """Name the browser's tab, so that several open ones can be told apart."""
+    st.set_page_config(page_title=f"{ticker} · {page} · stockcast", page_icon=str(ICON), layout="wide")
 
 
 def figure(chart: go.Figure, alt: str) -> None:
@@ -128,6 +151,11 @@ def first_figure(picture: str) -> DeltaGenerator:
 def fine_print(text: str) -> None:
     """A line in smaller type."""
     st.html(f'<p class="fine">{escape(text)}</p>')
+
+
+def lead(text: str) -> None:
+    """The page's answer, in one line."""
+    st.html(f'<p class="lead">{escape(text)}</p>')
 
 
 def told(title: str, text: str) -> None:
@@ -170,14 +198,35 @@ def notice(text: str) -> str:
 
 
 def day_picker(place: DeltaGenerator, label: str, days: Sequence[date]) -> pd.Timestamp:
-    """A day of `days`, newest first, part of the address; of an address with another day the newest, and a line says
-    so."""
-    offered = [f"{day:%Y-%m-%d}" for day in days]
-    asked = st.query_params.get("date")
-    if asked is not None and asked not in offered:
-        st.html(notice(f"Nothing is stored as of {asked}: this is {offered[0]}."))
-    chosen = place.selectbox(label, offered, key="date", bind="query-params", persist_state="session")
-    return pd.Timestamp(chosen)
+    """A day of `days`, newest first, chosen in a calendar and part of the address.
+
+    Of a day between two of them the one before is shown, of an address with any other the newest, and a line says so.
+    """
+    offered = [pd.Timestamp(day) for day in days]
+    asked = st.query_params.get("date") or st.session_state.get("last_date")
+    try:
+        wanted = None if asked is None else pd.Timestamp(date.fromisoformat(asked))
+    except ValueError:
+        wanted = None
+    before = [day for day in offered if wanted is not None and wanted <= offered[0] and day <= wanted]
+    shown = before[0] if before else offered[0]
+    if asked is not None and shown != wanted and "date" in st.query_params:
+        st.html(notice(f"Nothing is stored as of {asked}: this is {shown.date()}."))
+    st.session_state["date"] = shown.date()
+    place.date_input(
+        label,
+        min_value=offered[-1].date(),
+        max_value=offered[0].date(),
+        format="YYYY-MM-DD",
+        key="date",
+        on_change=_address_date,
+    )
+    st.session_state["last_date"] = None if shown == offered[0] else str(shown.date())
+    return shown
+
+
+def _address_date() -> None:
+    st.query_params["date"] = st.session_state["last_date"] = str(st.session_state["date"])
 
 
 def ticker_picker(place: DeltaGenerator) -> str | None:
@@ -191,8 +240,9 @@ def ticker_picker(place: DeltaGenerator) -> str | None:
     st.session_state["ticker"] = (
         st.query_params.get("ticker") or st.session_state.get("last_ticker") or known[0]
     ).upper()
-    # A new option may be typed: an address with a ticker that has no data must say so, not show another one.
-    chosen = place.selectbox("Ticker", known, key="ticker", accept_new_options=True, on_change=_address_ticker)
+    # An address with a ticker that has no data must say so, not show another one.
+    asked = st.session_state["ticker"]
+    chosen = place.selectbox("Ticker", sorted({*known, asked}), key="ticker", on_change=_address_ticker)
     try:
         # Pages offer commands with it to be copied into a shell.
         validate_ticker(str(chosen))
@@ -224,11 +274,34 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
         else:
             if (since := cache.shown_since()) is not None:
                 above.html(notice(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data."))
+            _refresh()
         st.divider()
+        glossary()
         fine_print(NOT_ADVICE)
 
     shown.__name__ = view.__name__
     return shown
+
+
+def _refresh() -> None:
+    """How old the data is, and a button that looks again."""
+    written = data.written_at()
+    if written is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Refresh", key="refresh"):
+            st.rerun()
+        fine_print(f"The tables were last written {written:%d %b %Y %H:%M} UTC, {ago(utc_now() - written)}.")
+
+
+def ago(age: timedelta) -> str:
+    """How long ago something was, in the largest unit that fits."""
+    minutes = int(age.total_seconds() // 60)
+    for size, unit in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= size:
+            count = minutes // size
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
 
 
 def _again() -> None:

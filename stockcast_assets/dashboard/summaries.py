@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.forecasting.evaluation.scores import ratio_interval
-from stockcast_assets.tables import HORIZON
+from stockcast_assets.tables import HORIZON, QUANTILE_COLUMNS
 
 SESSIONS_PER_YEAR = {True: 365, False: 252}
 # Fewer scored sessions than this and a bootstrap over 20-session blocks says nothing.
@@ -80,12 +80,6 @@ def coverage_over_time(accuracy: pd.DataFrame, sessions: int = 20) -> pd.DataFra
     return (rolled["sum"] / rolled["count"]).rename("coverage").reset_index().dropna()
 
 
-def annual_volatility(closes: pd.Series, every_day: bool) -> float:
-    """Standard deviation of the daily log returns times the root of the sessions in a year."""
-    returns = np.diff(np.log(closes.to_numpy(np.float64)))
-    return float(np.std(returns, ddof=1) * math.sqrt(SESSIONS_PER_YEAR[every_day])) if len(returns) > 1 else 0.0
-
-
 def drift_days(drift: pd.DataFrame) -> pd.DataFrame:
     """One row per day, newest first.
 
@@ -114,8 +108,8 @@ def universe(indicators: pd.DataFrame, forecasts: pd.DataFrame, drift: pd.DataFr
     Returns:
         `ticker`, `as_of`, `close`, `change`, `outlook` (median of session 10 against the last close), `low`
         and `high` (80 % interval of session 10), `width` (its width over the last close), `method`,
-        `rsi_14`, `volatility` (annual, 252 sessions), `drifted`, `closes` (a list for a sparkline). Ratios
-        are fractions.
+        `rsi_14`, `volatility` (of 20 sessions, a year; of 365 sessions where weekends are some), `drifted`,
+        `closes` (a list for a sparkline). Ratios are fractions.
     """
     latest = indicators.sort_values("date").groupby("ticker").tail(1).set_index("ticker")
     closes = indicators.sort_values("date").groupby("ticker")["close"].agg(list)
@@ -131,10 +125,47 @@ def universe(indicators: pd.DataFrame, forecasts: pd.DataFrame, drift: pd.DataFr
     frame["width"] = (ends["close_p90"] - ends["close_p10"]) / ends["last_close"]
     frame["method"] = ends["method"]
     frame["rsi_14"] = latest["rsi_14"]
-    frame["volatility"] = latest["volatility_20"] * math.sqrt(SESSIONS_PER_YEAR[False])
+    weekends = (indicators["date"].dt.dayofweek >= 5).groupby(indicators["ticker"]).any()
+    frame["volatility"] = latest["volatility_20"] * weekends.map(SESSIONS_PER_YEAR).pow(0.5)
     frame["drifted"] = newest.groupby("ticker")["drifted"].any()
     frame["closes"] = closes
     return frame.reset_index()
+
+
+def chance_of_rise(forecast: pd.DataFrame) -> pd.Series:
+    """Probability that each row's close will be above its last close, read off its quantiles.
+
+    Between two quantiles it is taken to grow evenly; outside the outermost it is that one's, 0.05 or 0.95.
+    """
+    levels = np.array([int(name.removeprefix("close_p")) / 100 for name in QUANTILE_COLUMNS])
+    below = [
+        np.interp(last, quantiles, levels)
+        for last, quantiles in zip(forecast["last_close"], forecast[list(QUANTILE_COLUMNS)].to_numpy(), strict=True)
+    ]
+    return pd.Series(1 - np.array(below), index=forecast.index, dtype=float)
+
+
+def sessions_ahead(forecast: pd.DataFrame) -> pd.DataFrame:
+    """One row per session ahead, for people.
+
+    Returns:
+        `target_date`, `low`, `median` and `high` (of the 80 % interval), each also as a change against the last close
+        (`low_change`, `change`, `high_change`, fractions), and `rise`, the chance of one.
+    """
+    rows = forecast.sort_values("horizon")
+    last = rows["last_close"]
+    return pd.DataFrame(
+        {
+            "target_date": rows["target_date"],
+            "low": rows["close_p10"],
+            "median": rows["close_p50"],
+            "high": rows["close_p90"],
+            "low_change": rows["close_p10"] / last - 1,
+            "change": rows["close_p50"] / last - 1,
+            "high_change": rows["close_p90"] / last - 1,
+            "rise": chance_of_rise(rows),
+        }
+    ).reset_index(drop=True)
 
 
 def price(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """Every page on a real warehouse, in every state, run by Streamlit's own test harness."""
 
+import html
 import json
 import re
 import shutil
@@ -86,7 +87,7 @@ def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
     assert [button.label for button in app.button] == ["Try again"]
 
 
-@pytest.mark.parametrize("day", ["1995-01-01", "never"])
+@pytest.mark.parametrize("day", ["1995-01-01", "2031-01-01", "never"])
 @pytest.mark.parametrize(("view", "ticker"), [("forecasts", "AAPL"), ("monitoring", "MSFT")])
 def test_an_address_with_a_day_that_is_not_there_says_so(home, view, ticker, day):
     shown = text(open_page(view, ticker=ticker, date=day))
@@ -94,16 +95,77 @@ def test_an_address_with_a_day_that_is_not_there_says_so(home, view, ticker, day
     assert "Nothing is stored as of" not in text(open_page(view, ticker=ticker, date="2013-02-28"))
 
 
+@pytest.mark.parametrize("view", ["forecasts", "monitoring"])
+def test_a_day_without_a_session_leads_to_the_one_before(home, view):
+    shown = text(open_page(view, ticker="AAPL", date="2013-03-01"))
+    assert "Nothing is stored as of" not in shown
+    app = open_page("forecasts", ticker="AAPL", date="2013-02-17")
+    assert app.date_input(key="date").value == date(2013, 2, 15)
+    assert "Nothing is stored as of 2013-02-17: this is 2013-02-15." in text(app)
+
+
 def test_an_address_leads_to_the_ticker_and_day(home):
     app = open_page("forecasts", ticker="MSFT", date="2012-12-12")
     assert app.selectbox(key="ticker").value == "MSFT"
-    assert app.selectbox(key="date").value == "2012-12-12"
+    assert app.date_input(key="date").value == date(2012, 12, 12)
     assert "27.24" in text(app), "the close of that day"
     assert "10 of 10 intervals" in text(app)
 
 
 def test_forecasts_say_who_published_and_why(home):
     assert REASON in text(open_page("forecasts", ticker="AAPL", date="2013-01-15"))
+
+
+def test_forecasts_begin_with_their_answer_in_plain_words(home):
+    shown = text(open_page("forecasts", ticker="AAPL", date="2013-01-15"))
+    assert re.search(
+        r"By 30 Jan 2013 between [\d.]+ \(−[\d.]+ %\) and [\d.]+ \(\+[\d.]+ %\), in USD: four times of five\. "
+        "Range from the ticker's own recent volatility; a neural network was tried and was no better",
+        html.unescape(shown),
+    )
+    assert "Chance of a rise" in shown
+    ten = open_page("forecasts", ticker="AAPL", date="2013-01-15").dataframe[0].value
+    assert ten["target_date"].iloc[[0, -1]].tolist() == [pd.Timestamp("2013-01-16"), pd.Timestamp("2013-01-30")]
+
+
+def test_no_page_offers_what_cannot_be_done(home):
+    """No box to check in a table, and no ticker to add that would not be added."""
+    for view in PAGES:
+        app = open_page(view)
+        kinds = [json.loads(table.proto.columns) for table in app.dataframe]
+        assert not [
+            column
+            for of in kinds
+            for column in of.values()
+            if (column.get("type_config") or {}).get("type") == "checkbox"
+        ]
+        assert not any(box.proto.accept_new_options for box in app.selectbox)
+
+
+def test_tickers_are_compared_in_one_figure(home):
+    app = open_page("universe")
+    assert not app.get("plotly_chart")
+    app.multiselect(key="compare").set_value(["AAPL", "MSFT"]).run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_trust_shows_the_second_opinion_where_one_is_set(home, monkeypatch):
+    assert "No second source is set" in text(open_page("trust", ticker="MSFT"))
+    monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    shown = text(open_page("trust", ticker="MSFT"))
+    assert re.search(r'Bars in both</div><div class="value">3,270<', shown)
+    assert re.search(r'Disputed</div><div class="value">0<', shown)
+
+
+def test_every_page_says_how_old_its_data_is(home):
+    for view in PAGES:
+        app = open_page(view)
+        assert re.search(r"last written \d\d \w{3} \d{4} \d\d:\d\d UTC, (just now|\d+ \w+ ago)", text(app))
+        app.button(key="refresh").click().run()
+        assert not app.exception
 
 
 def test_forecasts_of_the_model_lead_to_its_proof(home):
@@ -115,7 +177,7 @@ def test_forecasts_offer_candles_windows_and_downloads(home):
     app = open_page("forecasts", ticker="MSFT", candles="true", window="1+year")
     assert app.toggle(key="candles").value
     assert len(app.get("plotly_chart")) == 4
-    assert len(app.get("download_button")) == 2
+    assert len(app.get("download_button")) == 3
     app.slider(key="buckets").set_value(10).run()
     assert not app.exception
 

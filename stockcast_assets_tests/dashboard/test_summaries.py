@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockcast_assets.dashboard import summaries
 
@@ -70,11 +72,44 @@ def test_coverage_counts_the_last_sessions():
     assert rolled.set_index("date")["coverage"].is_monotonic_increasing
 
 
-def test_volatility_is_annual():
-    closes = pd.Series(np.exp(np.cumsum(np.tile([0.01, -0.01], 500))))
-    assert summaries.annual_volatility(closes, every_day=False) == pytest.approx(0.01 * np.sqrt(252), rel=0.01)
-    assert summaries.annual_volatility(closes, every_day=True) == pytest.approx(0.01 * np.sqrt(365), rel=0.01)
-    assert summaries.annual_volatility(closes.head(1), every_day=True) == 0
+QUANTILES = [f"close_p{level:02}" for level in (5, 10, 25, 50, 75, 90, 95)]
+
+
+@given(
+    last=st.floats(1, 1000),
+    steps=st.lists(st.floats(0, 0.1), min_size=7, max_size=7),
+    start=st.floats(-0.3, 0.1),
+    more=st.floats(0, 0.2),
+)
+def test_the_chance_of_a_rise_follows_the_quantiles(last, steps, start, more):
+    """Half where the median is the last close, never surer than the outermost quantiles, and greater for a higher fan."""
+    levels = np.exp(start + np.cumsum(steps))
+    fans = pd.DataFrame([last * levels, last * levels / levels[3], last * levels * (1 + more)], columns=QUANTILES)
+    chance = summaries.chance_of_rise(fans.assign(last_close=last))
+    assert chance.between(0.05 - 1e-9, 0.95 + 1e-9).all()
+    assert chance[2] >= chance[0] - 1e-9
+    if min(steps[3:5]) > 1e-6:
+        assert chance[1] == pytest.approx(0.5)
+
+
+def test_the_sessions_ahead_are_in_order_and_relative_to_the_last_close():
+    row = dict(zip(QUANTILES, [80.0, 90.0, 95.0, 101.0, 105.0, 110.0, 120.0], strict=True))
+    days = pd.to_datetime(["2020-01-03", "2020-01-02"])
+    rows = pd.DataFrame([row] * 2).assign(horizon=[2, 1], target_date=days, last_close=100.0)
+    ahead = summaries.sessions_ahead(rows)
+    assert ahead["target_date"].tolist() == sorted(days)
+    assert ahead[["low_change", "change", "high_change"]].iloc[0].tolist() == pytest.approx([-0.1, 0.01, 0.1])
+    assert ahead["rise"].iloc[0] == pytest.approx(1 - (0.25 + 0.25 * 5 / 6))
+
+
+def test_volatility_is_a_year_of_the_tickers_own_sessions():
+    days = pd.to_datetime(["2020-01-03", "2020-01-06", "2020-01-04"])
+    indicators = pd.DataFrame({"ticker": ["A", "A", "B"], "date": days, "close": 1.0, "pct_return": 0.0})
+    indicators = indicators.assign(rsi_14=50.0, volatility_20=0.01)
+    forecasts = pd.DataFrame(columns=["ticker", "date", "horizon", "last_close", *QUANTILES, "method"])
+    drift = pd.DataFrame(columns=["ticker", "date", "feature", "drifted"])
+    rows = summaries.universe(indicators, forecasts, drift).set_index("ticker")
+    assert rows["volatility"].to_dict() == pytest.approx({"A": 0.01 * 252**0.5, "B": 0.01 * 365**0.5})
 
 
 def test_drift_days_name_the_worst_feature():

@@ -1,5 +1,10 @@
 """Forecasts: one ticker as of one session."""
 
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -8,23 +13,28 @@ from stockcast_assets.charts.svg import fan
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
+    browser_title,
     cards,
     day_picker,
     figure,
     fine_print,
     first_figure,
+    lead,
     no_data,
     palette,
     state,
     ticker_picker,
 )
 from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.dashboard.words import why_published
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
+from stockcast_assets.market.currencies import quoted_in
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import FORECASTS, HORIZON
 from stockcast_assets.tracking.serving import row_in_use
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
+EDGES = ("close_p10", "close_p90")
 
 
 def show() -> None:
@@ -61,19 +71,27 @@ def show() -> None:
     forecast = made[made["date"] == as_of]
     later = studied[studied["date"] > as_of].head(10)
 
+    browser_title("Forecasts", ticker)
+    model = _model(ticker, forecast)
     # The picture is sent first: the browser draws it while the rest of the page is still being made.
     above = st.container()
     place = first_figure(fan(window, forecast, palette()))
     with above:
-        _numbers(window, known, forecast)
         if len(forecast):
-            fine_print(_published(ticker, forecast))
-        candles = st.toggle("Candlesticks and volume", key="candles", bind="query-params")
+            lead(f"{_answer(ticker, forecast)} {why_published(forecast.iloc[0]['method'], model)}")
+        with st.container(horizontal=True):
+            candles = st.toggle("Candlesticks and volume", key="candles", bind="query-params")
+            log = st.toggle("Log scale", key="log", bind="query-params")
     with place:
         figure(
-            charts.price_and_fan(window, forecast, later, palette(), candles),
+            charts.price_and_fan(window, forecast, later, palette(), candles, log),
             f"Close of {ticker} with moving averages and the forecast intervals of the next 10 sessions",
         )
+    _numbers(ticker, window, known, forecast)
+    if len(forecast):
+        _sessions(forecast)
+        with st.expander("Details: who published this, and why"):
+            fine_print(_published(forecast.iloc[0], model))
     left, right = st.columns(2)
     with left:
         _what_was_forecast(made, as_of, float(known["close"].iloc[-1]))
@@ -84,35 +102,84 @@ def show() -> None:
     _downloads(ticker, as_of, window, forecast)
 
 
-def _numbers(window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) -> None:
+def _answer(ticker: str, forecast: pd.DataFrame) -> str:
+    row = forecast[forecast["horizon"] == HORIZON].iloc[0]
+    unit = quoted_in(ticker)
+    low, high = (f"{price(row[name])} ({per_cent(row[name] / row['last_close'] - 1, 1, True)})" for name in EDGES)
+    currency = f", in {unit}" if unit else ""
+    return f"By {row['target_date']:%d %b %Y} between {low} and {high}{currency}: four times of five."
+
+
+def _numbers(ticker: str, window: pd.DataFrame, known: pd.DataFrame, forecast: pd.DataFrame) -> None:
     last = known.iloc[-1]
     closes = window["close"]
     lowest, highest = (window["date"].iloc[int(at)] for at in (closes.argmin(), closes.argmax()))
-    every_day = bool((window["date"].dt.dayofweek >= 5).any())
-    items = [Card("Last close", price(last["close"]), f"{per_cent(last['pct_return'], 2, True)} on the day")]
+    year = summaries.SESSIONS_PER_YEAR[bool((window["date"].dt.dayofweek >= 5).any())]
+    unit = quoted_in(ticker)
+    items = [
+        Card(
+            f"Last close, {unit}" if unit else "Last close",
+            price(last["close"]),
+            f"{per_cent(last['pct_return'], 2, True)} on the day",
+        )
+    ]
     end = forecast[forecast["horizon"] == HORIZON]
     if len(end):
         row = end.iloc[0]
-        items.append(
+        items += [
             Card(
                 "In 10 sessions",
                 price(row["close_p50"]),
                 f"80 %: {price(row['close_p10'])} – {price(row['close_p90'])}",
-            )
-        )
+                "80 % interval",
+            ),
+            Card(
+                "Chance of a rise",
+                per_cent(float(summaries.chance_of_rise(end).iloc[0]), 0),
+                "in 10 sessions",
+                "Chance of a rise",
+            ),
+        ]
     items += [
-        Card("RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"])),
+        Card("RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"]), "RSI"),
         Card(
             "MACD",
             f"{last['macd']:.2f}".replace("-", "−") if pd.notna(last["macd"]) else "–",
             f"histogram {last['macd_hist']:+.2f}".replace("-", "−"),
+            "MACD",
         ),
-        Card("Volatility", per_cent(summaries.annual_volatility(closes, every_day), 0), "a year, this window"),
-        Card("Mean", price(closes.mean()), f"{len(closes)} sessions"),
+        Card("Volatility, 20 sessions", per_cent(last["volatility_20"] * math.sqrt(year), 0), "a year", "Volatility"),
         Card("Lowest", price(closes.min()), f"{lowest:%d %b %Y}"),
         Card("Highest", price(closes.max()), f"{highest:%d %b %Y}"),
     ]
     cards(items)
+
+
+def _sessions(forecast: pd.DataFrame) -> None:
+    st.header("The next ten sessions")
+    rows = summaries.sessions_ahead(forecast)
+    written: dict[str, Any] = {
+        **dict.fromkeys(("low", "median", "high"), price),
+        **dict.fromkeys(("low_change", "change", "high_change"), partial(per_cent, sign=True)),
+        "rise": partial(per_cent, decimals=0),
+        "target_date": "{:%a %d %b %Y}",
+    }
+    order = ["target_date", "low", "low_change", "median", "change", "high", "high_change", "rise"]
+    st.dataframe(
+        rows[order].style.format(written, na_rep="–"),
+        hide_index=True,
+        column_config={
+            "target_date": "Session",
+            "low": "80 % low",
+            "low_change": "Change",
+            "median": "Median",
+            "change": "Change ",
+            "high": "80 % high",
+            "high_change": "Change  ",
+            "rise": "Chance of a rise",
+        },
+        alt="The forecast of the next ten sessions",
+    )
 
 
 def _rsi_word(value: float) -> str:
@@ -121,17 +188,22 @@ def _rsi_word(value: float) -> str:
     return "above 70" if value > 70 else "below 30" if value < 30 else "between 30 and 70"
 
 
-def _published(ticker: str, forecast: pd.DataFrame) -> str:
-    row = forecast.iloc[0]
+def _model(ticker: str, forecast: pd.DataFrame) -> Mapping[Any, Any] | None:
+    """The row of `trained_model` that a forecast used; None if it is older than the rows that are left."""
+    if forecast.empty:
+        return None
+    day = forecast["date"].iloc[0]
+    models = data.models(ticker)
+    known = models[(models["date"] <= day) & (models["trained_to"] < day)].to_dict("records")
+    return row_in_use(known, ticker, day) if known else None
+
+
+def _published(row: pd.Series, model: Mapping[Any, Any] | None) -> str:
     if row["method"] == LSTM:
         made_by = f"Published by the LSTM, model version {row['model_version']}"
         return f"{made_by}. {row['fallback']}" if row["fallback"] else f"{made_by}; the Trust page has its proof."
-    models = data.models(ticker)
-    # The forecast may be older than the model rows that are left: then nothing is known of its model.
-    known = models[(models["date"] <= row["date"]) & (models["trained_to"] < row["date"])].to_dict("records")
-    own = row_in_use(known, ticker, row["date"])["reason"] if known else ""
     made_by = f"Published by a baseline, {method_label(row['method'])}, model version {row['model_version']}"
-    return f"{made_by}. {row['fallback'] or own}"
+    return f"{made_by}. {row['fallback'] or ('' if model is None else model['reason'])}"
 
 
 def _what_was_forecast(made: pd.DataFrame, as_of: pd.Timestamp, actual: float) -> None:
@@ -162,3 +234,14 @@ def _downloads(ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: p
             st.download_button(
                 label, to_csv(frame), f"{ticker}-{day:%Y-%m-%d}-{kind}.csv", "text/csv", disabled=frame.empty
             )
+        if len(forecast):
+            st.download_button(
+                "Picture as PNG", partial(_picture, window, forecast), f"{ticker}-{day:%Y-%m-%d}.png", "image/png"
+            )
+
+
+def _picture(window: pd.DataFrame, forecast: pd.DataFrame) -> bytes:
+    # Drawn when it is asked for: its library takes a second to load.
+    from stockcast_assets.charts.png import forecast_png
+
+    return forecast_png(window, forecast)

@@ -13,6 +13,7 @@ from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
+    browser_title,
     cards,
     color_key,
     day_picker,
@@ -89,6 +90,7 @@ def show() -> None:
     ticker = ticker_picker(pickers[0])
     if ticker is None:
         return
+    browser_title("Monitoring", ticker)
     drift = data.drift(ticker)
     if drift.empty:
         state(
@@ -170,12 +172,12 @@ def _why_not(name: str, record: Mapping[str, Any] | None) -> str:
 def _days(days: pd.DataFrame) -> None:
     st.header("Days")
     st.dataframe(
-        days,
+        days.assign(drifted=days["drifted"].map({True: "yes", False: "–"})),
         hide_index=True,
         height=min(38 + 35 * len(days), 390),
         column_config={
             "date": st.column_config.DateColumn("Day"),
-            "drifted": st.column_config.CheckboxColumn("Drift"),
+            "drifted": "Drift",
             "kinds": "Drift of",
             "feature": "Closest feature",
             "ratio": st.column_config.ProgressColumn("Score / threshold", format="%.2f", min_value=0, max_value=2),

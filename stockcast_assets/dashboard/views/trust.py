@@ -9,9 +9,11 @@ from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
     Card,
+    browser_title,
     cards,
     figure,
     fine_print,
+    lead,
     no_data,
     palette,
     state,
@@ -19,6 +21,7 @@ from stockcast_assets.dashboard.layout import (
     told,
 )
 from stockcast_assets.dashboard.summaries import per_cent
+from stockcast_assets.dashboard.words import why_published
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
 
@@ -37,6 +40,7 @@ def show() -> None:
             "Outcomes of", ["This ticker", "All tickers"], default="This ticker", required=True, key="scope",
             bind="query-params",
         )  # fmt: skip
+    browser_title("Trust", ticker)
     models = data.models(ticker).sort_values("trained_to", ascending=False, ignore_index=True)
     newest = data.newest_bars(ticker)
     if models.empty and newest.empty:
@@ -47,6 +51,7 @@ def show() -> None:
     _history(models)
     _freshness(ticker, newest)
     _revisions(ticker)
+    _second_opinion(ticker)
 
 
 def _proof(ticker: str, models: pd.DataFrame) -> None:
@@ -56,18 +61,22 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
         return
     model = models.iloc[0]
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
-    told(f"{model['date']:%B %Y}.", f"{model['reason']} {_instead(model)}")
+    lead(why_published(model["method"], dict(model)))
+    with st.expander("Details: the numbers of the decision"):
+        told(f"{model['date']:%B %Y}.", f"{model['reason']} {_instead(model)}")
     if model["n_cases"] == 0:
         fine_print("Nothing was trained, so there is no walk-forward proof to show.")
         return
     cards(
         [
             Card("RMSE / random walk", f"{model['rmse_ratio_rw']:.3f}",
-                 f"95 %: {low:.3f} – {high:.3f}"),
-            Card("Pinball / constant vol.", f"{model['pinball_ratio_constant_vol']:.3f}", "below 1 is better"),
-            Card("Pinball / filtered history", f"{model['pinball_ratio_fhs']:.3f}", "below 1 is better"),
-            Card("80 % interval held", per_cent(model["coverage_80"]), "should be 80 %"),
-            Card("Judged on", f"{model['n_cases']:,}", "as-of dates × 10 horizons"),
+                 f"95 %: {low:.3f} – {high:.3f}{', a tie' if low <= 1 <= high else ''}", "RMSE"),
+            Card("Pinball / constant vol.", f"{model['pinball_ratio_constant_vol']:.3f}", "below 1 is better",
+                 "Pinball loss"),
+            Card("Pinball / filtered history", f"{model['pinball_ratio_fhs']:.3f}", "below 1 is better",
+                 "Pinball loss"),
+            Card("80 % interval held", per_cent(model["coverage_80"]), "should be 80 %", "Coverage"),
+            Card("Judged on", f"{model['n_cases']:,}", "as-of dates × 10 horizons", "Walk-forward"),
         ]
     )  # fmt: skip
     figure(charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better")
@@ -98,13 +107,14 @@ def _outcomes(ticker: str | None) -> None:
         return
     interval = (
         f"95 %: {per_cent(result.low, 1, True)} to {per_cent(result.high, 1, True)}"
-        if result.low is not None
+        f"{', a tie' if result.low <= 0 <= result.high else ''}"
+        if result.low is not None and result.high is not None
         else f"{result.sessions} sessions: too few for an interval"
     )
     cards(
         [
-            Card("Skill over random walk", per_cent(result.value, 1, True), interval),
-            Card("80 % interval held", per_cent(result.coverage), "should be 80 %"),
+            Card("Skill over random walk", per_cent(result.value, 1, True), interval, "Skill"),
+            Card("80 % interval held", per_cent(result.coverage), "should be 80 %", "Coverage"),
             Card("Scored forecasts", f"{result.forecasts:,}", f"{result.sessions} sessions"),
         ]
     )
@@ -128,6 +138,7 @@ def _history(models: pd.DataFrame) -> None:
     shown = models.assign(
         trigger=models["trigger"].fillna("the month began"),
         coverage_80=models["coverage_80"] * 100,
+        promoted=models["promoted"].map({True: "yes", False: "–"}),
         method=models["method"].map(method_label),
     )
     st.dataframe(
@@ -150,7 +161,7 @@ def _history(models: pd.DataFrame) -> None:
             "trained_to": st.column_config.DateColumn("Knows until"),
             "model_version": "Version",
             "serving_version": "Serves",
-            "promoted": st.column_config.CheckboxColumn("Champion"),
+            "promoted": "Champion",
             "method": "Publishes",
             "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
             "pinball_ratio_constant_vol": st.column_config.NumberColumn("Pinball / constant vol.", format="%.3f"),
@@ -201,3 +212,34 @@ def _revisions(ticker: str) -> None:
             "after": st.column_config.NumberColumn("Source says", format="%.6g"),
         },
     )
+
+
+def _second_opinion(ticker: str) -> None:
+    st.header("Second opinion")
+    second = data.settings().second_source
+    # A source on the network is asked when somebody wants to know, not by each visit.
+    if second == "yahoo" and not st.button(f"Ask {second}"):
+        fine_print(f"{second} is asked about every stored bar of {ticker}, which takes some seconds.")
+        return
+    found = data.opinion(ticker)
+    if isinstance(found, str):
+        fine_print(found)
+        return
+    cards(
+        [
+            Card("Bars in both", f"{found.heard:,}", f"of {len(found.bars):,} stored"),
+            Card("Disputed", f"{len(found.disputed):,}", "closes that differ"),
+            Card("Only there", f"{len(found.absent):,}", "sessions not stored"),
+        ]
+    )
+    fine_print(f"{second} beside what is stored, {found.basis} compared.")
+    if len(found.disputed):
+        st.dataframe(
+            found.disputed[["date", "close", "second_close"]],
+            hide_index=True,
+            column_config={
+                "date": st.column_config.DateColumn("Session"),
+                "close": st.column_config.NumberColumn("Stored", format="%.6g"),
+                "second_close": st.column_config.NumberColumn("There", format="%.6g"),
+            },
+        )

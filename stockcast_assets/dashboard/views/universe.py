@@ -6,11 +6,13 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data
-from stockcast_assets.dashboard.layout import fine_print, nothing_yet, notice
+from stockcast_assets.dashboard.layout import figure, fine_print, nothing_yet, notice, palette
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.serving.forecaster import method_label
 from stockcast_assets.spreadsheet import to_csv
+from stockcast_assets.tables import INDICATORS
 
 # In order of use: a phone shows the first four.
 COLUMNS: dict[str, Any] = {
@@ -22,9 +24,9 @@ COLUMNS: dict[str, Any] = {
     "high": "80 % high",
     "width": "Interval width",
     "closes": st.column_config.LineChartColumn("Last closes"),
-    "volatility": "Volatility a year",
+    "volatility": "Volatility, 20 sessions, a year",
     "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
-    "drifted": st.column_config.CheckboxColumn("Drift"),
+    "drifted": "Drift",
     "method": "Published by",
     "as_of": st.column_config.DateColumn("As of"),
     "state": "State",
@@ -45,7 +47,11 @@ def show() -> None:
     if silent:
         st.html(notice(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}"))
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
-    shown = rows.assign(ticker=link, method=rows["method"].map(method_label, na_action="ignore"))[list(COLUMNS)]
+    shown = rows.assign(
+        ticker=link,
+        method=rows["method"].map(method_label, na_action="ignore"),
+        drifted=rows["drifted"].map({True: "yes", False: "–"}),
+    )[list(COLUMNS)]
     written: dict[str, Any] = {
         **dict.fromkeys(("close", "low", "high"), price),
         **dict.fromkeys(("change", "outlook"), partial(per_cent, sign=True)),
@@ -60,3 +66,18 @@ def show() -> None:
         alt="The latest state of every ticker",
     )
     st.download_button("Table as CSV", to_csv(rows.drop(columns="closes")), "universe.csv", "text/csv")
+    _compare(list(rows["ticker"]))
+
+
+def _compare(tickers: list[str]) -> None:
+    st.header("Compare")
+    chosen = st.multiselect(
+        "Tickers", tickers, max_selections=len(palette().lines), placeholder="Choose two or more", key="compare",
+        bind="query-params",
+    )  # fmt: skip
+    if len(chosen) < 2:
+        fine_print("Two or more tickers are drawn in one figure, as changes since the first session that all have.")
+        return
+    rows = data.recent(INDICATORS, data.UNIVERSE_COLUMNS)
+    closes = rows[rows["ticker"].isin(chosen)].pivot_table("close", "date", "ticker", observed=True)
+    figure(charts.compared(closes, palette()), f"Change of {', '.join(chosen)} over the last sessions")

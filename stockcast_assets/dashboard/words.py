@@ -1,0 +1,76 @@
+"""What the pages say in a trader's words: why a method is published, and what the terms mean."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, method_label
+
+_SOURCES: Mapping[str, str] = {
+    "random_walk": "the ticker's own volatility over all its past",
+    "drift": "the ticker's own average drift and volatility",
+    "vol60": "the ticker's own volatility of the last 60 sessions",
+    "vol250": "the ticker's own volatility of the last 250 sessions",
+    "fhs": "the ticker's own past moves, scaled to its recent volatility",
+    "har": "the ticker's own recent volatility",
+    "har_quarterly": "the ticker's own recent volatility and its pattern within the quarter",
+}
+_LOSS = re.compile(r"pinball loss is [\d.]+ \[([\d.]+), ([\d.]+)\]")
+
+GLOSSARY: Mapping[str, str] = {
+    "80 % interval": "A range that should hold four of five closes. With its edges, nine of ten: the 90 % interval.",
+    "Baseline": "A simple forecast that every model has to beat: tomorrow is like today, with some measure of how much "
+    "prices move.",
+    "Champion": "The model that earned its place. A challenger is one that did not.",
+    "Chance of a rise": "How likely the forecast holds a close above the last one, read off its quantiles.",
+    "Coverage": "How many closes the interval held. An 80 % interval that holds 70 % is too narrow; one that holds "
+    "90 % is too wide.",
+    "Drift (of data)": "Recent sessions differ from those that the model learnt from by more than chance explains.",
+    "HAR": "A volatility forecast from the last day's, week's, month's and quarter's moves (heterogeneous "
+    "autoregression).",
+    "LSTM": "The neural network that is tried each month (long short-term memory).",
+    "MACD": "The difference of two moving averages, of 12 and 26 sessions, and its own average of 9.",
+    "Median": "The middle of the forecast: as likely to be exceeded as not.",
+    "Pinball loss": "The error of a range: it counts how far closes fall outside and how wide the range is. Lower is "
+    "better.",
+    "Random walk": "The forecast that the price stays where it is.",
+    "RMSE": "The typical error of a point forecast (root mean squared error).",
+    "RSI": "0 to 100: how much of the last 14 sessions' moves were up. Above 70 is called overbought, below 30 "
+    "oversold.",
+    "Skill": "How much smaller the typical error is than the random walk's. Around 0 % means no better.",
+    "Volatility": "The typical size of a daily move over the last 20 sessions, times the root of the sessions in a "
+    "year.",
+    "Walk-forward": "Judged year by year on sessions that the model had not seen when it was fitted.",
+}
+
+
+def tie(reason: str) -> bool:
+    """Whether the network and the best baseline cannot be told apart: the 95 % interval of their ratio holds 1."""
+    found = _LOSS.search(reason)
+    return found is not None and float(found[1]) <= 1 <= float(found[2])
+
+
+def why_published(method: str, model: Mapping[Any, Any] | None) -> str:
+    """One plain sentence: where the range comes from and what became of the neural network.
+
+    Args:
+        method: as in `forecasts`.
+        model: the row of `trained_model` in use; None if there is none left.
+    """
+    reason = "" if model is None else str(model["reason"])
+    if method == LSTM:
+        if model is not None and not model["promoted"]:
+            return "Range from an earlier neural network, which the newest one did not beat."
+        beat = "it ties with the best simple method" if tie(reason) else "it did better than every simple method"
+        return f"Range from a neural network; {beat} it was tried against."
+    name = method.removeprefix(NAIVE_PREFIX)
+    source = f"Range from {_SOURCES.get(name, method_label(method))}"
+    if model is None:
+        return f"{source}."
+    if not model["n_cases"] or (isinstance(model["n_cases"], float) and math.isnan(model["n_cases"])):
+        return f"{source}; there are too few sessions to train a neural network."
+    if model["promoted"]:
+        return f"{source}; the month's neural network could not be used."
+    tried = "tied with it" if tie(reason) else "was no better"
+    return f"{source}; a neural network was tried and {tried}."
