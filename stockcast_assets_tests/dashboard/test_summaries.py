@@ -82,7 +82,7 @@ QUANTILES = [f"close_p{level:02}" for level in (5, 10, 25, 50, 75, 90, 95)]
     more=st.floats(0, 0.2),
 )
 def test_the_chance_of_a_rise_follows_the_quantiles(last, steps, start, more):
-    """Half where the median is the last close, never surer than the outermost quantiles, and greater for a higher fan."""
+    """Half where the median is the last close, never surer than the outermost quantiles, greater for a higher fan."""
     levels = np.exp(start + np.cumsum(steps))
     fans = pd.DataFrame([last * levels, last * levels / levels[3], last * levels * (1 + more)], columns=QUANTILES)
     chance = summaries.chance_of_rise(fans.assign(last_close=last))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
-from stockcast_assets.forecasting.serving.forecaster import Forecaster
+from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.libraries import np, pd
@@ -75,7 +75,7 @@ def _plain(name: object) -> str:
     return _OTHER_NAMES.get(plain, plain)
 
 
-def forecast_from(model: Forecaster, bars: pd.DataFrame) -> pd.DataFrame:
+def forecast_from(model: Published, bars: pd.DataFrame) -> pd.DataFrame:
     """The forecast as of the last of a ticker's `normalized` bars, with the session that each row is for.
 
     Returns:
