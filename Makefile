@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock newest newer-python clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock newest newer-python image-test wheel-test docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -94,5 +94,14 @@ newer-python: setup  ## From the lock on Python 3.12: does it load, and do its q
 	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \
 		stockcast_assets_tests/warehouse/test_frames.py stockcast_assets_tests/forecasting/test_baselines.py
 
+image-test: setup  ## Build the image without a registry, bound its size, run it (Debian, root; minutes)
+	$(BIN)/pytest long_tests/test_image.py -s
+
+wheel-test: setup  ## Install the wheel into an empty environment and run README's commands in an empty folder (minutes)
+	$(BIN)/pytest long_tests/test_wheel.py
+
+docs: setup  ## The documentation as a site, in site/, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
 clean:  ## Remove .venv and caches; stored data stays
-	rm -rf $(VENV) .venv-newest .venv-3.12 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .venv-newest .venv-3.12 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import pytest
 import typer
+from packaging.version import Version
 
-from stockcast_assets import tables
+from stockcast_assets import __version__, tables
 from stockcast_assets.cli.app import app
 from stockcast_assets.definitions import defs
 from stockcast_assets.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def rows(text: str, head: str) -> Iterator[list[str]]:
@@ -117,3 +121,32 @@ def test_every_target_of_make_is_shown_and_every_one_told_is_there() -> None:
         for target in re.findall(r"`make ([a-z0-9-]+)", page.read_text()):
             assert target in targets, f"{page.name}: make {target}"
     assert set(re.findall(r"^([a-z0-9-]+):.*##", makefile, re.MULTILINE)) == targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_says_for_whom_it_is_and_what_it_answers(page: Path) -> None:
+    head, empty, line, *_ = page.read_text().splitlines()
+    assert head.startswith("# ")
+    assert empty == ""
+    assert re.fullmatch(r"\*\*For [^:]+: .+\?\*\*", line), line
+
+
+def test_the_index_and_the_site_lead_to_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    site = (ROOT / "mkdocs.yml").read_text()
+    for page in PAGES:
+        if page.name != "index.md":
+            assert f"{page.name})" in index, page.name
+            assert page.name in site or page.name == "README.md", page.name
+
+
+def test_every_release_says_how_to_come_to_it() -> None:
+    """Newest first, by semantic versions, each beginning with what is to be done."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## (.+)\n\n(.+)", text, re.MULTILINE)
+    assert [first for _, first in releases] == ["### Upgrading"] * len(releases)
+    names = [name for name, _ in releases if name != "Unreleased"]
+    assert names[0] == __version__
+    versions = [Version(name) for name in names]
+    assert versions == sorted(versions, reverse=True)
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", name) for name in names)

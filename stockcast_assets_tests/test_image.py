@@ -1,27 +1,64 @@
-"""What the image is built from: nothing that the package needs may be left out of it."""
+"""What the image is built from, as far as it can be read; `make image-test` builds and runs it."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+*BUILD, FINAL = re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)
 
 
 def test_the_image_copies_all_that_the_package_is_built_from():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {*wheel["packages"], *wheel["force-include"], project["project"]["readme"], "LICENSE"}
-    copies = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     copied = {source for sources in copies for source in sources.split()}
     assert needed <= copied
     assert [source for source in sorted(copied) if not (ROOT / source).exists()] == []
 
 
 def test_no_layer_of_the_image_holds_a_secret():
-    dockerfile = (ROOT / "Dockerfile").read_text()
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert {"**/.env", "**/.env.*", "**/*.pem", "**/*.key", ".stockcast", ".git"} <= set(ignored)
     # A build argument and the environment of a build stay in the image's history.
-    assert re.findall(r"^ARG .*|.*(?:PASSWORD|TOKEN|CREDENTIALS|SECRET|_URI|ALERTS)=.*", dockerfile, re.MULTILINE) == []
-    copies = re.findall(r"^(?:COPY|ADD) (.+) \S+$", dockerfile, re.MULTILINE)
+    assert re.findall(r"^ARG .*|.*(?:PASSWORD|TOKEN|CREDENTIALS|SECRET|_URI|ALERTS)=.*", DOCKERFILE, re.MULTILINE) == []
+    copies = re.findall(r"^(?:COPY|ADD) (.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert not {".", "./", "*"} & {source for sources in copies for source in sources.split()}
+
+
+def test_the_image_installs_what_runs_and_keeps_no_tool_that_installs() -> None:
+    assert "--require-hashes requirements-runtime.lock" in "".join(BUILD)
+    assert not re.search(r"pip|uv |binutils|requirements", re.sub(r"^#.*", "", FINAL, flags=re.MULTILINE))
+    assert re.findall(r"^COPY (.+)", FINAL, re.MULTILINE) == ["--from=build /opt/stockcast /opt/stockcast"]
+
+
+def test_both_stages_have_one_base() -> None:
+    """The environment points to the Python of its base."""
+    assert len({re.match(r"FROM (\S+)", stage)[1] for stage in (*BUILD[1:], FINAL)}) == 1  # type: ignore[index]
+
+
+def test_it_runs_as_a_user_without_rights_and_says_whether_it_is_well() -> None:
+    (user,) = re.findall(r"^USER (.+)", FINAL, re.MULTILINE)
+    assert int(user) > 0
+    assert "HEALTHCHECK" in FINAL
+    assert "STOCKCAST_HOME=/data" in FINAL
+    for name in ("title", "description", "licenses"):
+        assert f"org.opencontainers.image.{name}=" in FINAL
+
+
+def test_it_installs_with_the_uv_that_the_makefile_installs_with() -> None:
+    (wanted,) = re.findall(r"^UV_VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"uv==(\S+)", DOCKERFILE) == [wanted]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "deploy" / "image").glob("*.sh")), ids=lambda path: path.name)
+def test_the_scripts_of_the_build_are_shell_and_stop_at_the_first_fault(script: Path) -> None:
+    text = script.read_text()
+    assert "\nset -eu\n" in text
+    subprocess.run(["sh", "-n", script], check=True)
+    assert re.search(rf"COPY .*deploy/image/{script.name}", DOCKERFILE)

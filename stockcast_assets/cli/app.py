@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from stockcast_assets.cli import parse
+from stockcast_assets.cli import completion, parse
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.parse import (
+    NewTickers,
     Opened,
     OptionalTickers,
     SomeTickers,
@@ -30,7 +31,6 @@ app = typer.Typer(
     epilog="--json, --quiet and --debug may stand before or after any command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 tickers_app = typer.Typer(help="The tickers that are forecast.", no_args_is_help=True)
@@ -115,7 +115,9 @@ def evaluate(
     tickers: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"Tickers, {parse.LIST}, for example AAPL MSFT; with --bars default all.", callback=parse.some_tickers
+            help=f"Tickers, {parse.LIST}, for example AAPL MSFT; with --bars default all.",
+            callback=parse.some_tickers,
+            autocompletion=completion.ticker_list,
         ),
     ] = None,
     first: Annotated[
@@ -227,7 +229,7 @@ def status(ctx: typer.Context) -> None:
 @tickers_app.command("add")
 def tickers_add(
     ctx: typer.Context,
-    tickers: Tickers,
+    tickers: NewTickers,
 ) -> None:
     """Add tickers; schedules forecast them from then on."""
     from stockcast_assets.cli import tickers as command
@@ -275,7 +277,12 @@ def tickers_resume(ctx: typer.Context, tickers: Tickers) -> None:
 def tickers_delist(
     ctx: typer.Context,
     tickers: Annotated[
-        list[str], typer.Argument(help=f"Tickers that trade no more, {parse.LIST}.", callback=parse.some_tickers)
+        list[str],
+        typer.Argument(
+            help=f"Tickers that trade no more, {parse.LIST}.",
+            callback=parse.some_tickers,
+            autocompletion=completion.ticker_list,
+        ),
     ],
     reason: Annotated[str, typer.Option(help="Why, in words: acquired, bankrupt, renamed …")],
 ) -> None:

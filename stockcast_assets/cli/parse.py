@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from stockcast_assets import __version__
+from stockcast_assets.cli import completion
 from stockcast_assets.cli.terminal import tell_error, tell_stop
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, typed_tickers, validate_ticker
@@ -59,16 +60,33 @@ def _day(value: str | None) -> str | None:
 LIST = "separated by blanks or commas"
 """How every list of tickers is written."""
 
-Ticker = Annotated[str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker)]
+Ticker = Annotated[
+    str, typer.Argument(help="Ticker, for example MSFT.", callback=_ticker, autocompletion=completion.ticker)
+]
 Tickers = Annotated[
+    list[str],
+    typer.Argument(
+        help=f"Tickers, {LIST}, for example TSLA VOD.L ETH-USD.",
+        callback=some_tickers,
+        autocompletion=completion.ticker_list,
+    ),
+]
+NewTickers = Annotated[
     list[str], typer.Argument(help=f"Tickers, {LIST}, for example TSLA VOD.L ETH-USD.", callback=some_tickers)
 ]
 SomeTickers = Annotated[
     list[str] | None,
-    typer.Argument(help=f"Tickers, {LIST}, for example AAPL MSFT; default all.", callback=some_tickers),
+    typer.Argument(
+        help=f"Tickers, {LIST}, for example AAPL MSFT; default all.",
+        callback=some_tickers,
+        autocompletion=completion.ticker_list,
+    ),
 ]
 OptionalTickers = Annotated[
-    list[str] | None, typer.Argument(help=f"Tickers, {LIST}, for example AAPL MSFT.", callback=some_tickers)
+    list[str] | None,
+    typer.Argument(
+        help=f"Tickers, {LIST}, for example AAPL MSFT.", callback=some_tickers, autocompletion=completion.ticker_list
+    ),
 ]
 TickersAndDay = Annotated[
     list[str],
@@ -77,10 +95,14 @@ TickersAndDay = Annotated[
         help=f"Tickers, {LIST}; then the as-of day, YYYY-MM-DD, default the newest. Of a day without a session it is "
         "the session before.",
         callback=_tickers_and_day,
+        autocompletion=completion.ticker_list,
     ),
 ]
 Opened = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
-TickerList = Annotated[list[str] | None, typer.Option("--tickers", help=f"Tickers, {LIST}.", callback=some_tickers)]
+TickerList = Annotated[
+    list[str] | None,
+    typer.Option("--tickers", help=f"Tickers, {LIST}.", callback=some_tickers, autocompletion=completion.ticker_list),
+]
 
 
 def day(help: str) -> typer.models.ArgumentInfo:

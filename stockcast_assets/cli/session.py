@@ -150,7 +150,9 @@ def open_session(
 
     Args:
         call: how the command is wanted.
-        models, tables, tunings: whether the command uses them: their files are looked at before anything is done.
+        models: whether the command uses the models: their file is looked at before anything is done.
+        tables: the same of the warehouse.
+        tunings: the same of the studies.
 
     Raises:
         StockcastError: if a setting is wrong, or a file or folder cannot be used; nothing is changed then.

@@ -48,7 +48,11 @@ KEY_METADATA: Mapping[str, str] = {
     "dagster:OutputContext.step_context": "the step of an IO manager's output",
 }
 
+_DYNAMIC = "dagster._core.storage.event_log.schema:DynamicPartitionsTable.c"
+
 READS: Mapping[str, str] = {
+    f"{_DYNAMIC}.partition": "the column of the keys in the table of dynamic partitions",
+    f"{_DYNAMIC}.partitions_def_name": "the column of the definition that they are of",
     "dagster:OpDefinition.compute_fn": "holds the function of an asset, as decorated_fn",
     "dagster._core.execution.context.system:StepExecutionContext.previous_attempt_count": "how often a step was tried",
     "dagster._core.storage.event_log:EventLogStorage.get_asset_check_summary_records": "the last result of many checks",

@@ -135,8 +135,10 @@ def compared_windows(
 
     Args:
         series: `date` and any columns of `series.FEATURES`, one row per session in time order.
-        reference_from, reference_to: the training window.
-        current_from, current_to: the recent sessions.
+        reference_from: first session of the training window.
+        reference_to: its last.
+        current_from: first of the recent sessions.
+        current_to: the last of them.
 
     Returns:
         Two frames like `series`. What is to be expected of residuals does not lie in another window: their reference

@@ -169,7 +169,8 @@ def between(tickers: Sequence[str], first: str, last: str, noted: Callable[[], P
 
     Args:
         tickers: those that are there, in insertion order.
-        first, last: the ends of a range that was valid once; either may be gone by now, or stand at the end again.
+        first: begin of a range that was valid once; it may be gone by now, or stand at the end again.
+        last: its end, of which the same is true.
         noted: where they stood; asked for only if the ends do not tell. Without it nothing is between them.
     """
     if first in tickers and last in tickers and tickers.index(first) <= tickers.index(last):

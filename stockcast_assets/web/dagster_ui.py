@@ -46,7 +46,8 @@ def dagster_ui(
     Args:
         instance: of the home in DAGSTER_HOME.
         workspace: the file that names the code location.
-        host, port: to listen on.
+        host: interface to listen on.
+        port: of the page.
         hosts: names under which it answers, besides loopback's.
         read_only: whether to show only; another process may hold the daemon.
 

@@ -46,9 +46,8 @@ def test_a_non_rectangular_backfill_writes_exactly_its_keys(
         add_tickers(instance, ["AAPL", "GOOG", "MSFT"])
     with dagster_dev(cli) as dev:
         assert dev.wait(dev.launch(["raw_prices"], ASKED)) == "COMPLETED_SUCCESS", dev.log.read_text()[-3000:]
-        # It fails, for there is no model; what matters is what was to be written.
+        # What is to be written is known when it is launched; what becomes of it, without a model, is for other tests.
         of_all = dev.launch(DAILY_ASSETS, ASKED[:1])
-        assert dev.wait(of_all) == "COMPLETED_FAILED"
         assert dev.targeted(of_all) == dict.fromkeys(DAILY_ASSETS, 1)
 
     stored = warehouse_from(settings).read(RAW_PRICES)

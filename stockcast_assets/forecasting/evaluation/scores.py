@@ -281,7 +281,8 @@ def ratio_interval(numerator: Floats, denominator: Floats) -> tuple[float, float
     """95 % interval of sum(numerator) / sum(denominator): circular block bootstrap, fixed seed.
 
     Args:
-        numerator, denominator: losses of consecutive sessions.
+        numerator: losses of consecutive sessions.
+        denominator: losses of the same sessions to compare them with.
     """
     n = len(numerator)
     generator = np.random.default_rng(0)

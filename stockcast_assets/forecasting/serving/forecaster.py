@@ -175,7 +175,10 @@ def published_quantiles(
     a function of the model and what it sees up to each row, whatever models share the call.
 
     Args:
-        models, histories, seen, rows: one of each per model; no `rows` empty.
+        models: what forecasts.
+        histories: the bars of each model's ticker.
+        seen: what each model looks at of its ticker.
+        rows: for each model the rows of its history to forecast from, at least one.
 
     Returns:
         Per model [n, HORIZON, quantiles] of the log returns.
