@@ -25,11 +25,12 @@ from stockcast_assets.web.guard import Guard, Policy
 PAGES = tuple(PICTURES)
 WITH_CHARTS = ("", "forecasts", "trust", "monitoring")
 # Streamlit's client guesses its server's address from the page's: it asks below /trust before it asks below /, which
-# costs two 404 and a round trip. Told the address, it does not guess. Works below a reverse proxy's path as well.
+# costs two 404 and a round trip. Told the address, it does not guess. The page knows its own name, so it works below a
+# reverse proxy's path as well, even one that ends like a page.
 BASE = (
-    "<script>(() => {const base = location.origin + location.pathname.replace(/(PAGES)?\\/?$/, '');"
+    "<script>(() => {const base = location.origin + location.pathname.replace(/NAME\\/?$/, '');"
     "window.__streamlit = {BACKEND_BASE_URL: base, MAIN_PAGE_BASE_URL: base}})()</script>"
-).replace("PAGES", "|".join(PAGES))
+)
 MESSAGE = (
     '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">{head}'
     "<title>{title} · stockcast</title><style>body {{font: 1rem/1.5 sans-serif; margin: 4rem auto; max-width: 40rem; "
@@ -59,7 +60,8 @@ def build_app(hosts: Sequence[str] = ()) -> "st.App":
 
 def policy() -> Policy:
     """What the dashboard's pages may do in a browser: run their own scripts, and fetch from their own server."""
-    inline = re.findall(r"<script>(.*?)</script>", index_page("") + SCRIPT, re.DOTALL)
+    pages = "".join(map(index_page, ("", *PAGES)))
+    inline = dict.fromkeys(re.findall(r"<script>(.*?)</script>", pages + SCRIPT, re.DOTALL))
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in inline)
     return Policy(
         csp=(
@@ -80,7 +82,11 @@ def index_page(name: str) -> str:
     if name in WITH_CHARTS:
         scripts = sorted((static / "static" / "js").glob("PlotlyChart.*.js"))
         head += "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{s.name}">' for s in scripts)
-    return (static / "index.html").read_text("utf-8").replace("<title>Streamlit</title>", BASE + head)
+    return (
+        (static / "index.html")
+        .read_text("utf-8")
+        .replace("<title>Streamlit</title>", BASE.replace("NAME", f"\\/{name}" if name else "") + head)
+    )
 
 
 def _index(name: str) -> Callable[[Request], Awaitable[HTMLResponse]]:

@@ -4,13 +4,15 @@ import os
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,53 @@ def sound(page: Page, scheme: str) -> None:
     assert page.evaluate(background) == BACKGROUND[scheme]
     assert page.locator("[data-testid=stException]").count() == 0
     assert barriers(page) == []
+
+
+@contextmanager
+def proxied(address: str, prefix: str) -> Iterator[str]:
+    """A reverse proxy that serves the address below a path, which it takes off, as nginx and Caddy do."""
+    behind = int(address.rpartition(":")[2])
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            head = b""
+            while line := self.rfile.readline():
+                head += line
+                if line == b"\r\n":
+                    break
+            method, _, rest = head.partition(b" ")
+            if not rest.startswith(prefix.encode()):
+                return
+            head = method + b" " + rest.removeprefix(prefix.encode())
+            if b"upgrade: websocket" not in head.lower():
+                # One request a connection, so that only its head need be read.
+                head = re.sub(rb"(?i)connection: [^\r]*\r\n", b"", head)[:-2] + b"Connection: close\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", behind)) as server:
+                server.sendall(head)
+                threading.Thread(target=pour, args=(self.rfile.read1, server), daemon=True).start()
+                pour(server.recv, self.connection)
+
+    def pour(read: Callable[[int], bytes], to: socket.socket) -> None:
+        with suppress(OSError):
+            while data := read(65536):
+                to.sendall(data)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}{prefix}"
+        proxy.shutdown()
+
+
+@pytest.mark.parametrize("prefix", ["/stocks", "/team/trust"])
+def test_below_any_path_of_a_proxy_every_page_works(address, browser, prefix):
+    with proxied(address, prefix) as outside, watched(browser, outside) as page:
+        visit(page, f"{outside}/")
+        page.wait_for_url(f"{outside}/forecasts*")
+        for name in PAGES:
+            visit(page, f"{outside}/{name}")
+        page.get_by_role("link", name="Forecasts").first.click()
+        page.wait_for_url(f"{outside}/forecasts*")
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWPORTS)
