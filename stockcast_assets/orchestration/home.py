@@ -123,13 +123,11 @@ def require_one_world(settings: Settings) -> None:
 
 
 def remember(settings: Settings, source: str) -> None:
-    """Let a home that does not know its source yet remember it, and since when it has daily keys.
+    """Let a home remember where its bars come from, and since when it has daily keys.
 
     Raises:
         StockcastError: if the folder cannot be used.
     """
-    if recall(settings.home) is not None:
-        return
     start = start_of_new_home(source)
     if settings.database.exists() or settings.dagster_home.exists():
         start = start_of(None, source)

@@ -152,3 +152,36 @@ def test_a_home_that_holds_a_ticker_without_a_calendar_goes_on(run: Run, server:
     assert run("status")[0] == 0
     status, _, err = run("backfill", "--tickers", "QNBK.QQ", "--assets", "price_history")
     assert (status, "Nobody knows on which days QNBK.QQ trades" in err) == (1, True)
+
+
+def test_what_readme_prints_runs_on_the_defaults(
+    run: Run, server: FakeYahoo, monkeypatch: pytest.MonkeyPatch, home: Settings
+) -> None:
+    for name in ("START_DATE", "CALENDARS", "SOURCE"):
+        monkeypatch.delenv(f"STOCKCAST_{name}")
+    today = date.today().isoformat()
+
+    def until_today(calendar: str, first: str, zone: str, **more: str) -> Listing:
+        days = [f"{day:%Y-%m-%d}" for day in sessions(calendar, first, today)]
+        bars = {
+            day: (100.0 + at % 7, 101.0 + at % 7, 99.0 + at % 7, 100.5 + at % 7, 1000) for at, day in enumerate(days)
+        }
+        return Listing(zone=zone, bars=bars, first_trade=first, last_trade=today, **more)  # type: ignore[arg-type]
+
+    server.listings = {
+        "TSLA": until_today("XNYS", "2026-06-01", "America/New_York"),
+        "VOD.L": until_today("XLON", "2026-06-01", "Europe/London", currency="GBp"),
+        "ETH-USD": until_today("24/7", "2026-06-01", "UTC", kind="CRYPTOCURRENCY"),
+        "MSFT": until_today("XNYS", "2019-01-02", "America/New_York"),
+    }
+    status, out, err = run("tickers", "add", "TSLA", "VOD.L", "ETH-USD", "--json")
+    assert (status, json.loads(out)["added"]) == (0, ["TSLA", "VOD.L", "ETH-USD"]), err
+    # A Saturday before the first daily key: what the sentence says makes the session before it.
+    status, _, err = run("forecast", "msft", "2023-07-22")
+    assert status == 1
+    assert "2023-07-22 is before the first daily key: set STOCKCAST_START_DATE (now " in err
+    monkeypatch.setenv("STOCKCAST_START_DATE", err.rpartition(" to ")[2].split()[0])
+    status, out, err = run("forecast", "msft", "2023-07-22", "--json")
+    assert status == 0, err
+    assert json.loads(out)["as_of"] == "2023-07-21"
+    assert "XNYS, where MSFT trades, was closed on 2023-07-22 (Saturday)" in err
