@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from stockcast_assets.cli.app import main
@@ -36,6 +37,7 @@ def test_after_the_demo_the_defaults_go_on_with_it_and_other_bars_are_refused(
 ) -> None:
     monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
     assert run("tickers", "add", "MSFT")[0] == 0
+    duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb")).close()
     monkeypatch.delenv("STOCKCAST_SOURCE")
     assert load_settings().demo_data == SAMPLE_WORDS
     status, out, err = run("status", "--json")
@@ -53,8 +55,15 @@ def test_after_the_demo_the_defaults_go_on_with_it_and_other_bars_are_refused(
     assert run("tickers", "list")[0] == 0
 
 
-def test_the_demo_does_not_run_where_other_bars_are(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_does_not_run_where_other_bars_are(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert run("tickers", "list")[0] == 0
+    # Where there are none yet, another source may come.
+    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+    assert run("tickers", "list")[0] == 0
+    monkeypatch.setenv("STOCKCAST_SOURCE", "yahoo")
+    assert run("tickers", "list")[0] == 0
+    monkeypatch.delenv("STOCKCAST_SOURCE")
+    duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb")).close()
     status, _, err = run("demo")
     assert status == 1
     assert "holds bars of yahoo, with which bars of sample must not mix" in err

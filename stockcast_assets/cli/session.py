@@ -165,7 +165,9 @@ def open_session(
     for database in (of(settings) for is_used, of in used if is_used):
         if database is not None:
             database.check()
-    if recall(settings.home) is None:
+    memory = recall(settings.home)
+    empty = settings.warehouse == "duckdb" and not settings.database.exists()
+    if memory is None or (empty and memory.source != settings.source):
         remember(settings, _held(settings))
         with warnings.catch_warnings():
             # What there was to warn of was said above.

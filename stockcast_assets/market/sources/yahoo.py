@@ -242,8 +242,8 @@ class YahooSource:
         except RequestException as error:
             raise StockcastError(
                 f"Yahoo Finance cannot be reached ({type(error).__name__}): check the network, and HTTPS_PROXY "
-                "and CURL_CA_BUNDLE if there is a proxy. Without a network, `STOCKCAST_HOME=demo stockcast demo` works on "
-                "bundled history."
+                "and CURL_CA_BUNDLE if there is a proxy. `STOCKCAST_HOME=demo stockcast demo` needs no "
+                "network: it works on bundled history."
             ) from error
         except YFException as error:
             raise StockcastError(f"Yahoo Finance gave no {what} of {ticker} ({error}): {_LATER}.") from error
