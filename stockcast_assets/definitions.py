@@ -1,5 +1,8 @@
 """The code location that Dagster loads: the definitions for the settings of this process."""
 
+import os
+import warnings
+
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.home import require_one_world
 from stockcast_assets.private_files import keep_to_oneself
@@ -11,4 +14,10 @@ __all__ = ["build_definitions", "defs", "warehouse_from"]
 keep_to_oneself()
 _settings = load_settings()
 require_one_world(_settings)
+if "DAGSTER_HOME" not in os.environ:
+    warnings.warn(
+        f"Dagster was started without DAGSTER_HOME, so the runs and keys it shows are not those of {_settings.home}: "
+        f"use `stockcast ui`, or set DAGSTER_HOME={_settings.dagster_home}.",
+        stacklevel=1,
+    )
 defs = build_definitions(_settings)

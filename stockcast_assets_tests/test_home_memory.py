@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -13,7 +14,7 @@ import pytest
 from stockcast_assets.cli.app import main
 from stockcast_assets.home_memory import FILE, Memory, memorise, recall
 from stockcast_assets.settings import SAMPLE_WORDS, load_settings, start_of_new_home
-from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.conftest import Cli, clean_env
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -104,3 +105,16 @@ def test_what_cannot_be_read_is_not_remembered(tmp_path: Path, written: str) -> 
     assert recall(tmp_path) is None
     memorise(tmp_path, Memory("csv", "2012-01-01"))
     assert recall(tmp_path) == Memory("csv", "2012-01-01")
+
+
+def test_a_code_location_without_a_home_says_so(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import stockcast_assets.definitions"],
+        env=clean_env() | {"STOCKCAST_HOME": str(tmp_path / "home")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stderr
+    assert f"are not those of {tmp_path / 'home'}: use `stockcast ui`" in told

@@ -71,7 +71,7 @@ def demo(
     command.run(ctx.obj, sessions)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast forecast MSFT, stockcast forecast AAPL MSFT 2026-06-12 --json")
 def forecast(
     ctx: typer.Context,
     words: TickersAndDay,
@@ -82,7 +82,7 @@ def forecast(
     command.run(ctx.obj, *parse.tickers_and_day(words))
 
 
-@app.command()
+@app.command(epilog="For example: stockcast backfill AAPL MSFT --from 2026-05-04 --missing-only")
 def backfill(
     ctx: typer.Context,
     words: OptionalTickers = None,
@@ -109,7 +109,7 @@ def backfill(
     command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast evaluate AAPL MSFT")
 def evaluate(
     ctx: typer.Context,
     tickers: Annotated[
@@ -164,7 +164,7 @@ def evaluate(
     command.run(ctx.obj, tickers, first, last, with_statistical, report)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast explain MSFT 2026-06-12 --replay")
 def explain(
     ctx: typer.Context,
     ticker: Ticker,
@@ -180,7 +180,7 @@ def explain(
     command.run(ctx.obj, ticker, day, replay)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast compare MSFT")
 def compare(
     ctx: typer.Context,
     tickers: SomeTickers = None,
@@ -191,7 +191,7 @@ def compare(
     command.run(ctx.obj, tickers or [])
 
 
-@app.command()
+@app.command(epilog="For example: stockcast inspect prices.csv")
 def inspect(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor.")],
@@ -205,7 +205,7 @@ def inspect(
     command.run(ctx.obj, file, ticker)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast tune MSFT --trials 50")
 def tune(
     ctx: typer.Context,
     tickers: OptionalTickers = None,
@@ -226,7 +226,7 @@ def status(ctx: typer.Context) -> None:
     command.run(ctx.obj)
 
 
-@tickers_app.command("add")
+@tickers_app.command("add", epilog="For example: stockcast tickers add TSLA VOD.L ETH-USD")
 def tickers_add(
     ctx: typer.Context,
     tickers: NewTickers,
@@ -253,7 +253,7 @@ def tickers_list(ctx: typer.Context) -> None:
     command.show(ctx.obj)
 
 
-@tickers_app.command("pause")
+@tickers_app.command("pause", epilog="For example: stockcast tickers pause TSLA --reason 'split next week'")
 def tickers_pause(
     ctx: typer.Context,
     tickers: Tickers,
@@ -273,7 +273,7 @@ def tickers_resume(ctx: typer.Context, tickers: Tickers) -> None:
     command.change(ctx.obj, tickers, "active", "")
 
 
-@tickers_app.command("delist")
+@tickers_app.command("delist", epilog="For example: stockcast tickers delist TWTR --reason acquired")
 def tickers_delist(
     ctx: typer.Context,
     tickers: Annotated[
@@ -300,7 +300,7 @@ def warehouse_check(ctx: typer.Context) -> None:
     command.check(ctx.obj)
 
 
-@warehouse_app.command("copy")
+@warehouse_app.command("copy", epilog="For example: stockcast warehouse copy --from duckdb --to bigquery")
 def warehouse_copy(
     ctx: typer.Context,
     source: Annotated[str, typer.Option("--from", help="Warehouse to read: duckdb or bigquery.")],

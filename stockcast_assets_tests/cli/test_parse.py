@@ -1,10 +1,14 @@
 """How command lines are read: flags anywhere, one sentence and exit status 2 for what is none, no wait for a typo."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+import typer
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -108,3 +112,25 @@ def test_a_typo_waits_for_nothing(line: str) -> None:
         [sys.executable, "-c", LOADED, *line.split()], env=clean_env(), capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == [1, []]
+
+
+def examples() -> Iterator[str]:
+    """Every example that a `--help` gives."""
+    for group in (app, *(each.typer_instance for each in app.registered_groups)):
+        for command in group.registered_commands if group is not None else ():
+            if command.epilog:
+                yield from re.split(r", (?=stockcast )", command.epilog.removeprefix("For example: "))
+
+
+def test_there_are_examples() -> None:
+    assert len(list(examples())) > 9
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_is_understood(example: str) -> None:
+    words = parse.arranged(shlex.split(example)[1:])
+    command = typer.main.get_command(app)
+    context = command.make_context("stockcast", list(words))
+    while isinstance(getattr(command, "commands", None), dict):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])  # type: ignore[attr-defined]
+        context = command.make_context(name, list(rest), parent=context)
