@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from statistics import median
 
 import dagster as dg
 import typer
 
 from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
+from stockcast_assets.cli.estimate import seconds_per_key
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import print_json, print_table
@@ -28,7 +28,7 @@ from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = tuple(name for stage in STAGES for name in stage)
 
@@ -39,11 +39,6 @@ MANY_KEYS = 100_000
 
 LONG = 600.0
 """Seconds from which on a backfill asks before it begins."""
-
-SECONDS_PER_KEY = {"trained_model": 8.0}
-"""Seconds a key takes where no run was measured yet: a model of a long history on two cores, else `DEFAULT_SECONDS`."""
-
-DEFAULT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -262,27 +257,11 @@ def _estimate(session: Session, launches: Sequence[Launch]) -> Estimate:
         for name in launch.assets:
             per_key = _ROWS_PER_KEY.get(name, 1)
             rows += len(launch.tickers) * times * per_key
-        seconds += its_keys * _seconds_per_key(session.instance, launch)
+        seconds += its_keys * seconds_per_key(session.instance, launch)
     return Estimate(keys, runs, calls, rows, seconds)
 
 
 _ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 10}
-
-
-def _seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:
-    """The median of the last runs of the same assets, else what is documented."""
-    wanted, beside = {dg.AssetKey(name) for name in launch.assets}, dg.AssetKey(MARKET_STATE.name)
-    measured = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
-        run = record.dagster_run
-        if {*(run.asset_selection or ())} - {beside} != wanted or not (record.start_time and record.end_time):
-            continue
-        made = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
-        if made:
-            measured.append((record.end_time - record.start_time) / len(made))
-    if measured:
-        return median(measured)
-    return SECONDS_PER_KEY.get(launch.assets[0], DEFAULT_SECONDS)
 
 
 def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:

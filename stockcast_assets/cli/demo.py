@@ -6,6 +6,7 @@ import os
 import time
 
 from stockcast_assets.cli.days import latest_session
+from stockcast_assets.cli.estimate import training_ahead
 from stockcast_assets.cli.forecast import ADVICE, describe, print_summary, summary
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session, resumable
@@ -32,8 +33,11 @@ def run(call: Invocation, count: int) -> None:
         started = time.monotonic()
         tickers = session.sources.get().tickers()
         add_tickers(session.instance, tickers)
+        wanted = {ticker: _last_sessions(session, ticker, count) for ticker in tickers}
+        if (ahead := training_ahead(session, {ticker: days[-1] for ticker, days in wanted.items()})) is not None:
+            err.print(ahead)
         with resumable(session):
-            session.runner.bring_up({ticker: _last_sessions(session, ticker, count) for ticker in tickers})
+            session.runner.bring_up(wanted)
         seconds = time.monotonic() - started
         rows = [
             summary(session, describe(session, ticker, _last_sessions(session, ticker, 1)[0].date()))

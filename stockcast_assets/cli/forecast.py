@@ -8,10 +8,11 @@ from datetime import date
 from rich.text import Text
 
 from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
+from stockcast_assets.cli.estimate import training_ahead
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.cli.terminal import out, stacked, styled
+from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
@@ -36,6 +37,8 @@ def run(call: Invocation, tickers: Sequence[str], day_text: str | None) -> None:
             if ticker not in known:
                 check_known(session.settings, source, ticker)
         new = add_tickers(session.instance, tickers)
+        if (ahead := training_ahead(session, days)) is not None:
+            err.print(ahead)
         failed = _bring_up(session, days)
         forget_if_empty(session, [ticker for ticker in new if ticker in failed])
         if len(tickers) == 1 and failed:

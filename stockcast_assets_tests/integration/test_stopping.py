@@ -92,7 +92,7 @@ def resume(err: str) -> list[str]:
     return shlex.split(found[1])
 
 
-ASKED = ("--tickers", "AAPL,MSFT", "--from", "2013-01-02", "--to", "2013-01-31")
+ASKED = ("AAPL", "MSFT", "--from", "2013-01-02", "--to", "2013-01-31")
 
 
 def test_ctrl_c_ends_a_training_with_all_its_processes_and_its_run_is_canceled(make_cli: Callable[..., Cli]) -> None:
@@ -143,6 +143,7 @@ def test_two_commands_at_once_do_nothing_twice(make_cli: Callable[..., Cli]) -> 
     ends = [process.communicate(timeout=400)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     assert any("Another command or run writes" in end for end in ends)
+    assert any("A model is trained first: about 8 s." in end for end in ends)
     made = [run.asset_selection for run in runs(cli) if run.is_success]
     assert len(made) == len(set(map(frozenset, made))) == 4
     assert len(cli.warehouse.read(TRAINED_MODEL)) == 1

@@ -1,0 +1,44 @@
+"""How long something will take, from how long it took here before."""
+
+from collections.abc import Mapping
+from statistics import median
+
+import dagster as dg
+
+from stockcast_assets.cli.session import Session
+from stockcast_assets.keys import month_of
+from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.planning.launch import Launch
+from stockcast_assets.tables import MARKET_STATE, TRAINED_MODEL
+
+SECONDS_PER_KEY = {"trained_model": 8.0}
+"""Seconds a key takes where no run was measured yet: a model of a long history on two cores, else `DEFAULT_SECONDS`."""
+
+DEFAULT_SECONDS = 0.05
+
+
+def seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:
+    """The median of the last runs of the same assets, else what is documented."""
+    wanted, beside = {dg.AssetKey(name) for name in launch.assets}, dg.AssetKey(MARKET_STATE.name)
+    measured = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
+        run = record.dagster_run
+        if {*(run.asset_selection or ())} - {beside} != wanted or not (record.start_time and record.end_time):
+            continue
+        made = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+        if made:
+            measured.append((record.end_time - record.start_time) / len(made))
+    if measured:
+        return median(measured)
+    return SECONDS_PER_KEY.get(launch.assets[0], DEFAULT_SECONDS)
+
+
+def training_ahead(session: Session, days: Mapping[str, pd.Timestamp]) -> str | None:
+    """What trainings forecasts as of these days need first, and how long they take here; None if none."""
+    months = {ticker: [pd.Timestamp(month_of(day))] for ticker, day in days.items()}
+    untrained = tuple(session.runner.missing(TRAINED_MODEL.name, months))
+    if not untrained:
+        return None
+    seconds = len(untrained) * seconds_per_key(session.instance, Launch((TRAINED_MODEL.name,), untrained))
+    models = "A model is" if len(untrained) == 1 else f"{len(untrained)} models are"
+    return f"{models} trained first: about {f'{seconds:.0f} s' if seconds < 100 else f'{seconds / 60:.0f} minutes'}."
