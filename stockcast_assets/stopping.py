@@ -98,6 +98,11 @@ def shield_children() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
+def expose_children() -> None:
+    """Let the processes started from now on take SIGINT as ever: Dagster sends it to a run that is terminated."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def end_children() -> None:
     """Tell every process that this one started, and theirs, to end: one that is still importing does not see us go."""
     for child in psutil.Process().children(recursive=True):

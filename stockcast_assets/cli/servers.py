@@ -11,7 +11,7 @@ from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.home import check_home, make_home, models_database, tables_database, workspace
 from stockcast_assets.private_files import whose_path
-from stockcast_assets.stopping import let_go
+from stockcast_assets.stopping import expose_children, let_go
 from stockcast_assets.web.address import open_when_ready, require_address, url
 
 
@@ -43,6 +43,7 @@ def ui(host: str, port: int, read_only: bool, opened: bool = False) -> None:
     with open_session(Invocation()) as session:
         from stockcast_assets.web.dagster_ui import dagster_ui, wait
 
+        expose_children()
         hosts = session.settings.allowed_hosts
         with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
             _announce("Dagster UI", host, port, opened)

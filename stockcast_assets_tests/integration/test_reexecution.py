@@ -1,10 +1,12 @@
 """Runs of commands are full runs of Dagster: the first page shows them, and a click executes one again."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -71,3 +73,14 @@ def test_a_second_daemon_and_a_port_that_is_none_start_nothing(ui: DagsterDev, h
     assert "choose another port" in refused("--port", ui.url.rpartition(":")[2])
     second = refused("--port", str(free_port()))
     assert f"already running on {home.home / 'dagster'} (process {ui.pid})" in second
+
+
+def test_what_the_ui_starts_takes_sigint_by_which_dagster_terminates_a_run(ui: DagsterDev) -> None:
+    blocked = {
+        process.pid: int(line.split()[1], 16)
+        for process in psutil.Process(ui.pid).children(recursive=True)
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        if line.startswith("SigBlk:")
+    }
+    assert len(blocked) >= 3
+    assert [pid for pid, mask in blocked.items() if mask & 1 << (signal.SIGINT - 1)] == []
