@@ -69,7 +69,7 @@ class Runner:
             StockcastError: if the run fails; with the reason the failing asset gave.
             Stopped: if a signal came; the run is canceled.
         """
-        with self.turn(with_companions(launch.assets)):
+        with self.turn(launch.assets):
             enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
@@ -103,8 +103,9 @@ class Runner:
         )
 
     def turn(self, assets: Iterable[str]) -> AbstractContextManager[None]:
-        """Let no other command or run on this machine write these assets meanwhile."""
-        return turn(self.instance, assets, self.waiting)
+        """Let no other command or run on this machine write what a run of these assets makes meanwhile."""
+        # All at once: whoever has a part and waits for the rest may wait for one who does the same.
+        return turn(self.instance, with_companions(assets), self.waiting)
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
         """The days of `wanted` that were never materialised, per ticker."""
