@@ -238,7 +238,10 @@ class Settings(BaseSettings):
     @property
     def mlflow_tracking_uri(self) -> str:
         """With its password, if it has one: for MLflow alone."""
-        return self.mlflow_uri.get_secret_value() if self.mlflow_uri else f"sqlite:///{self.home / 'mlflow.db'}"
+        if self.mlflow_uri is None:
+            return f"sqlite:///{self.home / 'mlflow.db'}"
+        # The driver that comes with the extra `deploy`: SQLAlchemy 2.1 takes another unless it is told.
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", self.mlflow_uri.get_secret_value())
 
 
 def _source_of(home: Path | None) -> SourceName:
@@ -347,4 +350,5 @@ def _other_secrets() -> Iterator[str]:
     for name in _PROXIES:
         for variable in (name, name.lower()):
             yield from masking.secrets_of_address(os.environ.get(variable, ""))
+    yield from masking.secrets_of_address(os.environ.get("DAGSTER_POSTGRES_URL", ""))
     yield from (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("PASSWORD", "TOKEN"))

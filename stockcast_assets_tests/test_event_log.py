@@ -1,16 +1,19 @@
 """The batching event log stores what Dagster's own stores, at once and never twice."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import text
 
 from stockcast_assets.dagster_private.event_log import BatchingEventLogStorage
+from stockcast_assets.dagster_private.postgres_event_log import PostgresBatchingEventLogStorage
 from stockcast_assets.orchestration.home import default_config
+from stockcast_assets_tests.servers import DEPLOYED, POSTGRES_URL
 
 DAYS = [f"2024-01-{day:02}" for day in range(1, 13)]
 ASSETS = ("first", "second")
@@ -100,9 +103,13 @@ def told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
         )
         answers[f"planned {name}"] = sorted(str(record.partition_key) for record in planned)
         answers[f"keys {name}"] = sorted(instance.get_materialized_partitions(key))
-    with sqlite3.connect(Path(instance.root_directory) / "history" / "runs" / "index.db") as index:
-        tables = ("event_logs", "asset_keys", "asset_event_tags", "asset_check_executions")
-        answers["rows"] = {table: index.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608
+    of_events = " WHERE asset_key IS NOT NULL"  # PostgreSQL keeps all events in the one table, SQLite those of assets
+    tables = {"event_logs": of_events, "asset_keys": "", "asset_event_tags": "", "asset_check_executions": ""}
+    with instance.event_log_storage.index_connection() as index:
+        answers["rows"] = {
+            name: index.execute(text(f"SELECT count(*) FROM {name}{where}")).scalar()  # noqa: S608
+            for name, where in tables.items()
+        }
     return answers
 
 
@@ -136,3 +143,46 @@ def test_a_busy_index_leads_to_no_event_twice(
 
     monkeypatch.setattr(BatchingEventLogStorage, "_store_asset_event_tags", busy)
     assert told(batching, run(batching)) == expected
+
+
+@pytest.fixture
+def deployed(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """An instance of deploy/dagster.yaml."""
+    monkeypatch.setenv(POSTGRES_URL, new_database())
+    monkeypatch.setenv("DAGSTER_RUN_LOGS", str(tmp_path / "logs"))
+    with instance_of(tmp_path, DEPLOYED.read_text()) as instance:
+        yield instance
+
+
+def test_on_postgresql_it_stores_the_same_in_a_few_transactions(
+    deployed: dg.DagsterInstance, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_by_one = PostgresBatchingEventLogStorage.store_event
+    alone = []
+
+    def stored(self: PostgresBatchingEventLogStorage, event: dg.EventLogEntry) -> None:
+        alone.append(event)
+        one_by_one(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresBatchingEventLogStorage, "store_event", stored)
+        run_id = run(deployed)
+    assert not [event for event in alone if event.get_dagster_event().partition]
+    assert told(deployed, run_id) == expected
+
+
+def test_on_postgresql_a_batch_is_stored_whole_or_not_at_all(
+    deployed: dg.DagsterInstance, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = PostgresBatchingEventLogStorage._store_asset_event_tags
+
+    def lost(self: PostgresBatchingEventLogStorage, connection: Any, events: Any, ids: Any) -> None:
+        if len(events) > 1:
+            raise OSError("the connection was lost")
+        stored(self, connection, events, ids)
+
+    monkeypatch.setattr(PostgresBatchingEventLogStorage, "_store_asset_event_tags", lost)
+    # Dagster then stores the events one by one: none is there twice.
+    assert told(deployed, run(deployed)) == expected

@@ -226,6 +226,45 @@ def status(ctx: typer.Context) -> None:
     command.run(ctx.obj)
 
 
+@app.command(epilog="For example: stockcast doctor")
+def doctor(ctx: typer.Context) -> None:
+    """Look at everything stockcast stands on, and say how to mend what is wrong; exit status 1 if something is."""
+    from stockcast_assets.cli import doctor as command
+
+    command.run(ctx.obj)
+
+
+@app.command(epilog="For example: stockcast metrics --once")
+def metrics(
+    ctx: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of /metrics.")] = 9464,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    once: Annotated[bool, typer.Option("--once", help="Print the numbers and end.")] = False,
+) -> None:
+    """Serve the numbers that Prometheus reads: runs, keys, bars, forecasts, the queue, the stages."""
+    from stockcast_assets.cli import metrics as command
+
+    command.run(ctx.obj, host, port, once)
+
+
+@app.command(epilog="For example: stockcast backup stockcast.tar.gz")
+def backup(
+    ctx: typer.Context, file: Annotated[Path, typer.Argument(help="File to write, for example stockcast.tar.gz.")]
+) -> None:
+    """Write the home into one file, also while it is in use: tables, models, Dagster's history, reports."""
+    from stockcast_assets.cli import backup as command
+
+    command.back_up(ctx.obj, file)
+
+
+@app.command(epilog="For example: STOCKCAST_HOME=/srv/elsewhere stockcast restore stockcast.tar.gz")
+def restore(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
+    """Put a backup into STOCKCAST_HOME, where nothing may be yet."""
+    from stockcast_assets.cli import backup as command
+
+    command.restore(ctx.obj, file)
+
+
 @tickers_app.command("add", epilog="For example: stockcast tickers add TSLA VOD.L ETH-USD")
 def tickers_add(
     ctx: typer.Context,
@@ -352,6 +391,19 @@ def home_clean_secrets(
     from stockcast_assets.cli import home as command
 
     command.clean_secrets(ctx.obj, dry_run)
+
+
+@home_app.command("move-history", epilog="For example: stockcast home move-history --from .stockcast/dagster")
+def home_move_history(
+    ctx: typer.Context,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The Dagster home to read; default STOCKCAST_HOME/dagster.")
+    ] = None,
+) -> None:
+    """Move what Dagster remembers into the empty PostgreSQL that DAGSTER_HOME names; stop what uses it first."""
+    from stockcast_assets.cli import home as command
+
+    command.move_history(ctx.obj, source)
 
 
 @app.command()

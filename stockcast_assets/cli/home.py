@@ -1,12 +1,14 @@
 """`stockcast home`: what is stored on this machine."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.cleaning import clean_home
+from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import load_settings
 
@@ -33,5 +35,27 @@ def clean_secrets(call: Invocation, dry_run: bool) -> None:
     err.print(
         "Whoever could read the home or reach the Dagster UI may have them: make new keys and passwords, and withdraw "
         "the old ones.",
+        soft_wrap=True,
+    )
+
+
+def move_history(call: Invocation, source: Path | None) -> None:
+    """Copy what Dagster remembers of a home into the PostgreSQL that DAGSTER_HOME names, and print what moved.
+
+    Raises:
+        StockcastError: if there is none, runs are under way, or the database is not an empty one.
+    """
+    from stockcast_assets.dagster_private.history import move_history as move
+
+    settings = load_settings()
+    source = source or settings.dagster_home
+    with open_instance(settings) as instance:
+        moved = move(source, instance)
+    if call.as_json:
+        print_json({"from": str(source), "rows": moved, "stays": "the log of each run"})
+        return
+    print_table(f"Moved from {source}", ["table", "rows"], [[name, rows] for name, rows in moved.items() if rows])
+    err.print(
+        f"The log of each run stays in {source / 'history' / 'runs'}: DAGSTER_HOME={source} shows it.",
         soft_wrap=True,
     )

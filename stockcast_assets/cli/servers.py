@@ -105,7 +105,7 @@ def mlflow(host: str, port: int) -> None:
     environment = {
         # Not on the command line, which every account of this machine can read: an address may hold a password.
         "MLFLOW_BACKEND_STORE_URI": settings.mlflow_tracking_uri,
-        "MLFLOW_ARTIFACTS_DESTINATION": str(settings.artifacts),
+        "MLFLOW_ARTIFACTS_DESTINATION": os.environ.get("MLFLOW_ARTIFACTS_DESTINATION") or str(settings.artifacts),
         # Its scheduler of jobs, which nothing here asks for, is a second process that imports MLflow.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -13,24 +13,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from dagster import DagsterEventType, EventLogEntry
+from dagster import EventLogEntry
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
+from stockcast_assets.dagster_private.batches import BATCH_SIZE, last_of_each_asset, split
 from stockcast_assets.dagster_private.home_log import HomeLog
 from stockcast_assets.dagster_private.migrations import read_migrations_once
 
-BATCH_SIZE = "1000"
-
 _CHECKED: set[str] = set()
 """Files of this process whose schema is known to be there."""
-
-_BATCHED = {
-    DagsterEventType.ASSET_MATERIALIZATION,
-    DagsterEventType.ASSET_OBSERVATION,
-    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
-}
 
 
 @lru_cache(maxsize=32)
@@ -65,12 +58,11 @@ class BatchingEventLogStorage(HomeLog, SqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store the events of one run."""
-        together = [event for event in events if event.dagster_event_type in _BATCHED]
+        together, alone = split(events)
         if together:
             self._store_together(together)
-        for event in events:
-            if event.dagster_event_type not in _BATCHED:
-                self.store_event(event)
+        for event in alone:
+            self.store_event(event)
 
     def _store_together(self, together: Sequence[EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in together]
@@ -81,12 +73,7 @@ class BatchingEventLogStorage(HomeLog, SqliteEventLogStorage):
             keys = [connection.execute(insert.values(**row)).inserted_primary_key for row in rows]
             ids = [int(key[0]) for key in keys if key is not None]
             self._store_asset_event_tags(connection, together, ids)
-            # Each of them overwrites what the asset's last event was.
-            last = {
-                (event.dagster_event_type, row["asset_key"]): (event, id_)
-                for event, row, id_ in zip(together, rows, ids, strict=True)
-            }
-            for event, id_ in last.values():
+            for event, id_ in last_of_each_asset(together, ids):
                 self._store_asset_event(connection, event, id_)
         with self.run_connection(together[0].run_id) as connection:
             connection.execute(insert, rows)

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.dagster_private.home_log import HomeLog
-from stockcast_assets.dagster_private.names import EVENT_LOG, LAUNCHER, MIGRATIONS, gone
+from stockcast_assets.dagster_private.names import EVENT_LOG, LAUNCHER, MIGRATIONS, POSTGRES_EVENT_LOG, gone
 
 
 def event_log() -> type[Any]:
@@ -27,6 +27,19 @@ def event_log() -> type[Any]:
     with TemporaryDirectory() as folder, dg.DagsterInstance.local_temp(folder) as instance:
         own = type(instance.event_log_storage)
     return type("BatchingEventLogStorage", (HomeLog, own), {"__doc__": own.__doc__})
+
+
+def postgres_event_log() -> type[Any]:
+    """The batching event log on PostgreSQL, or Dagster's own in the same tables."""
+    missing = gone({**POSTGRES_EVENT_LOG, **MIGRATIONS})
+    if not missing:
+        from stockcast_assets.dagster_private.postgres_event_log import PostgresBatchingEventLogStorage
+
+        return PostgresBatchingEventLogStorage
+    _warn("event log, which takes longer for many keys", missing)
+    from dagster_postgres import PostgresEventLogStorage
+
+    return PostgresEventLogStorage
 
 
 def launcher() -> type[dg.DefaultRunLauncher]:

@@ -27,6 +27,27 @@ EVENT_LOG: Mapping[str, str] = {
     "dagster._core.storage.sqlite:SQLITE_BUSY_TIMEOUT_SECONDS": "how long a writer waits for another",
 }
 
+_POSTGRES_LOG = "dagster_postgres:PostgresEventLogStorage"
+
+POSTGRES_EVENT_LOG: Mapping[str, str] = {
+    _POSTGRES_LOG: "Dagster's event log on PostgreSQL, of which ours is a kind",
+    f"{_POSTGRES_LOG}.prepare_insert_event_batch": "the statement that inserts many events",
+    f"{_POSTGRES_LOG}.index_transaction": "a transaction",
+    f"{_POSTGRES_LOG}._store_asset_event_tags": "writes the tags of many asset events",
+    f"{_POSTGRES_LOG}._store_asset_event": "writes what an asset's last event was",
+    f"{_POSTGRES_LOG}.store_event_batch": "what Dagster hands many events to",
+}
+
+POSTGRES_STORAGE: Mapping[str, str] = {
+    "dagster_postgres:DagsterPostgresStorage": "Dagster's storage on PostgreSQL, of which ours is a kind",
+    "dagster_postgres.utils:get_token_provider_from_config": "who gives passwords that expire",
+    "dagster_postgres.utils:pg_url_from_config": "the address in a dagster.yaml",
+}
+
+COMPUTE_LOGS: Mapping[str, str] = {
+    "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager": "keeps in a folder what runs print",
+}
+
 LAUNCHER: Mapping[str, str] = {
     "dagster._core.launcher:CheckRunHealthResult": "the answer to whether a run's process lives",
     "dagster._core.launcher:WorkerStatus": "the word in that answer",
@@ -104,7 +125,8 @@ RUNS: Mapping[str, str] = {
 }
 
 PRIVATE: Mapping[str, str] = {
-    **EVENT_LOG, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES, **RUNS
+    **EVENT_LOG, **POSTGRES_EVENT_LOG, **POSTGRES_STORAGE, **COMPUTE_LOGS,
+    **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES, **RUNS
 }  # fmt: skip
 
 

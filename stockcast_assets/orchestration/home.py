@@ -18,7 +18,7 @@ from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.training.tuning import studies_file
 from stockcast_assets.home_memory import Memory, memorise, recall
-from stockcast_assets.masking import credentials
+from stockcast_assets.masking import credentials, redact
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import SAMPLE, Settings, start_of, start_of_new_home
 from stockcast_assets.tracking.client import sqlite_database
@@ -251,6 +251,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     except Exception as error:
         if (told := _without_room(error, settings)) is not None:
             raise told from error
+        if (told := _of_deployment(error, home)) is not None:
+            raise told from error
         words = " ".join(str(error).split())[:300]
         raise StockcastError(
             f"Dagster cannot be opened in {home} ({type(error).__name__}: {words}): "
@@ -258,6 +260,23 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         ) from error
     with instance:
         yield instance
+
+
+_NOT_SET = re.compile(r'environment variable "(\w+)" which is not set')
+
+
+def _of_deployment(error: Exception, home: Path) -> StockcastError | None:
+    """What is missing around a `dagster.yaml` that is right."""
+    faults = " ".join(str(fault.message) for fault in getattr(error, "errors", ()))
+    if names := sorted(set(_NOT_SET.findall(f"{error} {faults}"))):
+        return StockcastError(f"{home / _CONFIG} takes {', '.join(names)} from the environment: set it there.")
+    if type(error).__module__.startswith(("psycopg2", "sqlalchemy", "dagster_postgres")):
+        words = redact(" ".join(str(error.__cause__ or error.__context__ or error).split()))[:300]
+        return StockcastError(
+            f"The database of {home / _CONFIG} cannot be used ({words}): see that it runs, and that "
+            "DAGSTER_POSTGRES_URL is its address."
+        )
+    return None
 
 
 def explained(error: BaseException, settings: Settings) -> StockcastError | None:

@@ -26,6 +26,8 @@ LINES = {
     "warehouse sweep": "warehouse sweep",
     "reports prune": "reports prune --dry-run",
     "home clean-secrets": "home clean-secrets --dry-run",
+    "doctor": "doctor",
+    "backup": "backup stockcast.tar.gz",
 }
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 NAMES = {"model_version", "version"}

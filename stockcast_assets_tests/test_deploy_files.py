@@ -1,0 +1,168 @@
+"""The files of deploy/ that describe a cloud: they parse, fit schemas and each other, and grant no more than asked.
+
+They are applied to no live project here.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import kubernetes_validate
+import pytest
+import yaml
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+MODULE = sorted((DEPLOY / "gcp").glob("*.tf"))
+MANIFESTS = list(yaml.safe_load_all((DEPLOY / "k8s" / "manifests.yaml").read_text()))
+VALUES = yaml.safe_load((DEPLOY / "k8s" / "values.yaml").read_text())
+KUBERNETES = "1.31"
+
+
+_OF_THE_PARSER = {"__is_block__", "__comments__", "__inline_comments__"}
+
+
+def unquoted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {unquoted(key): unquoted(each) for key, each in value.items() if key not in _OF_THE_PARSER}
+    if isinstance(value, list):
+        return [unquoted(each) for each in value]
+    return value.strip('"') if isinstance(value, str) else value
+
+
+def blocks(kind: str) -> Iterator[dict[str, Any]]:
+    for file in MODULE:
+        yield from unquoted(hcl2.loads(file.read_text())).get(kind, ())
+
+
+RESOURCES = {
+    (kind, name): body for block in blocks("resource") for kind, named in block.items() for name, body in named.items()
+}
+LOCALS = {name: value for block in blocks("locals") for name, value in block.items()}
+VARIABLES = {name: body for block in blocks("variable") for name, body in block.items()}
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_every_reference_of_the_module_has_what_it_names() -> None:
+    text = "\n".join(file.read_text() for file in MODULE)
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == set(VARIABLES)
+    assert set(re.findall(r"\blocal\.(\w+)", text)) == set(LOCALS)
+    assert all(body["description"] for body in VARIABLES.values())
+    named = set(re.findall(r"\b((?:google|random)_\w+)\.(\w+)", re.sub(r'"[\w./:-]*"', '""', text)))
+    assert named
+    data = {(kind, name) for block in blocks("data") for kind, named_ in block.items() for name in named_}
+    assert named <= {*RESOURCES, *data}
+
+
+def test_no_account_has_a_key_or_more_than_its_part() -> None:
+    kinds = {kind for kind, _ in RESOURCES}
+    assert not kinds & {"google_service_account_key", "google_project_iam_binding", "google_project_iam_policy"}
+    roles = {
+        role for text in texts({"l": LOCALS, "r": [*RESOURCES.values()]}) for role in re.findall(r"roles/[\w.]+", text)
+    }
+    assert not [
+        role for role in roles if re.search(r"(owner|editor|[aA]dmin)$", role) and role != "roles/bigquery.dataEditor"
+    ]
+    # On the project as a whole: to run queries, and what nodes are.
+    of_project = {
+        role
+        for (kind, _), body in RESOURCES.items()
+        if kind == "google_project_iam_member"
+        for role in re.findall(r"roles/[\w.]+", body["role"] + str(LOCALS["query_rights"]))
+    }
+    assert of_project == {
+        *("roles/bigquery.jobUser", "roles/bigquery.readSessionUser", "roles/container.defaultNodeServiceAccount"),
+    }
+    rights = LOCALS["bucket_rights"]
+    assert rights["runner_uploads"]["role"] == "roles/storage.objectViewer"
+    assert {right["account"] for right in rights.values() if right["bucket"] == "models"} == {"mlflow"}
+    assert LOCALS["dataset_rights"]["runner"] == "roles/bigquery.dataEditor"
+
+
+def test_what_is_kept_is_private_and_has_an_end() -> None:
+    bucket = RESOURCES["google_storage_bucket", "kept"]
+    assert (bucket["public_access_prevention"], bucket["uniform_bucket_level_access"]) == ("enforced", True)
+    assert len(bucket["lifecycle_rule"]) == 2
+    assert bucket["dynamic"]
+    database = RESOURCES["google_sql_database_instance", "main"]["settings"][0]
+    assert database["ip_configuration"][0]["ipv4_enabled"] is False
+    assert database["ip_configuration"][0]["ssl_mode"] == "ENCRYPTED_ONLY"
+    assert database["backup_configuration"][0]["enabled"] is True
+    assert RESOURCES["google_container_cluster", "main"]["private_cluster_config"][0]["enable_private_nodes"] is True
+    assert RESOURCES["google_artifact_registry_repository", "images"]["docker_config"][0]["immutable_tags"] is True
+
+
+def test_no_secret_stands_in_a_file() -> None:
+    for file in (*MODULE, *(DEPLOY / "k8s").iterdir(), DEPLOY / "dagster.yaml"):
+        for line in file.read_text().splitlines():
+            assert not re.search(r'(password|secret|token)\w*"?\s*[:=]\s*"?[A-Za-z0-9+/]{16,}', line, re.I), (
+                file,
+                line,
+            )
+    assert not [each for each in MANIFESTS if each["kind"] == "Secret"]
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda each: f"{each['kind']} {each['metadata']['name']}")
+def test_a_manifest_is_of_its_kind(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_a_wrong_manifest_would_be_found() -> None:
+    wrong = {**MANIFESTS[0], "metadata": {"nmae": "x"}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+def test_the_cluster_s_accounts_are_those_that_the_module_binds() -> None:
+    accounts = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "ServiceAccount"}
+    assert accounts == {f"stockcast-{name}" for name in LOCALS["accounts"]}
+    assert VARIABLES["namespace"]["default"] == MANIFESTS[0]["metadata"]["name"]
+    assert VALUES["global"]["serviceAccountName"] in accounts
+    launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
+    assert launcher["runK8sConfig"]["podSpecConfig"]["service_account_name"] in accounts
+
+
+def test_the_launcher_of_runs_takes_its_configuration() -> None:
+    written = VALUES["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    words = {re.sub(r"([A-Z])", lambda found: f"_{found[1].lower()}", key): value for key, value in written.items()}
+    config = UserDefinedDagsterK8sConfig.from_dict(words)
+    assert config.pod_spec_config["service_account_name"] == "stockcast-runner"
+    assert config.job_spec_config["backoff_limit"] == 0
+    with pytest.raises(Exception, match="no_such"):
+        UserDefinedDagsterK8sConfig.from_dict({"job_spec_config": {"no_such": 1}})
+
+
+def test_pods_are_nobody_and_images_have_a_version() -> None:
+    pods = [VALUES["dagsterWebserver"], VALUES["dagsterDaemon"], *VALUES["dagster-user-deployments"]["deployments"]]
+    pods.append(next(each for each in MANIFESTS if each["kind"] == "Deployment")["spec"]["template"]["spec"])
+    for pod in pods:
+        security = pod.get("podSecurityContext") or pod["securityContext"]
+        assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 10001)
+    images = re.findall(
+        r"^\s*(?:tag|image): \"(.*)\"$", "".join(f.read_text() for f in (DEPLOY / "k8s").iterdir()), re.M
+    )
+    assert images
+    assert all(image.endswith("<VERSION>") for image in images)
+
+
+def test_settings_of_the_cluster_are_settings() -> None:
+    from stockcast_assets.settings import Settings
+
+    known = {f"STOCKCAST_{name.upper()}" for name in Settings.model_fields}
+    config = next(each for each in MANIFESTS if each["kind"] == "ConfigMap")["data"]
+    outputs = next(block["environment"] for block in blocks("output") if "environment" in block)["value"]
+    for name in (*config, *(name for name in outputs if not name.startswith("DAGSTER"))):
+        if name.startswith("STOCKCAST"):
+            assert name in known
