@@ -150,3 +150,29 @@ def test_every_release_says_how_to_come_to_it() -> None:
     versions = [Version(name) for name in names]
     assert versions == sorted(versions, reverse=True)
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", name) for name in names)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a page's prose: without code, tables, and where links lead."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    prose = re.sub(r"`[^`]*`", "x", re.sub(r"\]\([^)]*\)", "]", prose))
+    for part in re.split(r"\n\s*\n|\n(?=[-*|#]|\d+\. )", prose):
+        if not part.lstrip().startswith("|"):
+            yield from re.split(r"(?<=[.!?])[*)\"”’]*\s+", part)
+
+
+def n_words(sentence: str) -> int:
+    return len(re.findall(r"[\w'’-]*[A-Za-z][\w'’-]*", sentence))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_sentence_has_fifty_words(page: Path) -> None:
+    assert [sentence for sentence in sentences(page.read_text()) if n_words(sentence) >= 50] == []
+
+
+def test_a_long_sentence_would_be_found() -> None:
+    long = " ".join(["word"] * 50)
+    for text in (f"Short. {long}.", f"- item\n- {long}", f"A [link](x.md) and\n{long}"):
+        assert any(n_words(sentence) >= 50 for sentence in sentences(text)), text
+    for text in (f"| {long} |", f"```\n{long}\n```", long.replace("word word", "word. Word", 1)):
+        assert not any(n_words(sentence) >= 50 for sentence in sentences(text)), text
