@@ -172,7 +172,7 @@ def _why_not(name: str, record: Mapping[str, Any] | None) -> str:
 def _days(days: pd.DataFrame) -> None:
     st.header("Days")
     st.dataframe(
-        days.assign(drifted=days["drifted"].map({True: "yes", False: "–"})),
+        days.assign(drifted=days["drifted"].map({True: "yes", False: "no"})),
         hide_index=True,
         height=min(38 + 35 * len(days), 390),
         column_config={

@@ -138,7 +138,7 @@ def _history(models: pd.DataFrame) -> None:
     shown = models.assign(
         trigger=models["trigger"].fillna("the month began"),
         coverage_80=models["coverage_80"] * 100,
-        promoted=models["promoted"].map({True: "yes", False: "–"}),
+        promoted=models["promoted"].map({True: "yes", False: "no"}),
         method=models["method"].map(method_label),
     )
     st.dataframe(

@@ -24,7 +24,7 @@ COLUMNS: dict[str, Any] = {
     "high": "80 % high",
     "width": "Interval width",
     "closes": st.column_config.LineChartColumn("Last closes"),
-    "volatility": "Volatility, 20 sessions, a year",
+    "volatility": "Volatility (20)",
     "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
     "drifted": "Drift",
     "method": "Published by",
@@ -50,7 +50,7 @@ def show() -> None:
     shown = rows.assign(
         ticker=link,
         method=rows["method"].map(method_label, na_action="ignore"),
-        drifted=rows["drifted"].map({True: "yes", False: "–"}),
+        drifted=rows["drifted"].map({True: "yes", False: "no"}),
     )[list(COLUMNS)]
     written: dict[str, Any] = {
         **dict.fromkeys(("close", "low", "high"), price),
