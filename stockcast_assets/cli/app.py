@@ -257,7 +257,7 @@ def backup(
     command.back_up(ctx.obj, file)
 
 
-@app.command(epilog="For example: STOCKCAST_HOME=/srv/elsewhere stockcast restore stockcast.tar.gz")
+@app.command(epilog="For example: stockcast restore stockcast.tar.gz")
 def restore(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A file that `backup` wrote.")]) -> None:
     """Put a backup into STOCKCAST_HOME, where nothing may be yet."""
     from stockcast_assets.cli import backup as command
