@@ -7,16 +7,17 @@ cd "$1"/lib/python3.*/site-packages
 
 # For compiling operations against TensorFlow, and the compiler's library for mobile converters.
 rm -rf tensorflow/include tensorflow/xla_aot_runtime_src clang
-# Its profiler's pages, the converter to StableHLO, and operations that only graphs of XLA's own have.
-rm -f tensorflow/python/profiler/internal/_pywrap_profiler_plugin.so tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so \
-    tensorflow/compiler/tf2xla/ops/_xla_ops.so
+# Its converter to StableHLO, and operations that only graphs of XLA's own have.
+rm -f tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so tensorflow/compiler/tf2xla/ops/_xla_ops.so
 # Descriptions of all of Google's services for a client that dagster-gcp brings for Dataproc; without them it asks Google.
 rm -rf googleapiclient/discovery_cache/documents
 # Arrow's servers.
 rm -f pyarrow/libarrow_flight.so* pyarrow/libarrow_python_flight.so* pyarrow/_flight.*
-# Maps and films beside the stocks, and other packages' examples.
+# Maps and films beside the stocks, and another package's examples.
 rm -f bokeh_sampledata/_data/*.db
-find statsmodels/datasets sklearn/datasets -type f -not -name '*.py*' -delete
+find statsmodels/datasets -name '*.csv' -delete
+# A second client, which Dagster's launcher does not use.
+rm -rf kubernetes/aio
 # Extensions and examples for Jupyter, and what maps minified scripts to their sources.
 rm -rf pydeck/nbextension evidently/nbextension jupyterlab_plotly
 find . \( -name '*.ipynb' -o -name '*.map' -o -name '*.pyi' \) -delete
