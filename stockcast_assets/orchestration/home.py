@@ -191,7 +191,7 @@ def dagster_databases(settings: Settings) -> list[Database]:
         StockcastError: if `dagster.yaml` cannot be read.
     """
     folder = _dagster_folder(settings)
-    if _config(folder / _CONFIG).keys() & {"storage", "run_storage", "schedule_storage"}:
+    if _is_elsewhere(folder):
         return []
     history = folder / "history"
     return [
@@ -209,6 +209,11 @@ def dagster_databases(settings: Settings) -> list[Database]:
             "they begin anew with the next tick",
         ),
     ]
+
+
+def _is_elsewhere(folder: Path) -> bool:
+    """Whether `dagster.yaml` keeps Dagster's tables in another place than the files of the folder."""
+    return bool(_config(folder / _CONFIG).keys() & {"storage", "run_storage", "schedule_storage"})
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -270,7 +275,7 @@ def _of_deployment(error: Exception, home: Path) -> StockcastError | None:
     faults = " ".join(str(fault.message) for fault in getattr(error, "errors", ()))
     if names := sorted(set(_NOT_SET.findall(f"{error} {faults}"))):
         return StockcastError(f"{home / _CONFIG} takes {', '.join(names)} from the environment: set it there.")
-    if type(error).__module__.startswith(("psycopg2", "sqlalchemy", "dagster_postgres")):
+    if _is_elsewhere(home) and type(error).__module__.startswith(("psycopg2", "sqlalchemy", "dagster_postgres")):
         words = redact(" ".join(str(error.__cause__ or error.__context__ or error).split()))[:300]
         return StockcastError(
             f"The database of {home / _CONFIG} cannot be used ({words}): see that it runs, and that "
