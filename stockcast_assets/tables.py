@@ -202,6 +202,7 @@ TRAINED_MODEL = Table(
         Column("method", "STRING", "What the month publishes: lstm or naive_*", required=True),
         Column("reason", "STRING", "Why, in words", required=True),
         Column("serving_version", "STRING", "Version that serves the month: the model's own, or the champion's before"),
+        Column("serving_run_id", "STRING", "MLflow run of that version; null in rows of earlier releases"),
         Column("trigger", "STRING", "Why it was trained again within the month; null for the month's first model"),
     ),
     ("ticker", "date", "trained_to"),
@@ -210,7 +211,11 @@ TRAINED_MODEL = Table(
         "model_name": _both("ticker"),
         **dict.fromkeys(("trained_from", "trained_to", "n_samples", "n_cases"), _both("date")),
         **dict.fromkeys(
-            ("weights_sha256", *(metric.name for metric in _PROOF), "promoted", "method", "reason", "serving_version"),
+            (
+                "weights_sha256",
+                *(metric.name for metric in _PROOF),
+                *("promoted", "method", "reason", "serving_version", "serving_run_id"),
+            ),
             _BARS_LEARNT,
         ),
     },

@@ -29,7 +29,7 @@ from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS
 from stockcast_assets.tracking.registry import ModelRegistry, ModelVersion, model_name
-from stockcast_assets.tracking.serving import UNREGISTERED, naive_on_the_spot
+from stockcast_assets.tracking.serving import UNREGISTERED, naive_on_the_spot, row_in_use, serving_row
 
 _COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
 _SHOWN = 5
@@ -85,15 +85,25 @@ class Provenance:
 
     @cached_property
     def model_row(self) -> Row | None:
-        """The row of `trained_model` that describes the version; None if there is none."""
-        models = stored_models(self.session.warehouse, [self.ticker], self.day)
-        own = models[models["model_version"] == self.model_version]
-        return None if own.empty else {str(name): plain(value) for name, value in own.iloc[-1].to_dict().items()}
+        """The row of `trained_model` that describes the version; None if there is none.
+
+        A lost registry counts from 1 again. Of rows of the same version it is the one that serves the day, else the
+        newest that the day could know.
+        """
+        models = stored_models(self.session.warehouse, [self.ticker], self.day).to_dict("records")
+        known = [row for row in models if row["trained_to"] < pd.Timestamp(self.day)]
+        own = [row for row in known if row["model_version"] == self.model_version]
+        if not own:
+            return None
+        serves = serving_row(row_in_use(known, self.ticker, pd.Timestamp(self.day)), known)
+        chosen = serves if serves in own else max(own, key=lambda row: (row["trained_to"], row["date"]))
+        return {str(name): plain(value) for name, value in chosen.items()}
 
     @cached_property
     def file(self) -> bytes:
         """The model's stored file."""
-        return self._registry.fetch(model_name(self.ticker), self.model_version)
+        row = self.model_row
+        return self._registry.fetch(model_name(self.ticker), self.model_version if row is None else row["run_id"])
 
     @cached_property
     def model(self) -> TrainedModel:
@@ -120,6 +130,9 @@ class Provenance:
 
     @cached_property
     def _registered(self) -> ModelVersion:
+        """What the registry says of the model's run, or, where no row names one, of the version."""
+        if (row := self.model_row) is not None:
+            return self._registry.of_run(self.ticker, row["run_id"])
         return self._registry.version(self.ticker, self.model_version)
 
     def document(self) -> Row:

@@ -90,6 +90,10 @@ def mlflow(host: str, port: int) -> None:
     if (database := models_database(settings)) is not None:
         database.check()
     make_home(settings)
+    if settings.mlflow_uri is None:
+        from stockcast_assets.tracking.rehome import follow
+
+        follow(settings.home / "mlflow.db", settings.artifacts)
     if settings.mlflow_uri is None and not (settings.home / "mlflow.db").exists():
         _tell(
             f"There is no model in {settings.home} yet: `stockcast demo` or `stockcast forecast MSFT` trains one, and "

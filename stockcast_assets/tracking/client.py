@@ -10,6 +10,7 @@ from urllib.parse import quote
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.masking import credentials, scrub, without_credentials
+from stockcast_assets.tracking.rehome import follow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +64,8 @@ class Tracking:
 
         if (database := sqlite_database(self._address)) is not None:
             database.check()
+            if isinstance(self.artifact_root, Path):
+                follow(database.path, self.artifact_root)
         address = self._address
         found = credentials(address)
         if found is not None and address.startswith("http"):

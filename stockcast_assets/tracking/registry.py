@@ -4,6 +4,7 @@ Weights are stored as the npz of `artifact`, never as a pickle, and read back on
 for. Beside them lies what makes them a model to MLflow (`mlflow_model`); stockcast itself never runs that.
 """
 
+import hashlib
 import math
 import re
 import tempfile
@@ -30,6 +31,7 @@ from stockcast_assets.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 EXPERIMENT = "stockcast"
 CHAMPION = "champion"
@@ -78,7 +80,8 @@ class ModelRegistry(Tracking):
         parent: Callable[[str], str] | None = None,
         learnt_from: History | None = None,
     ) -> ModelVersion:
-        """Record a model and register it; doing it again for the same month and bytes changes nothing.
+        """Record a model and register it; doing it again for the same month and bytes changes nothing, unless its file
+        is gone or another by now: then it is stored again, in the same run.
 
         The run holds the hyperparameters, the metrics against every baseline, the loss curve, the table per
         horizon and a plot (unless nothing was judged) and the reason in words. It is named `MSFT 2013-03 champion` and
@@ -104,8 +107,12 @@ class ModelRegistry(Tracking):
         identity = {_TICKER: ticker, _MONTH: f"{month:%Y-%m}", _DIGEST: trained.sha256}
         try:
             version = self._find_version(name, identity)
+            run_id = self._find_run(identity) if version is None else version.run_id
+            if run_id is None:
+                run_id = self._record(identity, trained, tags or {}, parent, learnt_from)
+            elif not self._holds(run_id, trained.sha256):
+                self._store(run_id, trained, _run_name(identity, trained))
             if version is None:
-                run_id = self._find_run(identity) or self._record(identity, trained, tags or {}, parent, learnt_from)
                 version = self._register(name, run_id, identity, trained)
             self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
             return version
@@ -160,13 +167,25 @@ class ModelRegistry(Tracking):
             raise self._trouble(f"load {model_name} ({version_or_run_id})", error, kind) from error
         # MLflow answers and knows the run: what fails from here on is the file.
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(self.client.download_artifacts(run_id, ARTIFACT, folder))
-                # One byte more than a model may have, so that a larger file is refused by its digest.
-                with path.open("rb") as file:
-                    return file.read(MAX_BYTES + 1)
+            return self._file(run_id)
         except (MlflowException, OSError) as error:
             raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError) from error
+
+    def _file(self, run_id: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(self._files(run_id).download_artifacts(ARTIFACT, folder))
+            # One byte more than a model may have, so that a larger file is refused by its digest.
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)
+
+    def _holds(self, run_id: str, sha256: str) -> bool:
+        """Whether the run's file is there and the one with this digest."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return hashlib.sha256(self._file(run_id)).hexdigest() == sha256
+        except (MlflowException, OSError):
+            return False
 
     def version(self, ticker: str, number: str) -> ModelVersion:
         """What is registered of a ticker's model under a version number.
@@ -182,6 +201,27 @@ class ModelRegistry(Tracking):
         except MlflowException as error:
             kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
             raise self._trouble(f"find version {number} of {model_name(ticker)}", error, kind) from error
+
+    def of_run(self, ticker: str, run_id: str) -> ModelVersion:
+        """What is registered of the model that a run made.
+
+        Raises:
+            ModelFileError: if nothing is.
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        name = model_name(ticker)
+        try:
+            found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        except MlflowException as error:
+            raise self._trouble(f"find the model of run {run_id}", error) from error
+        own = [version for version in found if version.name == name]
+        if not own:
+            raise self._trouble(
+                f"find the model of run {run_id} in {name}", LookupError("it is not registered"), ModelFileError
+            )
+        return _version(own[0])
 
     def run_link(self, run_id: str) -> str:
         """The page of a model's run."""
@@ -213,7 +253,20 @@ class ModelRegistry(Tracking):
             for version in self.client.search_model_versions(f"name = '{name}'")
             if identity.items() <= version.tags.items()
         ]
-        return _version(min(found, key=lambda version: int(version.version))) if found else None
+        in_order = sorted(found, key=lambda version: int(version.version))
+        return next((_version(one) for one in in_order if self._is_run(one.run_id)), None)
+
+    def _is_run(self, run_id: str | None) -> bool:
+        """Whether MLflow knows the run: its versions stay in the registry when it is purged."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_run(run_id or "")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return True
 
     def _find_run(self, identity: Mapping[str, str]) -> str | None:
         """A run that was recorded in full but not registered, because something died in between."""
@@ -268,13 +321,7 @@ class ModelRegistry(Tracking):
                 params=[Param(name, str(value)) for name, value in params.items()],
                 tags=[RunTag("stockcast.reason", trained.decision.reason)],
             )
-            if trained.evaluation.contenders:
-                self.client.log_text(run_id, to_csv(trained.evaluation.table()), "evaluation.csv")
-                self.client.log_figure(run_id, proof_figure(trained, run.info.run_name), "proof.png")
-            with tempfile.TemporaryDirectory() as folder:
-                model = Path(folder) / Path(ARTIFACT).parent
-                mlflow_model.write(trained, model, run_id)
-                self.client.log_artifacts(run_id, str(model), model.name)
+            self._store(run_id, trained, run.info.run_name)
             if learnt_from is not None:
                 self.client.log_inputs(run_id, [mlflow_model.training_data(learnt_from)])
         except BaseException:
@@ -282,6 +329,23 @@ class ModelRegistry(Tracking):
             raise
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
+
+    def _store(self, run_id: str, trained: TrainedModel, title: str) -> None:
+        """Write the run's files, over what is there of them."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            if trained.evaluation.contenders:
+                (folder / "evaluation.csv").write_text(to_csv(trained.evaluation.table()), encoding="utf-8")
+                proof_figure(trained, title).savefig(folder / "proof.png")
+            mlflow_model.write(trained, (folder / ARTIFACT).parent, run_id)
+            self._files(run_id).log_artifacts(name)
+
+    def _files(self, run_id: str) -> "ArtifactRepository":
+        """The place of a run's files. MLflow's client remembers it by the run alone, which a copied home has, too."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        place = self.client.get_run(run_id).info.artifact_uri
+        return get_artifact_repository(place, tracking_uri=self.client.tracking_uri)
 
     def _register(self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel) -> ModelVersion:
         from mlflow.exceptions import MlflowException

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
@@ -25,12 +25,20 @@ from stockcast_assets.tracking.registry import ModelRegistry
 
 Row = Mapping[Any, Any]
 
+
+class Model(NamedTuple):
+    """Which model: the MLflow run that made it, and the digest of its file."""
+
+    run_id: str
+    sha256: str
+
+
 UNREGISTERED = "none"
 """The model version of a naive forecast that was fitted on the spot."""
 
 MODEL_COLUMNS = (
     "ticker", "date", "model_name", "model_version", "run_id", "weights_sha256", "trained_from", "trained_to",
-    "promoted", "serving_version", "reason",
+    "promoted", "serving_version", "serving_run_id", "reason",
 )  # fmt: skip
 """What this module reads of `trained_model`."""
 
@@ -66,6 +74,25 @@ def champions(rows: Sequence[Row], before: pd.Timestamp) -> list[Row]:
 
 def _by_knowledge(row: Row) -> tuple[pd.Timestamp, pd.Timestamp]:
     return row["trained_to"], row["date"]
+
+
+def model_of(row: Row) -> Model:
+    """Which model a row describes: a version's number is one in each registry, and begins anew in the next."""
+    return Model(row["run_id"], row["weights_sha256"])
+
+
+def serving_row(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The one of a ticker's rows whose model serves where `row` is in use: itself or an earlier champion's.
+
+    Rows of earlier releases name it by its version alone. None if it is in no row.
+    """
+    version, run_id = row["serving_version"], row.get("serving_run_id")
+    if pd.isna(version):
+        return row
+    name, named = ("model_version", version) if pd.isna(run_id) else ("run_id", run_id)
+    if row[name] == named:
+        return row
+    return next((of for of in champions(rows, row["trained_to"]) if of[name] == named), None)
 
 
 def too_old(row: Row, day: pd.Timestamp, max_age_days: int) -> bool:
@@ -117,12 +144,14 @@ class Serving:
     Attributes:
         forecaster: the model.
         version: its version in the registry, or UNREGISTERED.
+        model: what it is, whatever a registry calls it; None for one that was fitted on the spot.
         fallback: why it is not the one that the month's row names, in a sentence; None if it is.
     """
 
     forecaster: Published
     version: str
     fallback: str | None
+    model: Model | None = None
 
 
 @dataclass
@@ -148,7 +177,7 @@ class ModelServer:
     max_age_days: int
 
     def __post_init__(self) -> None:
-        self._loaded: dict[str, Published | ModelFileError] = {}
+        self._loaded: dict[Model, Published | ModelFileError] = {}
         self._naive: dict[pd.Timestamp, Published] = {}
 
     def by_model(self, days: Sequence[pd.Timestamp]) -> list[tuple[Serving, list[pd.Timestamp]]]:
@@ -157,10 +186,10 @@ class ModelServer:
         Raises:
             StockcastError: if the ticker has no model at all, or the registry does not answer.
         """
-        groups: dict[tuple[str, date, str | None], tuple[Serving, list[pd.Timestamp]]] = {}
+        groups: dict[tuple[Model | None, date, str | None], tuple[Serving, list[pd.Timestamp]]] = {}
         for day in days:
             serving = self._serving(day)
-            key = serving.version, serving.forecaster.trained_to, serving.fallback
+            key = serving.model, serving.forecaster.trained_to, serving.fallback
             groups.setdefault(key, (serving, []))[1].append(day)
         return list(groups.values())
 
@@ -183,7 +212,8 @@ class ModelServer:
                 break
             found = self._load(candidate)
             if not isinstance(found, ModelFileError):
-                return Serving(found, candidate["model_version"], self._sentence(month, troubles, candidate))
+                words = self._sentence(month, troubles, candidate)
+                return Serving(found, candidate["model_version"], words, model_of(candidate))
             if str(found) not in troubles:
                 troubles.append(str(found))
         if month not in self._naive:
@@ -192,20 +222,16 @@ class ModelServer:
 
     def _named_by(self, row: Row) -> Row | None:
         """The row of the model that a row says serves; None if it is gone."""
-        version = row["serving_version"]
-        if pd.isna(version) or version == row["model_version"]:
-            return row
-        earlier = champions(self.rows, row["trained_to"])
-        return next((of for of in earlier if of["model_version"] == version), None)
+        return serving_row(row, self.rows)
 
     def _load(self, row: Row) -> Published | ModelFileError:
-        version = row["model_version"]
-        if version not in self._loaded:
+        model = model_of(row)
+        if model not in self._loaded:
             try:
-                self._loaded[version] = self.registry.load(row["model_name"], row["run_id"], row["weights_sha256"])
+                self._loaded[model] = self.registry.load(row["model_name"], *model)
             except ModelFileError as error:
-                self._loaded[version] = error
-        return self._loaded[version]
+                self._loaded[model] = error
+        return self._loaded[model]
 
     def _sentence(self, month: pd.Timestamp, troubles: Sequence[str], by: Row | None) -> str | None:
         if not troubles:

@@ -99,5 +99,6 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "method": "naive_har" if month == 1 else "lstm",
         "reason": REASON if month == 1 else "The LSTM is published: on 756 walk-forward cases it beats every baseline.",
         "serving_version": str(month),
+        "serving_run_id": None,
         "trigger": None,
     }

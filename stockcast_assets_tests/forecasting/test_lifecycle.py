@@ -20,6 +20,7 @@ from stockcast_assets.tracking.serving import (
     ModelServer,
     champions,
     current_champion,
+    model_of,
     naive_on_the_spot,
     row_in_use,
 )
@@ -167,6 +168,28 @@ def test_a_row_may_name_the_champion(registry, rows, sample) -> None:
     ((version, _, why),) = serve(registry, [serving_version], sample["MSFT"], [DAY])
     assert version == UNREGISTERED
     assert "is in no row of trained_model" in str(why)
+
+
+def test_a_model_is_its_run_and_digest_whatever_a_registry_calls_it(registry, rows, sample) -> None:
+    """Versions count from 1 in every registry: here an exchanged one called both months' models the same."""
+    champion, own = (each | {"model_version": "1", "serving_version": "1"} for each in rows)
+    february = pd.Timestamp("2013-02-28")
+    groups = ModelServer("MSFT", [champion, own], sample["MSFT"], registry, 92).by_model([february, DAY])
+    assert [(each.model, each.forecaster.method, days) for each, days in groups] == [
+        (model_of(champion), "lstm", [february]),
+        (model_of(own), "naive_fhs", [DAY]),
+    ]
+    # The registry of the champion's row is lost: nothing of the same number takes its place without a word.
+    lost = champion | {"run_id": "0" * 32}
+    for days in ([february], [DAY], [february, DAY], [DAY, february]):
+        for each, of in ModelServer("MSFT", [lost, own], sample["MSFT"], registry, 92).by_model(days):
+            expected = (None, "naive_har") if of == [february] else (model_of(own), "naive_fhs")
+            assert (each.model, each.forecaster.method) == expected
+            assert (each.fallback is None) == (of == [DAY])
+    # A row that says that the champion of the same number serves, means the champion.
+    later = own | {"serving_run_id": champion["run_id"], "trained_to": pd.Timestamp("2013-02-28")}
+    ((each, _),) = ModelServer("MSFT", [champion, later], sample["MSFT"], registry, 92).by_model([DAY])
+    assert (each.model, each.fallback) == (model_of(champion), None)
 
 
 def test_days_of_several_months_are_grouped_by_their_model(registry, rows, sample) -> None:

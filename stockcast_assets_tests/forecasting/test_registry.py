@@ -7,11 +7,13 @@ import json
 import os
 import pickle
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -254,6 +256,46 @@ def test_a_tampered_file_is_refused(registry: ModelRegistry, trained: dict[str, 
         registry.load(version.model_name, version.run_id, version.sha256)
     with pytest.raises(ModelFileError, match="could not load stockcast-AAPL"):
         registry.load(version.model_name, "0" * 32, version.sha256)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "folder gone", "another file"])
+def test_publishing_again_repairs_the_file_under_the_same_name(
+    registry: ModelRegistry, trained: dict[str, TrainedModel], store: Path, damage: str
+) -> None:
+    model, name = promoted(trained["AAPL"], True), f"FIX{zlib.crc32(damage.encode())}"
+    version = registry.publish(name, MARCH, model)
+    (file,) = (store / "artifacts").rglob(f"{version.run_id}/artifacts/{ARTIFACT}")
+    harm: dict[str, Callable[[], object]] = {
+        "deleted": file.unlink,
+        "truncated": lambda: os.truncate(file, 100),
+        "folder gone": lambda: shutil.rmtree(file.parents[2]),
+        "another file": lambda: file.write_bytes(trained["MSFT"].to_bytes()),
+    }
+    harm[damage]()
+    with pytest.raises(ModelFileError):
+        registry.load(version.model_name, version.run_id, version.sha256)
+    assert registry.publish(name, MARCH, model) == version
+    assert registry.load_model(version.model_name, version.run_id, version.sha256).to_bytes() == model.to_bytes()
+    assert {found.path for found in registry.client.list_artifacts(version.run_id)} == {
+        "evaluation.csv",
+        "proof.png",
+        "model",
+    }
+
+
+def test_a_version_whose_run_was_purged_is_published_anew(
+    registry: ModelRegistry, trained: dict[str, TrainedModel], store: Path
+) -> None:
+    model = promoted(trained["AAPL"], True)
+    version = registry.publish("PURGED", MARCH, model)
+    with sqlite3.connect(store / "mlflow.db") as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
+            connection.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (version.run_id,))  # noqa: S608
+    connection.close()
+    again = registry.publish("PURGED", MARCH, model)
+    assert (again.sha256, again.run_id == version.run_id) == (version.sha256, False)
+    assert registry.load(again.model_name, again.run_id, again.sha256).ticker == "AAPL"
 
 
 class _Malicious:

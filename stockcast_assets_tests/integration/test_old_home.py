@@ -1,11 +1,11 @@
 """A home that version 0.1 made opens, goes on and forecasts, without a step by hand.
 
 `fixtures/home-0.1.tar.xz` is what `stockcast forecast AAPL 2012-06-14` and that of IBM left, with the sample source
-and STOCKCAST_START_DATE=2012-06-01, at /stockcast-0.1/home: AAPL is served by an LSTM, IBM by a baseline.
+and STOCKCAST_START_DATE=2012-06-01, at /stockcast-0.1/home, where it is no more: AAPL is served by an LSTM,
+IBM by a baseline.
 """
 
 import json
-import sqlite3
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +17,7 @@ from stockcast_assets.tables import ALL_TABLES, FORECASTS, RAW_PRICES
 from stockcast_assets_tests.conftest import Cli
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "home-0.1.tar.xz"
-WAS_AT = "/stockcast-0.1/home"
 LAST, NEXT = "2012-06-14", "2012-06-15"
-
-
-def moved(database: Path, old: str, new: str) -> None:
-    """MLflow keeps whole paths: put them where the home is now."""
-    with sqlite3.connect(database) as connection:
-        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
-        for (table,) in tables:
-            for _, column, *_ in connection.execute(f"pragma table_info('{table}')").fetchall():
-                connection.execute(
-                    f"update {table} set {column} = replace({column}, ?, ?) where typeof({column}) = 'text'",  # noqa: S608
-                    (old, new),
-                )
 
 
 @pytest.fixture
@@ -38,7 +25,6 @@ def old(make_cli: Callable[..., Cli]) -> Cli:
     cli = make_cli(STOCKCAST_SOURCE="sample", STOCKCAST_START_DATE="2012-06-01")
     with tarfile.open(FIXTURE) as archive:
         archive.extractall(cli.home.parent, filter="data")
-    moved(cli.home / "mlflow.db", WAS_AT, str(cli.home))
     return cli
 
 

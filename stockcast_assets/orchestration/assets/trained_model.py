@@ -168,7 +168,8 @@ def _judge_and_publish(
     champion = current_champion(earlier, known_to, month + pd.offsets.MonthEnd(0), registry, max_age_days)
     trained = candidate.judged(None if champion is None else champion[1])
     decision = trained.decision
-    serving_version = champion[0]["model_version"] if decision.champion_serves and champion is not None else None
+    serving = champion[0] if decision.champion_serves and champion is not None else None
+    serving_version = None if serving is None else serving["model_version"]
     tags = {"stockcast.trigger": trigger, "stockcast.served_by_version": serving_version}
     version = registry.publish(
         ticker,
@@ -193,6 +194,7 @@ def _judge_and_publish(
         "method": decision.published,
         "reason": decision.reason,
         "serving_version": serving_version or version.model_version,
+        "serving_run_id": version.run_id if serving is None else serving["run_id"],
         "trigger": trigger,
     }
 
