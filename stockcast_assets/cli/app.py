@@ -91,7 +91,8 @@ def backfill(
     last: Annotated[str | None, day_option("--to", "Last day, YYYY-MM-DD; default the newest session.")] = None,
     assets: Annotated[str | None, typer.Option(help="Comma-separated assets; default all.")] = None,
     missing_only: Annotated[
-        bool, typer.Option("--missing-only", help="Only keys that were never materialised: resumes a stopped backfill.")
+        bool,
+        typer.Option("--missing-only", help="Only keys that are not there or have lost their rows: resumes."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would take, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long backfill.")] = False,
@@ -216,6 +217,17 @@ def tune(
     from stockcast_assets.cli import tune as command
 
     command.run(ctx.obj, tickers or [], every, trials)
+
+
+@app.command()
+def reconcile(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what parted.")] = False,
+) -> None:
+    """Make the warehouse, Dagster and MLflow agree: lost rows and models are made again, unknown rows are told."""
+    from stockcast_assets.cli import reconcile as command
+
+    command.run(ctx.obj, dry_run)
 
 
 @app.command()

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
-import dagster as dg
 import typer
 
 from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
@@ -27,6 +26,7 @@ from stockcast_assets.orchestration.assets.bars import first_sources
 from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
+from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
@@ -216,8 +216,9 @@ def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp,
 
 
 def _missing(session: Session, launch: Launch) -> Iterator[Launch]:
-    """The parts of a launch that together are exactly its keys without a materialisation of one of its assets."""
-    done = [session.instance.get_materialized_partitions(dg.AssetKey(name)) for name in launch.assets]
+    """The parts of a launch that together are exactly its keys of which one of its assets is not there."""
+    stored = look(session.instance, session.warehouse, launch.assets, launch.tickers)
+    done = [stored.there(name) for name in launch.assets]
     if launch.first is None or launch.last is None:
         tickers = tuple(ticker for ticker in launch.tickers if not all(ticker in keys for keys in done))
         if tickers:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stockcast_assets.cli.invocation import Invocation
+from stockcast_assets.cli.reconcile import at_start
 from stockcast_assets.cli.session import open_session, read_settings
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -45,6 +46,7 @@ def ui(host: str, port: int, read_only: bool, opened: bool = False) -> None:
 
         expose_children()
         hosts = session.settings.allowed_hosts
+        at_start(session, read_only)
         with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
             _announce("Dagster UI", host, port, opened)
             wait(started)

@@ -70,6 +70,7 @@ class Session:
             self.definitions,
             self.instance,
             self.settings.start_date,
+            self.warehouse,
             observe=_progress,
             log_level="INFO" if self.call.debug else "CRITICAL",
             waiting=_waiting,

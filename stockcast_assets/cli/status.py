@@ -3,9 +3,10 @@
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.cli.terminal import out
+from stockcast_assets.cli.terminal import out, warn
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
+from stockcast_assets.orchestration.planning.reconcile import survey
 from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
 
 
@@ -20,8 +21,10 @@ def run(call: Invocation) -> None:
             for rows, digest in [session.warehouse.content_hash(table)]
         ]
         place = session.warehouse.place
+        parted = survey(session.instance, session.warehouse).sentences()
         if call.as_json:
-            print_json({"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables})
+            document = {"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables}
+            print_json({**document, "parted": parted})
             return
         print_table(
             "Tickers",
@@ -29,6 +32,8 @@ def run(call: Invocation) -> None:
             [list(row.values()) for row in tickers],
         )
         print_table(f"Tables in {place}", ["table", "rows"], [[row["table"], row["rows"]] for row in tables])
+        for sentence in parted:
+            warn(sentence)
         out.print(f"Source: {settings.source}; daily keys from {settings.start_date}.", style="dim")
 
 

@@ -249,7 +249,9 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         asset_checks=checks,
         executor=in_turn,
         jobs=jobs.all(),
-        schedules=build_schedules(jobs, universe, schedule_status),
+        schedules=build_schedules(
+            jobs, universe, resources.get("warehouse") or warehouse_from(settings), schedule_status
+        ),
         sensors=[
             build_configured_tickers(settings.tickers, sensor_status),
             build_ticker_lifecycle(jobs, universe, sensor_status),

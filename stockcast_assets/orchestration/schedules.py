@@ -11,12 +11,13 @@ from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.requests import requests
+from stockcast_assets.warehouse import Warehouse
 
 NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 
 
 def build_schedules(
-    jobs: Jobs, universe: world.Universe, status: dg.DefaultScheduleStatus
+    jobs: Jobs, universe: world.Universe, warehouse: Warehouse, status: dg.DefaultScheduleStatus
 ) -> list[dg.ScheduleDefinition]:
     """`daily_forecast` at 00:30 UTC, when the day's last market has closed, `monthly_training` at 02:00 UTC on the
     first of the month, when the last day of the month before was ingested, and `daily_earnings` at 22:30 UTC.
@@ -35,7 +36,9 @@ def build_schedules(
         ),
     )
     def daily_forecast(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return _due(context, universe, planner.plan_daily, "Every finished day of every active ticker is there.")
+        return _due(
+            context, universe, warehouse, planner.plan_daily, "Every finished day of every active ticker is there."
+        )
 
     @dg.schedule(
         name="monthly_training",
@@ -49,7 +52,11 @@ def build_schedules(
     )
     def monthly_training(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         return _due(
-            context, universe, planner.plan_training, "Every active ticker has the models of every month that began."
+            context,
+            universe,
+            warehouse,
+            planner.plan_training,
+            "Every active ticker has the models of every month that began.",
         )
 
     @dg.schedule(
@@ -71,13 +78,14 @@ def build_schedules(
 def _due(
     context: dg.ScheduleEvaluationContext,
     universe: world.Universe,
+    warehouse: Warehouse,
     plan_of: Callable[[planner.World], planner.Plan],
     nothing_due: str,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
     if not known_tickers(context.instance):
         return dg.SkipReason(NO_TICKER)
-    seen = world.read_world(context.instance, universe, now)
+    seen = world.read_world(context.instance, universe, now, warehouse)
     for line in seen.left_out:
         context.log.warning(line)
     plan = plan_of(seen)

@@ -20,6 +20,9 @@ LATE = "stockcast/late"
 REPAIR = "stockcast/repair"
 """Of a run that fetches again what was observed: the observation."""
 
+RESTORE = "stockcast/restore"
+"""Of a run that makes lost rows again: the run that had stored them."""
+
 RETRAIN = "stockcast/retrain"
 """Of a run that trains again within the month: when and why, in words."""
 

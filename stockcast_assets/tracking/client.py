@@ -35,7 +35,7 @@ def sqlite_database(tracking_uri: str) -> Database | None:
         Path(path),
         "sqlite",
         "the list of the trained models",
-        "forecasts are naive until `stockcast backfill --assets trained_model` has trained them again",
+        "forecasts are naive until `stockcast reconcile` has trained the newest ones again",
     )
 
 

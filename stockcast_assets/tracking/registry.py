@@ -178,8 +178,20 @@ class ModelRegistry(Tracking):
             with path.open("rb") as file:
                 return file.read(MAX_BYTES + 1)
 
+    def has(self, run_id: str, sha256: str) -> bool:
+        """Whether the file of a run is there, and the one with this digest.
+
+        Raises:
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._is_run(run_id) and self._holds(run_id, sha256)
+        except MlflowException as error:
+            raise self._trouble(f"look for the model of run {run_id}", error) from error
+
     def _holds(self, run_id: str, sha256: str) -> bool:
-        """Whether the run's file is there and the one with this digest."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -115,6 +115,22 @@ class Warehouse(ABC):
         boxes: tuple[Box, ...] = (tuple(box),)
         return self.load(TableRef(self.schema, table.name), Slice(boxes), table, columns)
 
+    def count_rows(self, table: Table, by: Sequence[str], tickers: Sequence[str] | None = None) -> pa.Table:
+        """How many rows of a declared table share each value of the columns `by`: these and `rows`, in no order.
+
+        One query; a table that does not exist has none.
+        """
+        part = Slice.whole() if tickers is None else Slice(((Values("ticker", tuple(tickers)),),))
+        ref = TableRef(self.schema, table.name)
+        stored = None if tickers is not None and not tickers else self.select(ref, part, table, by, ())
+        found = frames.conform(stored, frames.wanted_columns(table, by))
+        return found.group_by(list(by)).aggregate([([], "count_all")]).rename_columns([*by, "rows"])
+
+    @property
+    def version(self) -> str:
+        """What changes whenever another warehouse is used and, where that can be seen for nothing, with its rows."""
+        return f"{self.kind} {self.place}"
+
     def content_hash(self, table: Table) -> tuple[int, str]:
         """Row count and SHA-256 of a declared table's contents, in primary key order.
 

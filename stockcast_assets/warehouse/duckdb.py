@@ -122,6 +122,12 @@ class DuckDBWarehouse(Warehouse):
     def place(self) -> str:
         return self.database
 
+    @property
+    def version(self) -> str:
+        files = [Path(self.database), Path(f"{self.database}.wal")]
+        seen = [file.stat() if file.exists() else None for file in files]
+        return f"{super().version} {[each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in seen]}"
+
     def migration(self, ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
         return _migration(ref, column, stored, declared)
 

@@ -109,7 +109,7 @@ def test_each_ticker_of_a_run_is_asked_of_its_own_source(
     assert set(reasons) == {"NEW"}
     assert "upload a CSV file with the missing days" in reasons["NEW"]
 
-    runner = Runner(defs, instance, settings.start_date, observe=lambda step: nullcontext())
+    runner = Runner(defs, instance, settings.start_date, warehouse_from(settings), observe=lambda step: nullcontext())
     with pytest.raises(StockcastError) as told:
         runner.run(Launch((RAW_PRICES.name,), ("IBM", "NEW"), date(2013, 1, 7), date(2013, 1, 8)))
     assert str(told.value) == reasons["NEW"]

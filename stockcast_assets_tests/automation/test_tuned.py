@@ -14,7 +14,7 @@ from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.orchestration.assets.trained_model import TrainingConfig
 from stockcast_assets.orchestration.assets.tuning import FED, TUNING
-from stockcast_assets.orchestration.build import build_definitions
+from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.planning.runner import Runner
 from stockcast_assets.orchestration.planning.tuned import training_run_config, tuned_parameters
@@ -87,7 +87,8 @@ def test_the_next_training_has_them_in_its_run_and_in_mlflow(
         write_csv(Path(settings.uploads_location), ticker, bars)
     add_tickers(instance, ["AAPL", "IBM"])
     tuned(instance, "IBM", BETTER)
-    runner = Runner(build_definitions(settings), instance, settings.start_date, lambda step: nullcontext())
+    tables = warehouse_from(settings)
+    runner = Runner(build_definitions(settings), instance, settings.start_date, tables, lambda step: nullcontext())
     day = SampleSource().bars("IBM", date(2012, 6, 1), date(2012, 6, 4))["date"].iloc[-1]
     runner.bring_up({"AAPL": [day], "IBM": [day]})
     (run,) = instance.get_runs(dg.RunsFilter(job_name="monthly_training"))

@@ -16,6 +16,7 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.specs import shown_days
+from stockcast_assets.orchestration.stored import look
 from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 from stockcast_assets.warehouse import Warehouse
 
@@ -100,12 +101,17 @@ def complete_bars(
     """
     bars = with_total_return(read_bars(warehouse, tickers, until))
     by_ticker = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
-    with_past = instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
+    stored = look(instance, warehouse, [PRICE_HISTORY.name], tickers)
     for ticker in tickers:
         series = by_ticker.setdefault(ticker, bars.iloc[:0])
         started = pd.Timestamp(first_daily_key)
         past = series["date"][series["date"] < started]
-        if not (ticker in with_past or len(past)):
+        if ticker in stored.lost[PRICE_HISTORY.name]:
+            raise StockcastError(
+                f"price_history of {ticker} has lost rows that it had, so its indicators would start at the wrong bar: "
+                f"fetch it again (`stockcast backfill --tickers {ticker} --assets price_history`)."
+            )
+        if not (ticker in stored.there(PRICE_HISTORY.name) or len(past)):
             raise StockcastError(
                 f"price_history of {ticker} is not materialised, so its indicators would start at the wrong bar: "
                 f"materialise it first (`stockcast backfill --tickers {ticker}` does)."

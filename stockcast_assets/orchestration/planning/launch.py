@@ -31,7 +31,7 @@ class Reason:
 
 HISTORY, BARS, MODEL, NEWEST, DAILY, TRAINING = map(Reason, ("history", "bars", "model", "newest", "daily", "training"))
 COMMAND = Reason("command line")
-REPAIR, RETRAINING, UPLOAD, EARNINGS = "repair", "retraining", "upload", "earnings"
+REPAIR, RESTORE, RETRAINING, UPLOAD, EARNINGS = "repair", "restore", "retraining", "upload", "earnings"
 
 ASSETS_OF: Mapping[Reason, tuple[str, ...]] = {
     HISTORY: (PRICE_HISTORY.name, EARNINGS_DATES.name),
@@ -43,7 +43,7 @@ ASSETS_OF: Mapping[Reason, tuple[str, ...]] = {
 }
 """What each reason that the state of the world gives asks for, in the order in which runs are launched."""
 
-KINDS = (*(reason.kind for reason in ASSETS_OF), REPAIR, UPLOAD, RETRAINING, EARNINGS)
+KINDS = (RESTORE, *(reason.kind for reason in ASSETS_OF), REPAIR, UPLOAD, RETRAINING, EARNINGS)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 
-from stockcast_assets.keys import month_of, partition_key
+from stockcast_assets.keys import month_of, parse_key, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, DERIVED_ASSETS
@@ -26,6 +27,7 @@ from stockcast_assets.orchestration.planning.launch import (
     MODEL,
     NEWEST,
     REPAIR,
+    RESTORE,
     RETRAINING,
     TRAINING,
     UPLOAD,
@@ -50,6 +52,7 @@ ATTEMPTS = 3
 
 REMEDY: Mapping[str, str] = dict.fromkeys(KINDS, "`stockcast tickers resume {}`, or pause or delist it") | {
     REPAIR: "`stockcast backfill --tickers {}`",
+    RESTORE: "`stockcast reconcile`",
     UPLOAD: "upload the file again",
     RETRAINING: "wait for the next finished day, which decides again",
     EARNINGS: "wait for the next evening, which asks again",
@@ -106,7 +109,8 @@ class World:
         first_daily_key: STOCKCAST_START_DATE.
         days: the daily keys that are due by now, ascending; see `due_days`.
         months: the months of use whose training is due by now, ascending; see `TRAINED_AFTER`.
-        done: materialised keys by asset.
+        done: by asset, the keys that were made once.
+        lost: by asset, those of them whose rows are gone, with the run that had stored them.
         attempts: the runs of the last weeks, in order of creation.
         uploaded: the tickers whose bars come by CSV, with the days of `raw_prices` they have, ascending.
         left_out: what others wrote and nobody understands, a sentence each.
@@ -119,9 +123,15 @@ class World:
     days: Sequence[date] = ()
     months: Sequence[date] = ()
     done: Mapping[str, Collection[str]] = field(default_factory=dict)
+    lost: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attempts: Sequence[Attempt] = ()
     uploaded: Mapping[str, Sequence[date]] = field(default_factory=dict)
     left_out: Sequence[str] = ()
+
+    @cached_property
+    def with_losses(self) -> Collection[str]:
+        """The tickers that nothing new is made of before their lost rows are back."""
+        return {parse_key(key).ticker for keys in self.lost.values() for key in keys}
 
     def has(self, asset: str, ticker: str, day: date | pd.Timestamp) -> bool:
         return partition_key(ticker, day) in self.done.get(asset, ())
@@ -186,7 +196,7 @@ def plan_bring_up(world: World) -> Plan:
     """Every new ticker, stage by stage: deep past, bars up to the newest session, model, newest forecast."""
     plan, needs = Plan(), []
     for ticker in world.order:
-        if world.states[ticker].is_new:
+        if world.states[ticker].is_new and ticker not in world.with_losses:
             needs += _bring_up_needs(world, ticker, plan)
     _decide(world, needs, plan, most_days=None)
     return plan
@@ -198,7 +208,7 @@ def plan_daily(world: World) -> Plan:
     A run covers the missed days of one month at most, so that the next month's model comes in between; after a
     failure it covers the first missed day alone.
     """
-    plan, needs = Plan(), []
+    plan, needs = Plan(waiting=_waiting_for_losses(world)), []
     trainings = {need.tickers[0]: need for need in _training_needs(world)}
     for ticker, missing in _missing_days(world).items():
         first = missing[0]
@@ -217,7 +227,7 @@ def plan_daily(world: World) -> Plan:
 
 def plan_training(world: World) -> Plan:
     """The models of every month that began, as soon as the last session before it is ingested; missed ones first."""
-    plan = Plan()
+    plan = Plan(waiting=_waiting_for_losses(world))
     _decide(world, list(_training_needs(world)), plan, most_days=None)
     return plan
 
@@ -240,6 +250,14 @@ def plan_needs(world: World, needs: Sequence[Launch]) -> Plan:
     given_up = _decide(world, open_, plan, most_days=None)
     plan.left = [need for need in open_ if need not in given_up]
     return plan
+
+
+def _waiting_for_losses(world: World) -> dict[str, str]:
+    return {
+        ticker: f"{ticker}: what is new waits for rows that the warehouse has lost, which daily_catch_up makes again."
+        for ticker in world.order
+        if ticker in world.with_losses
+    }
 
 
 def is_met(world: World, need: Launch) -> bool:
@@ -296,7 +314,7 @@ def _missing_days(world: World) -> dict[str, list[date]]:
     found = {}
     for ticker in world.order:
         state = world.states[ticker]
-        if state.state != "active" or state.daily_from is None:
+        if state.state != "active" or state.daily_from is None or ticker in world.with_losses:
             continue
         days = [day for day in world.days if day > state.daily_from]
         if ticker in world.uploaded:
@@ -318,7 +336,7 @@ def _training_needs(world: World) -> Iterator[Launch]:
     missing_days = _missing_days(world)
     for ticker in world.order:
         state = world.states[ticker]
-        if state.state != "active" or state.daily_from is None:
+        if state.state != "active" or state.daily_from is None or ticker in world.with_losses:
             continue
         reach = missing_days[ticker][0] if ticker in missing_days else None
         for month in world.months:

@@ -14,6 +14,7 @@ from stockcast_assets.orchestration.planning.launch import (
     EARNINGS,
     NEWEST,
     REPAIR,
+    RESTORE,
     RETRAINING,
     TRAINING,
     UPLOAD,
@@ -26,7 +27,13 @@ from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.tables import TRAINED_MODEL
 
 _PRIORITY = {DAILY.kind: "10", NEWEST.kind: "5", TRAINING.kind: "5"}
-_CAUSE_TAG = {REPAIR: tags.REPAIR, RETRAINING: tags.RETRAIN, UPLOAD: tags.UPLOAD, EARNINGS: tags.EARNINGS}
+_CAUSE_TAG = {
+    REPAIR: tags.REPAIR,
+    RESTORE: tags.RESTORE,
+    RETRAINING: tags.RETRAIN,
+    UPLOAD: tags.UPLOAD,
+    EARNINGS: tags.EARNINGS,
+}
 
 
 def run_tags(launch: Launch) -> dict[str, str]:

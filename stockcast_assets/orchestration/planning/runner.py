@@ -31,9 +31,11 @@ from stockcast_assets.orchestration.planning.ranges import (
     ticker_ranges,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
+from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.stopping import shield_children, signalled, stop_if_signalled
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.warehouse import Warehouse
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Launch"], Any]
@@ -48,6 +50,7 @@ class Runner:
         defs: the code location.
         instance: the Dagster instance whose event log and UI will show the runs.
         first_daily_key: STOCKCAST_START_DATE.
+        warehouse: the tables that the runs write.
         observe: called with each launch; a context manager around its run, for progress.
         log_level: Dagster's console log level.
         waiting: called with a table that another process writes; a context manager around the wait for it.
@@ -57,6 +60,7 @@ class Runner:
     defs: dg.Definitions
     instance: dg.DagsterInstance
     first_daily_key: date
+    warehouse: Warehouse
     observe: Observer
     log_level: str = "CRITICAL"
     waiting: Waiting = lambda pool: nullcontext()
@@ -108,8 +112,8 @@ class Runner:
         return turn(self.instance, with_companions(assets), self.waiting)
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
-        """The days of `wanted` that were never materialised, per ticker."""
-        done = self.instance.get_materialized_partitions(dg.AssetKey(asset))
+        """The days of `wanted` that were never materialised, or whose rows are lost, per ticker."""
+        done = look(self.instance, self.warehouse, [asset], wanted).there(asset)
         gaps = {
             ticker: [day for day in days if partition_key(ticker, day) not in done] for ticker, days in wanted.items()
         }
@@ -147,8 +151,9 @@ class Runner:
         self._make_up(RAW_PRICES.name, sessions, session_stretches)
 
     def _without_past(self, tickers: Iterable[str]) -> tuple[str, ...]:
-        done = self.instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name))
-        return tuple(ticker for ticker in tickers if ticker not in done)
+        asked = list(tickers)
+        done = look(self.instance, self.warehouse, [PRICE_HISTORY.name], asked).there(PRICE_HISTORY.name)
+        return tuple(ticker for ticker in asked if ticker not in done)
 
     def _make_up(self, asset: str, wanted: Days, stretches_of: Stretches, assets: tuple[str, ...] = ()) -> None:
         """Run what is missing of an asset, with `assets` if other ones are made in the same runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -22,8 +22,9 @@ from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import ASSETS_OF, KINDS
 from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
 from stockcast_assets.orchestration.planning.requests import reason_of
+from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.ticker_space import TickerSpace
-from stockcast_assets.orchestration.tickers import set_daily_from, states_in
+from stockcast_assets.orchestration.tickers import TickerState, set_daily_from, states_in
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import Warehouse
 
@@ -61,15 +62,15 @@ def _keys(partitions: dg.MultiPartitionsDefinition, now: pd.Timestamp) -> list[d
     return [date.fromisoformat(key) for key in keys]
 
 
-def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timestamp) -> str:
-    """Changes whenever a plan may: a ticker, a state, a new due day, or a new materialisation. A few queries."""
+def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timestamp, warehouse: Warehouse) -> str:
+    """Changes whenever a plan may: a ticker, a state, a new due day, a new materialisation, other rows."""
     states = states_in(ticker_space.read(instance))
     records = instance.get_asset_records([dg.AssetKey(name) for name in ORDER])
     newest = sorted(
         (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
         for record in records
     )
-    seen = [states, newest, universe.days(now)[-1:], universe.months(now)[-1:]]
+    seen = [warehouse.version, states, newest, universe.days(now)[-1:], universe.months(now)[-1:]]
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
 
@@ -77,28 +78,39 @@ def read_world(
     instance: dg.DagsterInstance,
     universe: Universe,
     now: pd.Timestamp,
-    bars: tuple[Sources, Warehouse] | None = None,
+    warehouse: Warehouse,
+    sources: Sources | None = None,
     keys_at: pd.Timestamp | None = None,
 ) -> World:
-    """The world at `now`. Whether a new ticker's bars come by CSV is known only with `bars`, where they are.
+    """The world at `now`. Whether a new ticker's bars come by CSV is known only with `sources`.
 
     `keys_at` is the moment whose due days and months count; default `now`.
     """
     keys_at = keys_at or now
     runs = read_runs(instance, now)
     order, states = runs.order, runs.states
-    done = {name: instance.get_materialized_partitions(dg.AssetKey(name)) for name in ORDER}
+    stored = look(instance, warehouse)
+    done = {name: stored.known(name) for name in ORDER}
     uploaded = [ticker for ticker in order if universe.uploads_only or states[ticker].uploaded]
-    if bars is not None and not universe.uploads_only:
-        uploaded += _new_uploaded([ticker for ticker in order if states[ticker].is_new], *bars)
+    if sources is not None and not universe.uploads_only:
+        uploaded += _new_uploaded([ticker for ticker in order if states[ticker].is_new], sources, warehouse)
     return replace(
         runs,
         first_daily_key=universe.first_daily_key,
         days=universe.days(keys_at),
         months=universe.months(keys_at),
         done=done,
+        lost=_of_active(stored.lost, states),
         uploaded=days_of(done[RAW_PRICES.name], uploaded) if uploaded else {},
     )
+
+
+def _of_active(lost: Mapping[str, Mapping[str, str]], states: Mapping[str, TickerState]) -> dict[str, dict[str, str]]:
+    active = {ticker for ticker, state in states.items() if state.state == "active"}
+    return {
+        asset: {key: run for key, run in runs.items() if key.rpartition("|")[2] in active}
+        for asset, runs in lost.items()
+    }
 
 
 def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp) -> World:

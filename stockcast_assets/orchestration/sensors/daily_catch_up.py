@@ -11,8 +11,10 @@ from stockcast_assets.dagster_private.migrations import read_migrations_once
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
+from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.planning.world import Idle, Universe
 from stockcast_assets.orchestration.sensors.ticks import result_or_idle
+from stockcast_assets.warehouse import Warehouse
 
 HEAD_START = timedelta(minutes=10)
 """How long after its time a schedule's work is left to the schedule."""
@@ -23,26 +25,27 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
 
     @dg.sensor(
         name="daily_catch_up",
-        jobs=[jobs.daily_forecast, jobs.monthly_training],
+        jobs=[jobs.ingest_history, jobs.ingest_daily, jobs.daily_forecast, jobs.monthly_training],
         minimum_interval_seconds=60,
         default_status=status,
         description=(
             "Launches the days and the months' models that the schedules missed or whose runs failed. A day that a "
-            "late source stopped is run again at once without the late tickers, and for those with growing waits."
+            "late source stopped is run again at once without the late tickers, and for those with growing waits. Rows "
+            "that the warehouse has lost are made again before anything new."
         ),
     )
-    def daily_catch_up(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def daily_catch_up(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SensorResult:
         # For homes whose dagster.yaml names another event log than ours.
         read_migrations_once()
         now = utc_now()
         # Retries are due on the minute; only the work of a schedule's own moment is left to it.
         planned_at = now - HEAD_START
-        print_now = world.fingerprint(context.instance, universe, planned_at)
+        print_now = world.fingerprint(context.instance, universe, planned_at, warehouse)
         quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
-        seen = world.read_world(context.instance, universe, now, keys_at=planned_at)
-        plan = planner.plan_training(seen).then(planner.plan_daily(seen))
+        seen = world.read_world(context.instance, universe, now, warehouse, keys_at=planned_at)
+        plan = plan_lost(seen).then(planner.plan_training(seen)).then(planner.plan_daily(seen))
         return result_or_idle(
             context, seen, plan, print_now, now, "Every finished day of every active ticker is there."
         )

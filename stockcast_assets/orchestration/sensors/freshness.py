@@ -5,7 +5,7 @@ fresh while 499 of 500 tickers are, and nothing is expected on a ticker's holida
 each ticker's own sessions, and one evaluation names the tickers that lack some.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.world import Universe
+from stockcast_assets.orchestration.stored import Stored, look
 from stockcast_assets.orchestration.tickers import TickerState, ticker_states
 from stockcast_assets.tables import FORECASTS, INDICATORS, RAW_PRICES, Table
 from stockcast_assets.warehouse import Warehouse
@@ -107,12 +108,23 @@ def findings(
     watched = {ticker: state for ticker, state in states.items() if state.state == "active" and state.daily_from}
     days = universe.days(now - LATENESS)
     found = []
+    stored = look(instance, warehouse, [table.name for table in tables], watched.keys())
     for table in tables:
         rows = warehouse.read(table, tickers=list(watched), start=universe.first_daily_key, columns=["ticker", "date"])
         late = stale(rows, watched, pd.Timestamp(days[-1])) if days else {}
-        lacking = gaps(rows, watched, from_bring_up=table is not RAW_PRICES)
+        lacking = gaps(rows, watched, from_bring_up=table is not RAW_PRICES) | _lost(stored, table, watched)
         found.append(Finding(table, FRESH, late, len(watched)))
         found.append(Finding(table, COMPLETE, lacking, len(watched)))
+    return found
+
+
+def _lost(stored: Stored, table: Table, watched: Collection[str]) -> dict[str, str]:
+    """The tickers that have lost rows which Dagster remembers, with a sentence each."""
+    found = {}
+    for ticker, days in stored.lost_days(table.name).items():
+        if ticker in watched:
+            more = f" and {len(days) - _SHOWN} more" if len(days) > _SHOWN else ""
+            found[ticker] = f"{ticker} has lost its rows of {', '.join(map(str, days[:_SHOWN]))}{more}"
     return found
 
 
@@ -122,8 +134,9 @@ _ABOUT_FRESH = (
     "freshness, so that it turns red even when no run starts at all."
 )
 _ABOUT_COMPLETE = (
-    "Every session between a ticker's first daily key and its newest row has a row. Red names the days: "
-    "`stockcast backfill --missing-only` fills them."
+    "Every session between a ticker's first daily key and its newest row has a row, and no row that Dagster remembers "
+    "is lost. Red names the days: `stockcast reconcile` makes lost rows again, `stockcast backfill --missing-only` "
+    "fills what never was."
 )
 
 

@@ -34,17 +34,17 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult:
         now = utc_now()
-        print_now = world.fingerprint(context.instance, universe, now)
+        print_now = world.fingerprint(context.instance, universe, now, warehouse)
         quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
         if quiet is not None and quiet.holds(print_now, now):
             return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
         enrol(context.instance, now)
-        seen = world.read_world(context.instance, universe, now, (sources, warehouse))
+        seen = world.read_world(context.instance, universe, now, warehouse, sources)
         plan = planner.plan_bring_up(seen)
         world.record_brought_up(context.instance, seen, plan)
         if plan.brought_up:
             # The states changed, so the next tick looks again.
-            print_now = world.fingerprint(context.instance, universe, now)
+            print_now = world.fingerprint(context.instance, universe, now, warehouse)
         return result_or_idle(context, seen, plan, print_now, now, "Every active ticker is brought up.")
 
     return ticker_lifecycle

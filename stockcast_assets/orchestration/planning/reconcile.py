@@ -1,0 +1,160 @@
+"""Bringing the warehouse, Dagster and MLflow back together: what parted, in sentences, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from stockcast_assets.keys import month_of, parse_key
+from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.assets.bars import stored_models
+from stockcast_assets.orchestration.graph import ORDER
+from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
+from stockcast_assets.orchestration.planning.ranges import known_tickers
+from stockcast_assets.orchestration.planning.restore import restoring
+from stockcast_assets.orchestration.stored import Stored, look
+from stockcast_assets.tables import TRAINED_MODEL
+from stockcast_assets.tracking.registry import ModelRegistry
+from stockcast_assets.warehouse import Warehouse
+
+TOLD_AT_START = 2_000
+"""Keys that the start of a server reports to Dagster at most: some milliseconds each."""
+
+_SHOWN = 5
+_ROWS = ("dagster/partition_row_count", "dagster/row_count")
+
+
+@dataclass(frozen=True)
+class Parted:
+    """Where the warehouse, Dagster and MLflow part.
+
+    Attributes:
+        place: the warehouse.
+        stored: what is there.
+        tickers: the ticker partitions, in their order.
+        strangers: tickers that have rows, where Dagster knows no ticker at all.
+    """
+
+    place: str
+    stored: Stored
+    tickers: Sequence[str]
+    strangers: Sequence[str] = ()
+
+    @property
+    def lost(self) -> dict[str, list[str]]:
+        """By asset, the lost keys of tickers that there are."""
+        return _of(self.tickers, self.stored.lost)
+
+    @property
+    def untold(self) -> dict[str, list[str]]:
+        """By asset, the keys of such tickers that have rows of which Dagster knows nothing."""
+        return _of(self.tickers, {asset: self.stored.untold(asset) for asset in self.stored.rows})
+
+    def sentences(self) -> list[str]:
+        """What parted and what to do, a sentence each; none if all is in order."""
+        told = []
+        if self.strangers:
+            told.append(
+                f"{self.place} has rows of {_listed(self.strangers)} and Dagster knows no ticker: `stockcast tickers "
+                f"add {' '.join(self.strangers)}` goes on with them."
+            )
+        if lost := self.lost:
+            told.append(
+                f"{self.place} has lost rows that Dagster remembers ({_counted(lost)}): `stockcast reconcile` makes "
+                "them again."
+            )
+        if untold := self.untold:
+            told.append(
+                f"Dagster does not know of rows in {self.place} ({_counted(untold)}): `stockcast reconcile` tells it."
+            )
+        return told
+
+
+def survey(instance: dg.DagsterInstance, warehouse: Warehouse) -> Parted:
+    """Compare them: a query per table.
+
+    Raises:
+        StockcastError: if the warehouse cannot be read.
+    """
+    stored, tickers = look(instance, warehouse), known_tickers(instance)
+    with_rows = {parse_key(key).ticker for keys in stored.rows.values() for key in keys} if not tickers else ()
+    return Parted(warehouse.place, stored, tickers, sorted(with_rows))
+
+
+def tell_dagster(instance: dg.DagsterInstance, parted: Parted, most: int | None = None) -> int:
+    """Report the rows that Dagster does not know of, so that its pages show their keys; returns how many keys.
+
+    Nothing is reported if there are more than `most`.
+    """
+    untold = parted.untold
+    count = sum(map(len, untold.values()))
+    if most is not None and count > most:
+        return 0
+    for asset in filter(untold.__contains__, ORDER):
+        for key in untold[asset]:
+            rows = parted.stored.rows[asset][key]
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    asset,
+                    partition=key,
+                    description="These rows were in the warehouse and Dagster did not know of them.",
+                    metadata=dict.fromkeys(_ROWS, rows),
+                )
+            )
+    return count
+
+
+def next_restoring(parted: Parted) -> list[Launch]:
+    """The runs that bring back what comes first of the lost rows of each ticker; none if nothing is lost."""
+    needs = restoring(parted.stored.lost, list(parted.tickers))
+    groups: dict[tuple[object, ...], list[Launch]] = {}
+    for launches in needs.values():
+        for launch in launches:
+            groups.setdefault((launch.assets, launch.first, launch.last), []).append(launch)
+    return [
+        Launch(same[0].assets, tuple(launch.tickers[0] for launch in same), same[0].first, same[0].last, COMMAND)
+        for same in groups.values()
+    ]
+
+
+def unreadable_models(warehouse: Warehouse, registry: ModelRegistry, tickers: Sequence[str]) -> dict[str, pd.Timestamp]:
+    """The tickers whose newest model cannot be read as its row states it, with the month to train again.
+
+    Raises:
+        StockcastError: if MLflow does not answer, or the warehouse cannot be read.
+    """
+    rows = stored_models(warehouse, tickers, pd.Timestamp.max)
+    newest = rows.sort_values(["trained_to", "date"]).groupby("ticker").tail(1)
+    return {
+        row["ticker"]: pd.Timestamp(month_of(row["date"]))
+        for row in newest.to_dict("records")
+        if not registry.has(row["run_id"], row["weights_sha256"])
+    }
+
+
+def training(months: Mapping[str, pd.Timestamp]) -> list[Launch]:
+    """The runs that train these again."""
+    tickers_of: dict[pd.Timestamp, list[str]] = {}
+    for ticker, month in months.items():
+        tickers_of.setdefault(month, []).append(ticker)
+    return [
+        Launch((TRAINED_MODEL.name,), tuple(tickers), month.date(), month.date())
+        for month, tickers in sorted(tickers_of.items())
+    ]
+
+
+def _of(tickers: Collection[str], keys_of: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    there = set(tickers)
+    found = {asset: sorted(key for key in keys if key.rpartition("|")[2] in there) for asset, keys in keys_of.items()}
+    return {asset: keys for asset, keys in found.items() if keys}
+
+
+def _counted(keys_of: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(f"{asset}: {len(keys):,} {'key' if len(keys) == 1 else 'keys'}" for asset, keys in keys_of.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
