@@ -70,7 +70,9 @@ def build_schedules(
         ),
     )
     def daily_earnings(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return _due(context, universe, planner.plan_earnings, "Every active ticker's source was asked this evening.")
+        return _due(
+            context, universe, warehouse, planner.plan_earnings, "Every active ticker's source was asked this evening."
+        )
 
     return [daily_forecast, monthly_training, daily_earnings]
 

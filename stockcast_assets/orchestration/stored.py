@@ -11,7 +11,9 @@ One query per table, and one look at the events of the keys that nothing else ex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,7 +23,7 @@ from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pa
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.graph import KEY_OF, ORDER
-from stockcast_assets.tables import ALL_TABLES, FORECASTS, HORIZON, PRICE_HISTORY, Table
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, HORIZON, Table
 from stockcast_assets.warehouse import Warehouse
 
 _TABLES: Mapping[str, Table] = {table.name: table for table in ALL_TABLES}
@@ -116,26 +118,24 @@ def _lost(
 
 def _unexplained(asset: str, remembered: Collection[str], counts: Mapping[str, int]) -> Iterator[str]:
     """The remembered keys that have fewer rows than they may have had, unless their market was closed."""
-    whole = _WHOLE.get(asset, 1)
     # A ticker's past is one key of any number of rows.
-    short = (
-        set(remembered) if asset == PRICE_HISTORY.name else {key for key in remembered if counts.get(key, 0) < whole}
-    )
-    by_day = KEY_OF[asset] == "ticker-day"
-    days: dict[str, set[str]] = {}
-    for text in short:
-        try:
-            key = parse_key(text)
-        except NotAKey:
-            continue
-        if by_day and key.day is not None:
-            calendar = calendars.calendar_for(key.ticker)
-            if calendar not in days:
-                dates = sorted(text.partition("|")[0] for text in short)
-                days[calendar] = {f"{day:%Y-%m-%d}" for day in calendars.sessions(calendar, dates[0], dates[-1])}
-            if text.partition("|")[0] not in days[calendar]:
-                continue
-        yield text
+    whole = math.inf if KEY_OF[asset] == "ticker" else _WHOLE.get(asset, 1)
+    short = {}
+    for text in remembered:
+        if counts.get(text, 0) < whole:
+            with suppress(NotAKey):
+                short[text] = parse_key(text)
+    if KEY_OF[asset] != "ticker-day":
+        yield from short
+        return
+    days = [key.day for key in short.values() if key.day is not None]
+    open_on: dict[str, set[date]] = {}
+    for text, key in short.items():
+        calendar = calendars.calendar_for(key.ticker)
+        if calendar not in open_on:
+            open_on[calendar] = {day.date() for day in calendars.sessions(calendar, min(days), max(days))}
+        if key.day in open_on[calendar]:
+            yield text
 
 
 def _events(instance: dg.DagsterInstance, asset: str, keys: Sequence[str]) -> dict[str, dg.EventLogRecord]:

@@ -17,7 +17,7 @@ from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.orchestration import stored as module
 from stockcast_assets.orchestration.build import warehouse_from
-from stockcast_assets.orchestration.graph import DAILY_ASSETS, STAGES
+from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF, STAGES
 from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import RESTORE, Reason
 from stockcast_assets.orchestration.planning.planner import Attempt, World
@@ -105,9 +105,9 @@ KEYS = [
     for asset in stage
     for day in (
         [None]
-        if stage == STAGES[0]
+        if KEY_OF[asset] == "ticker"
         else [date(2024, 1, 1)]
-        if stage == STAGES[2]
+        if KEY_OF[asset] == "ticker-month"
         else [day.date() for day in sessions("24/7" if ticker == "ETH-USD" else "XNYS", "2024-01-02", "2024-01-12")]
     )
 ]
@@ -146,13 +146,14 @@ def test_exactly_the_lost_keys_come_back_each_after_what_it_is_made_of(
             assert run.reason == Reason(RESTORE, "run 1")
             for asset in run.assets:
                 for ticker in run.tickers:
+                    monthly = KEY_OF[asset] == "ticker-month"
                     keys = (
                         [ticker]
                         if run.first is None
                         else [
                             partition_key(ticker, day)
-                            for day in pd.date_range(run.first, run.last, freq="MS" if stage_of[asset] == 2 else "D")
-                            if stage_of[asset] == 2 or (asset, ticker, day.date()) in KEYS
+                            for day in pd.date_range(run.first, run.last, freq="MS" if monthly else "D")
+                            if monthly or (asset, ticker, day.date()) in KEYS
                         ]
                     )
                     for key in keys:

@@ -8,11 +8,11 @@ from functools import partial
 
 from stockcast_assets.keys import parse_daily_key, parse_key
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.graph import STAGES
+from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import RESTORE, Launch, Reason
 from stockcast_assets.orchestration.planning.planner import Plan, World, plan_needs
 from stockcast_assets.orchestration.planning.ranges import month_stretches, session_stretches
-from stockcast_assets.tables import PRICE_HISTORY, TRAINED_MODEL
+from stockcast_assets.tables import TRAINED_MODEL
 
 Lost = Mapping[str, Mapping[str, str]]
 
@@ -42,7 +42,7 @@ def _needs(ticker: str, lost: Mapping[str, Mapping[str, str]]) -> Iterator[Launc
     own = {asset: lost[asset] for asset in stage if asset in lost}
     # Lost again after it was restored, it is another need.
     reason = Reason(RESTORE, max((key, run) for runs in own.values() for key, run in runs.items())[1])
-    if stage == (PRICE_HISTORY.name,):
+    if KEY_OF[stage[0]] == "ticker":
         yield Launch(stage, (ticker,), reason=reason)
         return
     assets_of: dict[pd.Timestamp, tuple[str, ...]] = defaultdict(tuple)

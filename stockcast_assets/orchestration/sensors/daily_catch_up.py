@@ -25,7 +25,7 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
 
     @dg.sensor(
         name="daily_catch_up",
-        jobs=[jobs.ingest_history, jobs.ingest_daily, jobs.daily_forecast, jobs.monthly_training],
+        jobs=[job for job in jobs.all() if job is not jobs.tune],
         minimum_interval_seconds=60,
         default_status=status,
         description=(
