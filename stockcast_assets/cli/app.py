@@ -219,7 +219,7 @@ def tune(
     command.run(ctx.obj, tickers or [], every, trials)
 
 
-@app.command()
+@app.command(epilog="For example: stockcast reconcile --dry-run")
 def reconcile(
     ctx: typer.Context,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what parted.")] = False,

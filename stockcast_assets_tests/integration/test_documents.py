@@ -17,6 +17,7 @@ LINES = {
     "forecast": "forecast msft",
     "backfill --dry-run": "backfill MSFT --from 2013-02-26 --dry-run",
     "status": "status",
+    "reconcile": "reconcile --dry-run",
     "explain": "explain MSFT 2013-03-01 --replay",
     "compare": "compare MSFT",
     "inspect": "inspect NEW.csv",
