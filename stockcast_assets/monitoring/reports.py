@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import StorageClients
@@ -32,7 +32,8 @@ Key = tuple[str, date]
 _NAME = re.compile(r"(?P<folder>[^/]+)/(?P<day>\d{4}-\d{2}-\d{2})\.json")
 _HEAD = (
     '<header style="font: 1rem/1.5 sans-serif; padding: .8rem 1.6rem; background: #0f766e; color: #fff">'
-    "<strong>{title}</strong><br>{text}</header>"
+    "<strong>{title}</strong><br>{text}<br>"
+    '<a style="color: inherit" href="{back}">Back to the monitoring page</a></header>'
 )
 
 
@@ -136,10 +137,17 @@ class ReportStore:
         title = f"Drift of {ticker} on {day}"
         reference, current = ("{from} to {to}".format(**record[name]) for name in ("reference", "current"))
         text = f"Sessions of {current} against those of {reference}; residuals against what forecasts promised."
+        limits = ", ".join(f"{feature} {threshold:.2f}" for feature, threshold in drawn.items())
+        text += " Evidently calls the first “current” and the second “reference”."
+        text += f" A feature drifted if its distance reaches its limit: {limits}."
+        shared = int(windows[1]["date"].isin(windows[0]["date"]).sum())
+        if shared:
+            text += f" {shared} of the recent sessions belong to the training window, too."
         if absent:
             text += f" Drawn without {', '.join(absent)}: the model that made them does not serve that day now."
         # Evidently names neither the ticker nor the day.
-        head = _HEAD.format(title=html.escape(title), text=html.escape(text))
+        back = f"../../monitoring?{urlencode({'ticker': ticker, 'date': str(day)})}"
+        head = _HEAD.format(title=html.escape(title), text=html.escape(text), back=html.escape(back))
         page = page.replace("</head>", f"<title>{html.escape(title)} · stockcast</title></head>", 1)
         return re.sub(r"<body[^>]*>", lambda body: body.group() + head, page, count=1)
 

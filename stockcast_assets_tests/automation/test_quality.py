@@ -5,7 +5,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from stockcast_assets.orchestration.asset_checks.quality import QUALITY_CHECKS, quality_faults
+from stockcast_assets.orchestration.asset_checks.quality import QUALITY_CHECKS, judgement, quality_faults
 from stockcast_assets.orchestration.build import build_definitions
 from stockcast_assets.orchestration.sensors.retraining import SCORED, WINDOW
 from stockcast_assets.settings import Settings
@@ -31,6 +31,11 @@ def test_what_has_too_short_a_past_is_not_judged() -> None:
     for check in QUALITY_CHECKS:
         young = {"inputs": (True,) * 3} if check.name == "no_lasting_drift" else TOO_FEW
         assert quality_faults(check, {"NEW": young}) == {}
+        assert not check.enough(young)
+        assert check.enough(CASES[check.name][0])
+    assert judgement(0, 4) == "Nothing was judged: none of 4 tickers has enough sessions yet"
+    assert judgement(1, 4).startswith("1 of 4 tickers judged, the others")
+    assert judgement(4, 4) == "4 tickers judged"
 
 
 def test_every_quality_check_is_in_the_definitions_and_blocks_nothing(make_settings: Callable[..., Settings]) -> None:

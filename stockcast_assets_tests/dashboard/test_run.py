@@ -381,6 +381,9 @@ def test_a_report_has_a_page_of_its_own(address, browser):
         assert report.title() == "Drift of MSFT on 2013-02-28 · stockcast"
         assert "against those of 2000-03-01 to 2013-01-31" in report.locator("header").first.inner_text()
         assert report.evaluate("self.origin") == "null", "what it runs is of no origin and reaches nothing"
+        assert "reaches its limit: log_return " in report.locator("header").first.inner_text()
+        report.get_by_role("link", name="Back to the monitoring page").click()
+        report.wait_for_url(f"{address}/monitoring?ticker=MSFT&date=2013-02-28*")
         report.close()
     with urllib.request.urlopen(f"{address}/reports/MSFT/2013-03-01") as answer:
         assert "Evidently is drawing" in answer.read().decode(), "at once, while the report takes seconds"

@@ -14,6 +14,8 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.orchestration.assets.specs import days_by_ticker
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.sensors.retraining import (
+    enough_reports,
+    enough_scores,
     lasting_drift,
     lost_coverage,
     lost_skill,
@@ -32,6 +34,8 @@ class QualityCheck:
     name: str
     description: str
     fault: Callable[[Any], str | None]
+    enough: Callable[[Any], bool]
+    """Whether what was read of a ticker is enough to judge it; less is no fault, and no pass either."""
 
 
 QUALITY_CHECKS = (
@@ -42,6 +46,7 @@ QUALITY_CHECKS = (
         "what the model was trained on, or the forecasts err as they did not. The sensor retraining answers it, and "
         "Evidently's report, linked from each key, shows which feature moved.",
         lasting_drift,
+        enough_reports,
     ),
     QualityCheck(
         FORECAST_ACCURACY.name,
@@ -49,6 +54,7 @@ QUALITY_CHECKS = (
         "The 80 % interval holds between 70 and 90 % of each ticker's recent outcomes. A warning: below, the intervals "
         "are too narrow to be trusted; above, too wide to be of use.",
         lost_coverage,
+        enough_scores,
     ),
     QualityCheck(
         FORECAST_ACCURACY.name,
@@ -56,6 +62,7 @@ QUALITY_CHECKS = (
         "No ticker's published forecast was worse, of late, than saying that nothing changes. A warning: the sensor "
         "retraining answers it; the gate then decides what is published.",
         lost_skill,
+        enough_scores,
     ),
 )
 
@@ -70,6 +77,15 @@ def quality_faults(check: QualityCheck, recent: Mapping[str, Any]) -> dict[str, 
     """What is wrong, by ticker, with what was read of each."""
     found = {ticker: check.fault(of) for ticker, of in recent.items()}
     return {ticker: words for ticker, words in found.items() if words is not None}
+
+
+def judgement(judged: int, tickers: int) -> str:
+    """What a check without a fault says: whether anything was judged at all."""
+    if not judged:
+        return f"Nothing was judged: none of {tickers} tickers has enough sessions yet"
+    if judged < tickers:
+        return f"{judged} of {tickers} tickers judged, the others have too few sessions yet"
+    return f"{judged} tickers judged"
 
 
 def build_quality_checks() -> list[dg.AssetChecksDefinition]:
@@ -94,15 +110,16 @@ def _build(asset: str, checks: list[QualityCheck]) -> dg.AssetChecksDefinition:
         for check in checks:
             found = quality_faults(check, recent)
             words = "; ".join(f"{ticker}: {fault}" for ticker, fault in found.items())
+            judged = sum(check.enough(of) for of in recent.values())
             yield dg.AssetCheckResult(
                 asset_key=check.asset,
                 check_name=check.name,
                 passed=not found,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{words}." if words else f"{len(recent)} tickers looked at.",
+                description=f"{words or judgement(judged, len(recent))}.",
                 metadata={
                     "tickers": dg.MetadataValue.json(found),
-                    "tickers watched": len(recent),
+                    "tickers watched": judged,
                     "tickers at fault": len(found),
                 },
             )

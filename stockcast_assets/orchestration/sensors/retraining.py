@@ -129,9 +129,19 @@ def lasting_drift(drifted: Mapping[str, Sequence[bool]]) -> str | None:
     return None
 
 
+def enough_reports(drifted: Mapping[str, Sequence[bool]]) -> bool:
+    """Whether there are as many drift reports of a kind that counts as lasting drift takes."""
+    return any(len(drifted.get(kind, ())) >= WINDOW for kind in COUNTED_KINDS)
+
+
+def enough_scores(errors: pd.DataFrame | None) -> bool:
+    """Whether as many sessions are scored as a loss of coverage or skill takes."""
+    return errors is not None and errors["date"].nunique() >= SCORED
+
+
 def lost_coverage(errors: pd.DataFrame | None) -> str | None:
     """In words, that the 80 % interval covers too little or too much; None if not, or too few sessions are scored."""
-    if errors is None or errors["date"].nunique() < SCORED:
+    if errors is None or not enough_scores(errors):
         return None
     covered = coverage(errors)
     if COVERAGE[0] <= covered <= COVERAGE[1]:
@@ -141,7 +151,7 @@ def lost_coverage(errors: pd.DataFrame | None) -> str | None:
 
 def lost_skill(errors: pd.DataFrame | None) -> str | None:
     """In words, that the forecast is worse than the random walk; None if not, or too few sessions are scored."""
-    if errors is None or errors["date"].nunique() < SCORED:
+    if errors is None or not enough_scores(errors):
         return None
     ratio = skill_ratio(errors)
     if ratio <= LEAST_SKILL:
