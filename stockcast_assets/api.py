@@ -221,7 +221,8 @@ def evaluate(bars: pd.DataFrame, start: Day, end: Day | None = None, ticker: str
     `stockcast evaluate` does the same with the network, which takes minutes.
 
     Args:
-        bars, ticker: as in `forecast`.
+        bars: as in `forecast`.
+        ticker: as in `forecast`.
         start: the first as-of day that is judged; a few years of bars precede it.
         end: the last one; None: the last whose ten outcomes are known.
 
