@@ -1,7 +1,7 @@
 """Every read of the dashboard: by the warehouse's read interface, kept while it does not change, nothing left open."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -123,6 +123,19 @@ def universe() -> pd.DataFrame:
         ),
         recent(tables.DRIFT_REPORT, ["ticker", "date", "feature", "drifted"]),
     )
+
+
+Report = tuple[pd.Timestamp, str, str]
+"""Day, hour and kind of an earnings report."""
+
+
+def next_reports(as_of: Mapping[str, pd.Timestamp]) -> dict[str, Report]:
+    """The next report of each ticker, as known at the end of its day; without those of which none is expected."""
+    from stockcast_assets.forecasting.universe.earnings import next_report
+
+    said = read(tables.EARNINGS_DATES, tickers=list(as_of))
+    found = {str(name): next_report(rows, as_of[str(name)].to_datetime64()) for name, rows in said.groupby("ticker")}
+    return {name: (pd.Timestamp(one[0]), *one[1:]) for name, one in found.items() if one is not None}
 
 
 def tickers() -> list[str]:

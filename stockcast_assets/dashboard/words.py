@@ -32,6 +32,8 @@ GLOSSARY: Mapping[str, str] = {
     "LSTM": "The neural network that is tried each month (long short-term memory).",
     "MACD": "The difference of two moving averages, of 12 and 26 sessions, and its own average of 9.",
     "Median": "The middle of the forecast: as likely to be exceeded as not.",
+    "Next report": "When the company tells its results next: announced, or expected a year after the last time. Prices "
+    "move most then.",
     "Pinball loss": "The error of a range: it counts how far closes fall outside and how wide the range is. Lower is "
     "better.",
     "Random walk": "The forecast that the price stays where it is.",

@@ -195,8 +195,8 @@ def _sentence(row: Any) -> str:
 
 def is_earnings(head: bytes) -> bool:
     """Whether a file that begins so is one of reports: it names tickers and dates, and neither prices nor volumes."""
-    line = head.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0][:_LONGEST_HEADER]
-    names = {name.strip().strip('"').lower() for name in line.decode("utf-8", "replace").split(",")}
+    line = head[:_LONGEST_HEADER].removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
+    names = {name.strip().strip('"').lower() for name in b"".join(line).decode("utf-8", "replace").split(",")}
     return {"ticker", "date"} <= names <= {"ticker", "date", "when", "known"}
 
 

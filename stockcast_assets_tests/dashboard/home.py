@@ -7,6 +7,7 @@ import pandas as pd
 
 from stockcast_assets import tables
 from stockcast_assets.market import calendars, indicators
+from stockcast_assets.market.earnings import told
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.accuracy import score
@@ -40,6 +41,9 @@ def fill(home: Path) -> None:
     write(home, tables.RAW_PRICES, every[every["date"] >= START])
     studied = indicators.compute(every)
     write(home, tables.INDICATORS, studied[studied["date"] >= START])
+
+    now = pd.Timestamp(END, tz="UTC")
+    write(home, tables.EARNINGS_DATES, told(tables.EARNINGS_DATES.empty(), source.earnings("MSFT"), now).rows)
 
     forecasts, accuracy, drift = [], [], []
     for ticker, own in bars.items():

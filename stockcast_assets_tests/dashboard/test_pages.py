@@ -298,3 +298,15 @@ def test_indicators_on_the_page_are_those_of_the_table(home):
     for name in ("sma_15", "rsi_14", "macd_hist", "ema_100"):
         assert (merged[name] == merged[f"{name}_page"]).all()
     assert indicators.compute(data.bars("MSFT"))["close"].tolist() == shown["close"].tolist()
+
+
+def test_the_next_report_is_a_field_of_the_forecast_and_a_column_of_the_universe(home):
+    # Last year's third report came on 19 April 2012; 52 weeks later is Thursday, 18 April 2013.
+    card = re.search(
+        r'Next report</div><div class="value">([^<]+)</div>.*?expected', text(open_page("forecasts", ticker="MSFT"))
+    )
+    assert card
+    assert card.group(1) == "18 Apr 2013"
+    assert "Next report</div><div" not in text(open_page("forecasts", ticker="AAPL"))
+    shown = open_page("universe").dataframe[0].value
+    assert shown["report"].astype(str).tolist() == ["NaT", "2013-04-18"]

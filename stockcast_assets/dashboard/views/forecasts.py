@@ -29,6 +29,7 @@ from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.dashboard.words import why_published
 from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.market.currencies import quoted_in
+from stockcast_assets.market.earnings import NO_HOUR
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import FORECASTS, HORIZON
 from stockcast_assets.tracking.serving import row_in_use
@@ -149,10 +150,19 @@ def _numbers(ticker: str, window: pd.DataFrame, known: pd.DataFrame, forecast: p
             "MACD",
         ),
         Card("Volatility, 20 sessions", per_cent(last["volatility_20"] * math.sqrt(year), 0), "a year", "Volatility"),
+        *_report(ticker, last["date"]),
         Card("Lowest", price(closes.min()), f"{lowest:%d %b %Y}"),
         Card("Highest", price(closes.max()), f"{highest:%d %b %Y}"),
     ]
     cards(items)
+
+
+def _report(ticker: str, as_of: pd.Timestamp) -> list[Card]:
+    report = data.next_reports({ticker: as_of}).get(ticker)
+    if report is None:
+        return []
+    day, hour, kind = report
+    return [Card("Next report", f"{day:%d %b %Y}", kind if hour == NO_HOUR else f"{hour}, {kind}", "Next report")]
 
 
 def _sessions(forecast: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 import streamlit as st
 
 from stockcast_assets.charts import plotly as charts
@@ -27,6 +28,7 @@ COLUMNS: dict[str, Any] = {
     "volatility": "Volatility (20)",
     "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
     "drifted": "Drift",
+    "report": st.column_config.DateColumn("Next report"),
     "method": "Published by",
     "as_of": st.column_config.DateColumn("As of"),
     "state": "State",
@@ -46,9 +48,11 @@ def show() -> None:
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
         st.html(notice(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}"))
+    reports = data.next_reports(dict(zip(rows["ticker"], rows["as_of"], strict=True)))
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(
         ticker=link,
+        report=pd.to_datetime(rows["ticker"].map({ticker: day for ticker, (day, *_) in reports.items()})),
         method=rows["method"].map(method_label, na_action="ignore"),
         drifted=rows["drifted"].map({True: "yes", False: "no"}),
     )[list(COLUMNS)]
@@ -56,7 +60,7 @@ def show() -> None:
         **dict.fromkeys(("close", "low", "high"), price),
         **dict.fromkeys(("change", "outlook"), partial(per_cent, sign=True)),
         **dict.fromkeys(("width", "volatility"), per_cent),
-        "as_of": "{:%Y-%m-%d}",
+        **dict.fromkeys(("as_of", "report"), "{:%Y-%m-%d}"),
     }
     st.dataframe(
         shown.style.format(written, na_rep="–"),

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # A file still being copied changes between two looks; an object in a bucket appears whole.
 SETTLED = timedelta(seconds=5)
 
+_HEAD_BYTES = 4096
+"""What tells a file of reports from one of bars."""
+
 TICK_FILES, TICK_S = 200, 20.0
 """What one tick takes on; the others have their turn in the next."""
 
@@ -92,9 +95,8 @@ class Inbox:
         Raises:
             StockcastError: if it is bad.
         """
-        content = self.uploads.read(upload)
-        if is_earnings(content):
-            named = dict.fromkeys(read_earnings(content, upload.label)["ticker"])
+        if is_earnings(self.uploads.read(upload, _HEAD_BYTES)):
+            named = dict.fromkeys(read_earnings(self.uploads.read(upload), upload.label)["ticker"])
             reason = Reason(UPLOAD, f"{upload.name} {upload.version}")
             # It brings no ticker: one without bars is no use, and reads the file when it comes.
             return [Launch((EARNINGS_DATES.name,), (ticker,), reason=reason) for ticker in named], (), ()
