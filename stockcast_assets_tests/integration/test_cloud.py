@@ -19,7 +19,7 @@ DAYS = ("2013-02-27", "2013-02-28")
 # for the LSTM, so nothing trains for minutes; that training repeats itself bit for bit is for other tests to show.
 HISTORY = pd.Timestamp("2012-08-01")
 # The clock at ingestion, the id that MLflow draws for a run, and a report's path in its own home.
-OF_THE_RUN = {"ingested_at", "run_id", "report_uri"}
+OF_THE_RUN = {"ingested_at", "recorded_at", "run_id", "report_uri"}
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_settings_alone_move_the_whole_graph_to_bigquery(
     for cli in (laptop, in_cloud):
         recent = bars[(bars["date"] >= HISTORY) & (bars["date"] <= DAYS[-1])]
         write_csv(cli.home / "inbox", "MSFT", recent, actions=True)
+        (cli.home / "inbox" / "reports.csv").write_text("Ticker,Date,When\nMSFT,2013-01-24,after close\n")
     for day in DAYS:
         here, there = (cli("forecast", "MSFT", day, "--json") for cli in (laptop, in_cloud))
         assert here.returncode == 0, here.stderr
