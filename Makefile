@@ -70,6 +70,7 @@ bench: setup  ## Every benchmark
 
 bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
 	$(BIN)/python bench/forecast.py --with-statistical
+	$(BIN)/python bench/forecast.py --with-statistical --universe
 
 COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header pyproject.toml --extra deploy

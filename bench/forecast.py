@@ -5,6 +5,7 @@ python bench/forecast.py --with-statistical  # AutoETS and Theta too (extra `sta
 python bench/forecast.py --from 2005-01-01 --to 2008-12-31 --tickers AAPL IBM MSFT
 python bench/forecast.py --bars prices.csv   # tickers of your own, columns as in raw_prices
 python bench/forecast.py --set units=200     # another configuration
+python bench/forecast.py --universe          # one network for all tickers, and the steps that it is built from
 python bench/forecast.py --speed             # seconds to forecast 500 tickers with 500 models
 
 The protocol is `stockcast_assets.forecasting.evaluation.walkforward`, which `stockcast evaluate` runs on stored bars.
@@ -15,10 +16,13 @@ import dataclasses
 import os
 import time
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from stockcast_assets.cli import evaluate_files
+from stockcast_assets.cli.evaluate_files import read_reports
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import POOLED, SCORES, coverage_by_day
 from stockcast_assets.forecasting.evaluation.walkforward import WalkForward, walk_forward
@@ -26,6 +30,7 @@ from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
+from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
 
@@ -111,6 +116,17 @@ def quality(arguments: argparse.Namespace) -> None:
     print("By ticker\n", pd.DataFrame(by_ticker).round(4).to_string())
 
 
+def universe(arguments: argparse.Namespace) -> None:
+    reports = read_reports(arguments.earnings) if arguments.earnings else {}
+    started = time.perf_counter()
+    walk = walk_forward_universe(
+        read_bars(arguments), reports, arguments.start, arguments.end, statistical=arguments.with_statistical,
+        workers=os.cpu_count() or 1,
+    )  # fmt: skip
+    print(f"{time.perf_counter() - started:.1f} s on {os.cpu_count()} cores, TensorFlow's import included\n")
+    evaluate_files.show(evaluate_files.document(walk))
+
+
 def show(frame: pd.DataFrame) -> None:
     print(frame.to_string(index=False, float_format="{:.4f}".format), "\n")
 
@@ -146,9 +162,12 @@ def main() -> None:
     parser.add_argument("--bars", help="CSV file with the columns of raw_prices")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of ModelConfig")
     parser.add_argument("--with-statistical", action="store_true", help="AutoETS and Theta as well")
+    parser.add_argument("--universe", action="store_true", help="one network for all tickers")
+    parser.add_argument("--earnings", type=Path, help="with --universe: CSV file of earnings reports")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
-    speed(arguments) if arguments.speed else quality(arguments)
+    run = speed if arguments.speed else universe if arguments.universe else quality
+    run(arguments)
 
 
 if __name__ == "__main__":

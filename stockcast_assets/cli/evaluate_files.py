@@ -152,7 +152,18 @@ def show(found: dict[str, Any]) -> None:
     print_table(
         f"Loss of the interval (pinball), as-of days {found['first_day']} to {found['last_day']}, "
         f"{found['n_cases']:,} cases x 10 sessions ahead; below 1 is better",
-        ["contender", "/ HAR", "95 % interval", "DM", "/ HAR x reports", "RMSE / RW", "80 %", "90 %", "better on"],
+        [
+            "contender",
+            "/ HAR",
+            "95 % interval",
+            "DM",
+            "/ HAR x reports",
+            "of reachable",
+            "RMSE / RW",
+            "80 %",
+            "90 %",
+            "better on",
+        ],
         [
             [
                 LABELS[name],
@@ -160,6 +171,7 @@ def show(found: dict[str, Any]) -> None:
                 "{:.3f} to {:.3f}".format(*row["pinball_ratio_har_interval"]),
                 f"{row['dm_vs_har']:+.1f}",
                 f"{row['pinball_ratio_har_earnings']:.4f}",
+                f"{row['share_of_reachable']:.0%}",
                 f"{row['rmse_ratio_rw']:.3f}",
                 f"{row['coverage_80']:.1%}",
                 f"{row['coverage_90']:.1%}",

@@ -36,12 +36,12 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.timeout(400)
 def test_files_are_judged_by_a_network_of_some_of_their_tickers(
-    make_cli: Callable[..., Cli], files: tuple[Path, Path]
+    make_cli: Callable[..., Cli], files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     bars, reports = map(str, files)
     cli = make_cli(STOCKCAST_SOURCE="sample")
     result = cli("evaluate", "--bars", bars, "--earnings", reports, "--train-on", "AAPL,IBM", "--from", "2008-09-02",
-                 "--to", "2008-12-31", "--with-statistical", "--json")  # fmt: skip
+                 "--to", "2008-12-31", "--with-statistical", "--json", "--report", str(tmp_path / "page.html"))  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert list(found["by_ticker"]) == ["AAPL", "IBM", "MSFT"]
@@ -53,6 +53,10 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     assert {"gjr_garch", "lightgbm"} <= set(found["contenders"])
     assert 0.8 < found["contenders"]["lightgbm"]["pinball_ratio_har"] < 1.2
     assert list(found["by_year"]) == ["2008"]
+    page = (tmp_path / "page.html").read_text()
+    for words in ("What each step adds", "HAR with the market × reports", "Christoffersen", "LightGBM of all tickers"):
+        assert words.replace("×", "x") in page, words
+    assert f"{found['value_added'][-1]['pinball_ratio']:.4f}" in page
     assert not cli.home.exists()
 
 

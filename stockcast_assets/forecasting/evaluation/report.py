@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from html import escape
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
 from stockcast_assets.forecasting.evaluation.scores import BLOCK_SESSIONS, POOLED, SCORES, coverage_by_day, reliability
 from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, LABELS, WalkForward
 from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
 
 ROLLING_DAYS = 60
 _ALL = "#1f2933"
@@ -74,6 +76,13 @@ def evaluation_html(walk: WalkForward) -> str:
         parts.append(f"<h2>{escape(heading)}</h2>{_chart(figure, script)}")
         parts.append(f'<p class="note">{escape(note)}</p>')
     parts += ["<h2>The LSTM against each contender, by ticker</h2>", _table(_ratios(walk))]
+    if set(STEPS_OF_VALUE) <= set(walk.pooled.contenders):
+        parts += ["<h2>What each step adds</h2>", _table(steps_of_value(walk))]
+        parts += ["<h2>The 80 % interval of the next session, by ticker</h2>", _table(coverage_tests(walk))]
+        parts.append(
+            '<p class="note">P-values that it misses as often as it promises (Kupiec), and that a miss says nothing of '
+            "the next day (Christoffersen): small ones speak against it.</p>"
+        )
     parts += ["<h2>Every contender, all horizons and tickers</h2>", _table(_scores(walk))]
     parts.append(
         '<p class="note">Ratios below 1 mean the LSTM is better. Brackets are 95 % intervals by a block bootstrap '
@@ -165,6 +174,36 @@ def _ratios(walk: WalkForward) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def steps_of_value(walk: WalkForward) -> pd.DataFrame:
+    """Pinball loss over the step before, by year and in all: every step is the one before and something more."""
+    pooled = walk.pooled
+    years = pooled.dates.year
+    rows = []
+    for before, after in pairwise(STEPS_OF_VALUE):
+        ours, theirs = pooled.pinball[after], pooled.pinball[before]
+        by_year = {str(year): ours[years == year].sum() / theirs[years == year].sum() for year in years.unique()}
+        shown = {year: f"{ratio:.4f}" for year, ratio in (by_year | {"all": ours.sum() / theirs.sum()}).items()}
+        rows.append({"step": f"{LABELS[before]} → {LABELS[after]}", **shown})
+    return pd.DataFrame(rows)
+
+
+def coverage_tests(walk: WalkForward) -> pd.DataFrame:
+    """Whether the LSTM's 80 % interval of the next session holds, by ticker."""
+    found = {ticker: coverage_test(misses(cases, LSTM)) for ticker, cases in walk.cases.items()}
+    return pd.DataFrame(
+        [
+            {
+                "ticker": ticker,
+                "inside": f"{1 - test.misses / test.n:.1%}",
+                "Kupiec": f"{test.kupiec_p:.2f}",
+                "Christoffersen": f"{test.christoffersen_p:.2f}",
+                "days": test.n,
+            }
+            for ticker, test in found.items()
+        ]
+    )
 
 
 def _bracketed(row: pd.Series, metric: str) -> str:
