@@ -41,7 +41,8 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     bars, reports = map(str, files)
     cli = make_cli(STOCKCAST_SOURCE="sample")
     result = cli("evaluate", "--bars", bars, "--earnings", reports, "--train-on", "AAPL,IBM", "--from", "2008-09-02",
-                 "--to", "2008-12-31", "--with-statistical", "--json", "--report", str(tmp_path / "page.html"))  # fmt: skip
+                 "--to", "2008-12-31", "--with-statistical", "--report", str(tmp_path / "page.html"),
+                 "--json")  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert list(found["by_ticker"]) == ["AAPL", "IBM", "MSFT"]
