@@ -74,7 +74,9 @@ def forecast(
         histories = prepare_many(needed)
         rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
         chosen = [models[ticker] for ticker in asked]
-        seen = [_seen(model, history, around) for model, history in zip(chosen, histories, strict=True)]
+        seen = [
+            _seen(model, history, bars[model.ticker], around) for model, history in zip(chosen, histories, strict=True)
+        ]
         returns = published_quantiles(chosen, histories, seen, rows)
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
     prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
@@ -108,11 +110,11 @@ def hindcast(
     """
     with threadpool_limits(1, user_api="blas"):
         history = prepare(bars)
-        rows, quantiles = model.hindcast(_seen(model, history, around))
+        rows, quantiles = model.hindcast(_seen(model, history, bars, around))
     return history.dates[rows], quantiles
 
 
-def _seen(model: Published, history: History, around: Surroundings | None) -> History | Series:
+def _seen(model: Published, history: History, bars: pd.DataFrame, around: Surroundings | None) -> History | Series:
     if not isinstance(model, UniverseForecaster):
         return history
     if around is None:
@@ -120,7 +122,7 @@ def _seen(model: Published, history: History, around: Surroundings | None) -> Hi
             f"The model of {model.ticker} is a part of its universe's, and there is no market to forecast it in: "
             "materialise market_state first."
         )
-    return around.series(history)
+    return around.series(history, bars)
 
 
 def _require_model(ticker: str, models: Mapping[str, Published], bars: Mapping[str, pd.DataFrame]) -> None:

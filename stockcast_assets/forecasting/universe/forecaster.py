@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import date
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX
 from stockcast_assets.forecasting.universe.contenders import OwnFit
 from stockcast_assets.forecasting.universe.inputs import Series
-from stockcast_assets.forecasting.universe.network import WINDOW, UniverseModel
+from stockcast_assets.forecasting.universe.network import STRETCH, WINDOW, UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 
@@ -56,8 +57,12 @@ class UniverseForecaster:
         return self.calibration if self.method == LSTM else None
 
     def first_needed(self, dates: np.ndarray, row: int) -> int:
-        """The first session of all: how a ticker moves with the market is a recursion over its whole past."""
-        return 0
+        """Number of the first session that a forecast as of `row` looks at, the recursions apart."""
+        if self.method != LSTM:
+            return row
+        earliest = int(dates.searchsorted(np.datetime64(self.trained_to), side="right")) - HORIZON
+        # A stretch begins up to STRETCH - 1 sessions before a row, and reads WINDOW - 1 before itself.
+        return max(0, min(row, earliest) - WINDOW - STRETCH + 2)
 
     def raw(self, series: Series, rows: Rows) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.earnings import FAR, REACH, Days, Offsets, Reports
 from stockcast_assets.forecasting.universe.market import Market, beta, ewma, ranks
-from stockcast_assets.libraries import np
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 LEVELLED = len(HAR_WINDOWS) + 1
@@ -62,27 +64,52 @@ class Surroundings:
     market: Market
     reports: Mapping[str, Reports]
 
-    def series(self, history: History) -> Series:
-        """A ticker's place in the universe."""
-        return series_of({history.ticker: history}, self.market, self.reports)[history.ticker]
+    @cached_property
+    def _together(self) -> tuple[Floats, Floats]:
+        return self.market.means(), self.market.deviation()
+
+    def series(self, history: History, bars: pd.DataFrame) -> Series:
+        """A ticker's place in the universe.
+
+        Args:
+            history: the sessions that are needed, as `features.prepare_many` cuts them.
+            bars: the ticker's from its first stored one: how it moves with the market is a recursion over all of them.
+        """
+        of = self.reports.get(history.ticker, Reports.none())
+        n = history.skipped + len(history)
+        past = _Past(pd.DatetimeIndex(bars["date"].to_numpy()[:n]), np.log(bars["adj_close"].to_numpy(np.float64)[:n]))
+        return _series(history, past, self.market, *self._together, of)
+
+
+class _Past(NamedTuple):
+    """All sessions of a ticker, and its log closes."""
+
+    dates: pd.DatetimeIndex
+    log_close: Floats
 
 
 def series_of(histories: Mapping[str, History], market: Market, reports: Mapping[str, Reports]) -> dict[str, Series]:
     """Every ticker beside the market. Tickers without known reports have none in reach."""
     means, deviation = market.means(), market.deviation()
     return {
-        ticker: _series(history, market, means, deviation, reports.get(ticker, Reports.none()))
+        ticker: _series(
+            history,
+            _Past(history.dates, history.log_close),
+            market,
+            means,
+            deviation,
+            reports.get(ticker, Reports.none()),
+        )
         for ticker, history in histories.items()
     }
 
 
-def _series(history: History, market: Market, means: Floats, deviation: Floats, of: Reports) -> Series:
+def _series(history: History, past: _Past, market: Market, means: Floats, deviation: Floats, of: Reports) -> Series:
     days = history.dates.to_numpy().astype("datetime64[D]")
     at = market.rows(history.dates)
     offsets = earnings.offsets(days, of)
-    returns, market_return = np.diff(history.log_close, prepend=np.nan), market.mean_return[at]
-    slope = beta(returns, market_return)
-    own_part = returns - slope * market_return
+    slope, own_part, share = (values[history.skipped :] for values in _beside_the_market(past, market))
+    market_return = market.mean_return[at]
     feature = dict(zip(FEATURE_NAMES, history.features.T, strict=True))
     own = np.column_stack(
         [
@@ -106,7 +133,7 @@ def _series(history: History, market: Market, means: Floats, deviation: Floats, 
             ranks(history.har[:, 3], market.variance_22[at]),
             ranks(history.har[:, 2] - history.har[:, 3], market.change[at]),
             slope,
-            np.log((ewma(own_part**2) + 1e-8) / (ewma(returns**2) + 1e-8)),
+            share,
             own_part / history.ewma,
         ]
     )
@@ -118,6 +145,15 @@ def _series(history: History, market: Market, means: Floats, deviation: Floats, 
     coming = np.concatenate([near, _calendar(earnings.ahead(days))], axis=-1)
     steps = np.column_stack([history.har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
     return Series(history, means[at], of, offsets, steps, coming)
+
+
+def _beside_the_market(past: _Past, market: Market) -> tuple[Floats, Floats, Floats]:
+    """[n] each: slope on the market's return, own part of the return, log share of that in the return's variance."""
+    returns, together = np.diff(past.log_close, prepend=np.nan), market.mean_return[market.rows(past.dates)]
+    slope = beta(returns, together)
+    own_part = returns - slope * together
+    share: Floats = np.log((ewma(own_part**2) + 1e-8) / (ewma(returns**2) + 1e-8))
+    return slope, own_part, share
 
 
 def _bumps(of: Offsets) -> Floats:

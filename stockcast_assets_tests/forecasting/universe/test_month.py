@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.config import HORIZON, ModelConfig
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
+from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM, published_quantiles
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe import fitting
 from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
@@ -261,6 +261,12 @@ def test_a_forecast_is_a_function_of_its_model_and_of_what_was_known_on_its_day(
     together = forecast(models, bars, days, around(universe_bars, universe_reports))
     assert set(together["method"]) == {method}
     assert (together["close_p10"] < together["close_p90"]).all()
+    # What is cut off because no forecast looks at it changes no bit.
+    whole = series(universe_bars, universe_reports)["IBM"]
+    rows = whole.history.dates.searchsorted(pd.DatetimeIndex(days["IBM"]))
+    uncut = published_quantiles([models["IBM"]], [whole.history], [whole], [rows])[0]
+    closes = whole.history.close[rows][:, None] * np.exp(uncut[:, :, MEDIAN])
+    assert np.array_equal(together.loc[together["ticker"] == "IBM", "close_p50"], closes.ravel())
     for place in (0, 14):
         day = days["IBM"][place]
         prices = ["open", "high", "low", "close", "adj_close"]
