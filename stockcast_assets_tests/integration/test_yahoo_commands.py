@@ -157,7 +157,7 @@ def test_a_home_that_holds_a_ticker_without_a_calendar_goes_on(run: Run, server:
 def test_what_readme_prints_runs_on_the_defaults(
     run: Run, server: FakeYahoo, monkeypatch: pytest.MonkeyPatch, home: Settings
 ) -> None:
-    for name in ("START_DATE", "CALENDARS", "SOURCE"):
+    for name in ("START_DATE", "END_DATE", "CALENDARS", "SOURCE"):
         monkeypatch.delenv(f"STOCKCAST_{name}")
     today = date.today().isoformat()
 
@@ -175,7 +175,8 @@ def test_what_readme_prints_runs_on_the_defaults(
         "MSFT": until_today("XNYS", "2019-01-02", "America/New_York"),
     }
     status, out, err = run("tickers", "add", "TSLA", "VOD.L", "ETH-USD", "--json")
-    assert (status, json.loads(out)["added"]) == (0, ["TSLA", "VOD.L", "ETH-USD"]), err
+    assert status == 0, err
+    assert json.loads(out)["added"] == ["TSLA", "VOD.L", "ETH-USD"]
     # A Saturday before the first daily key: what the sentence says makes the session before it.
     status, _, err = run("forecast", "msft", "2023-07-22")
     assert status == 1
