@@ -74,6 +74,15 @@ def test_calendars_are_built_once_and_for_recent_years_only(tmp_path: Path) -> N
     assert all(start > "2020" for _, start in built)
 
 
+def test_a_home_keeps_its_closed_days_and_loads_as_lightly_as_one_without(tmp_path: Path) -> None:
+    listed = {"STOCKCAST_CALENDARS": "XNYS,XLON"}
+    days = "print(json.dumps(sorted(stockcast_assets.definitions.defs.resolve_assets_def('raw_prices').partitions_def"
+    days += ".time_window_dimension.partitions_def.get_partition_keys())))"
+    found = run(f"import stockcast_assets.definitions\n{days}", tmp_path, **listed)
+    assert loaded("stockcast_assets.definitions", tmp_path, **listed) == []
+    assert run(f"import stockcast_assets.definitions\n{days}", tmp_path, **listed) == found
+
+
 def test_threads_may_be_the_first_to_use_a_library(tmp_path: Path) -> None:
     script = """
 from concurrent.futures import ThreadPoolExecutor

@@ -15,10 +15,13 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeAlias
 
 from stockcast_assets.clock import utc_today
@@ -41,6 +44,9 @@ calendar, as it was fetched; nothing more is fetched."""
 
 LEARNED = "calendars.learned.toml"
 """Beside the user's table: the days that evidence closed."""
+
+KEPT = "closed_days.json"
+"""Beside the user's table: the closed days found last, so that the next process need not build calendars for them."""
 
 _US_SHARE = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z]{1,2}|\.[A-Z])?")
 """A symbol without a suffix is one of the United States; `BRK-B`, `BRK.B` and `BAC-PL` name a class of shares."""
@@ -454,3 +460,29 @@ def closed_days(codes: Sequence[str], start: Day, end: Day) -> pd.DatetimeIndex:
     for code in codes:
         days = days.difference(sessions(code, start, end))
     return days
+
+
+def kept_closed_days(codes: Sequence[str], start: date, end: date) -> list[date]:
+    """`closed_days`, as they were found before if neither the libraries nor the table have changed since.
+
+    Building calendars, with what they import, takes as long as all else that loads the definitions.
+    """
+    of = {
+        "libraries": [version("exchange_calendars"), version("pandas")],
+        "calendars": list(codes),
+        "days": [start.isoformat(), end.isoformat()],
+        "table": [sorted(map(str, days.get(code, ()))) for code in codes for days in (_rules.closed, _rules.open)],
+    }
+    file = None if _user_table is None else _user_table.with_name(KEPT)
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        # What is no plain file may have no end.
+        if file is not None and file.is_file() and (kept := json.loads(file.read_bytes()))["of"] == of:
+            return [date.fromisoformat(day) for day in kept["closed"]]
+    found = [day.date() for day in closed_days(codes, start, end)]
+    # A home that is not there yet, or cannot be written, is none of our business here.
+    with suppress(OSError):
+        if file is not None:
+            with NamedTemporaryFile("w", dir=file.parent, prefix=f"{KEPT}.", delete=False) as new:
+                json.dump({"of": of, "closed": [day.isoformat() for day in found]}, new)
+            Path(new.name).replace(file)
+    return found

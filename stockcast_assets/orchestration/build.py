@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -210,11 +210,11 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         warnings.filterwarnings("ignore", rf".*`{name}`.* is currently in beta", dg.BetaWarning)
     prepare(settings)
     start, gcs = settings.start_date, _ready(resources.get("gcs"))
-    # A year ahead, so that a daemon that stays up for months goes on leaving the closed days out.
-    reach = settings.end_date or utc_today() + timedelta(days=365)
+    # A year ahead and more, so that a daemon that stays up for months goes on leaving the closed days out.
+    reach = settings.end_date or date(utc_today().year + 1, 12, 31)
     # No calendar is built to find that one of them trades every day.
     always = calendars.ALWAYS_OPEN in settings.calendars
-    closed = () if always else calendars.closed_days(settings.calendars, start, reach)
+    closed = () if always else calendars.kept_closed_days(settings.calendars, start, reach)
     daily = daily_partitions(start, settings.end_date, closed)
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION
-from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration import ticker_space
 
 
@@ -32,9 +31,7 @@ def _noted() -> ticker_space.Places:
 ticker_partitions = TickerPartitions(name=ticker_space.TICKERS)
 
 
-def daily_partitions(
-    start: date, end: date | None, closed_days: Iterable[pd.Timestamp] = ()
-) -> dg.MultiPartitionsDefinition:
+def daily_partitions(start: date, end: date | None, closed_days: Iterable[date] = ()) -> dg.MultiPartitionsDefinition:
     """Ticker × calendar day from `start` to `end` (the last key), without the days on which nothing trades.
 
     A day's key exists once the day is over.
@@ -46,7 +43,7 @@ def daily_partitions(
                 start_date=start.isoformat(),
                 # Dagster's end is exclusive.
                 end_date=None if end is None else (end + timedelta(days=1)).isoformat(),
-                exclusions=[day.to_pydatetime() for day in closed_days] or None,
+                exclusions=[datetime(day.year, day.month, day.day) for day in closed_days] or None,
             ),
         }
     )

@@ -1,9 +1,11 @@
 """Calendars: which sessions a ticker trades."""
 
+import json
 import re
 import tempfile
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -105,6 +107,51 @@ def test_closed_days_and_sessions_split_the_calendar(start: object, length: int)
     closed = calendars.closed_days(["XNYS", "XLON"], start, end)  # type: ignore[arg-type]
     assert closed.intersection(open_days).empty
     assert len(closed) + len(open_days) == length + 1
+
+
+KEPT_FILES = st.one_of(
+    st.none(), st.binary(max_size=50), st.sampled_from([b"[]", b"{}", b'{"of": 1}', b'{"of": null, "closed": ["x"]}'])
+)
+
+
+@settings(max_examples=15)
+@given(
+    asked=st.lists(
+        st.tuples(
+            st.sampled_from([["XNYS"], ["XLON"], ["XNYS", "XLON"]]),
+            st.dates(date(2024, 1, 1), date(2024, 2, 1)),
+            st.dates(date(2024, 2, 1), date(2024, 4, 1)),
+            st.sampled_from(["", "[closed]\nXNYS = [2024-01-18]\n", "[open]\nXNYS = [2024-01-15]\n"]),
+        ),
+        min_size=2,
+        max_size=4,
+    ),
+    junk=KEPT_FILES,
+)
+def test_closed_days_that_are_kept_are_those_that_would_be_found(asked: list[tuple[Any, ...]], junk: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table, kept = Path(folder) / "calendars.toml", Path(folder) / calendars.KEPT
+        if junk is not None:
+            kept.write_bytes(junk)
+        for codes, start, end, lines in [*asked, *asked]:
+            table.write_text(lines)
+            calendars.extend_rules(table)
+            found = [day.date() for day in calendars.closed_days(codes, start, end)]
+            assert calendars.kept_closed_days(codes, start, end) == found
+            # What was just kept is taken from there.
+            stored = json.loads(kept.read_bytes())
+            kept.write_text(json.dumps(stored | {"closed": ["1999-12-31"]}))
+            assert calendars.kept_closed_days(codes, start, end) == [date(1999, 12, 31)]
+            kept.write_text(json.dumps(stored))
+        assert [path.name for path in Path(folder).iterdir() if path.name.startswith(calendars.KEPT)] == [
+            calendars.KEPT
+        ]
+
+
+def test_closed_days_need_no_place_to_be_kept(tmp_path: Path) -> None:
+    calendars.extend_rules(tmp_path / "no" / "such" / "calendars.toml")
+    new_year = date(2024, 1, 1)
+    assert calendars.kept_closed_days(["XNYS"], new_year, new_year) == [new_year]
 
 
 def test_an_unknown_code_is_named() -> None:
