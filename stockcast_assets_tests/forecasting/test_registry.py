@@ -35,7 +35,7 @@ from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
-from stockcast_assets.forecasting.universe.earnings import FAR, EventFactor
+from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
 from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
 from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
@@ -409,7 +409,7 @@ def month_of(seed: int) -> MonthModel:
         layer, some(UNITS, HIDDEN), some(HEAD_INPUTS, HIDDEN), some(HIDDEN), some(HIDDEN), some(UNITS, HORIZON),
         some(HORIZON),
     )  # fmt: skip
-    offsets = np.ones(2 * FAR + 1)
+    offsets = np.ones(2 * WIDTH)
     pooled = Pooled(generator.normal(size=(HORIZON, 10)), offsets, offsets)
     scalers = (Scaler(np.zeros(inputs), np.ones(inputs)) for inputs in (STEP_INPUTS, HEAD_INPUTS))
     model = UniverseModel((network,), *scalers, pooled)
@@ -441,7 +441,7 @@ def test_a_ticker_finds_the_universe_that_its_part_names(
     universe = publish_month(registry, FEBRUARY, month)
     reference = Reference(universe.run_id, universe.sha256)
     alone, pooled = trained["AAPL"], month.newest.model.pooled
-    ones, factor = np.ones(HORIZON), EventFactor(np.ones(2 * FAR + 1))
+    ones, factor = np.ones(HORIZON), EventFactor(np.ones(2 * WIDTH))
     har = HarVolatility(alone.forecaster.naive["har"].volatility.coefficients)
     start = Start(har, pooled, -8.0, np.zeros(3), ones, ones, factor, factor, ones, ones)
     own = OwnFit(start, dict.fromkeys((LSTM, *BASELINES), np.ones((HORIZON, len(QUANTILES)))))
