@@ -60,8 +60,12 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
 }
 
 
+MOST_KEYS = 10
+"""Keys that a check names; their number says how many there are."""
+
+
 def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
-    """What is wrong with rows of a table, one sentence per rule broken, with its first row.
+    """What is wrong with rows of a table, one sentence per rule broken, with the keys that break it.
 
     Rules are the declaration's (required, bounds, primary key) and those between columns.
     """
@@ -70,8 +74,7 @@ def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
     def note(rule: str, broken: "pd.Series | np.ndarray") -> None:
         where = np.flatnonzero(np.asarray(broken, dtype=bool))
         if len(where):
-            key = ", ".join(f"{name}={rows[name].iloc[where[0]]}" for name in table.primary_key)
-            found.append(f"{rule} in {len(where)} rows, first {key}")
+            found.append(f"{rule} in {len(where)} rows: {_named(rows.iloc[where])}")
 
     for column in table.columns:
         values = rows[column.name]
@@ -89,6 +92,14 @@ def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
     for words, rule in _ROW_RULES.get(table.name, ()):
         note(words, rule(rows))
     return found
+
+
+def _named(rows: "pd.DataFrame") -> str:
+    """The tickers and days of rows, each once; the first few."""
+    columns = [rows[name].astype(str) for name in ("ticker", "date") if name in rows]
+    keys = list(dict.fromkeys(" ".join(key) for key in zip(*columns, strict=True)))
+    more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+    return ", ".join(keys[:MOST_KEYS]) + more
 
 
 def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> "pd.DataFrame":
