@@ -27,12 +27,12 @@ from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import POOLED, SCORES, coverage_by_day
 from stockcast_assets.forecasting.evaluation.walkforward import WalkForward, walk_forward
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.methods import LSTM
 
 GATES = {
     ("rmse", "random_walk"): 1.00,

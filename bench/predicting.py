@@ -20,9 +20,10 @@ from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.models.network import BASE, Layer, Lstm, Weights, fit_scaler, pooled_shape
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.forecaster import LSTM, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.methods import LSTM
 
 TRAINED_TO = date(2013, 1, 31)
 TIMES = 3

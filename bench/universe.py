@@ -24,7 +24,7 @@ import psutil
 from stockcast_assets.cli.evaluate_files import read_bars, read_reports
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.serving.forecaster import LSTM, Published
+from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
 from stockcast_assets.forecasting.universe.earnings import Reports
@@ -35,6 +35,7 @@ from stockcast_assets.forecasting.universe.month import MonthModel, fit_month
 from stockcast_assets.forecasting.universe.proof import judge
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.methods import LSTM
 
 NOWHERE = Reference("0" * 32, "0" * 64)
 COPIES = 500

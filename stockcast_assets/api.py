@@ -26,6 +26,7 @@ from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.serving.own_bars import forecast_from, normalized
 from stockcast_assets.inputs import in_order, parse_day, validate_ticker
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.methods import RANDOM_WALK
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import Warehouse
@@ -255,6 +256,6 @@ def evaluate(bars: pd.DataFrame, start: Day, end: Day | None = None, ticker: str
     evaluation: Evaluation = scored([Cases(history.dates[rows], history.targets[rows], before, joined)])
     table = evaluation.table()
     pooled = table[table["horizon"] == POOLED]
-    walk = float(pooled.loc[pooled["contender"] == "random_walk", "pinball"].iloc[0])
+    walk = float(pooled.loc[pooled["contender"] == RANDOM_WALK, "pinball"].iloc[0])
     judged = pooled.assign(pinball_ratio_rw=pooled["pinball"] / walk).sort_values("pinball", ignore_index=True)
     return judged[["contender", "pinball", "rmse", "coverage_80", "pinball_ratio_rw"]]

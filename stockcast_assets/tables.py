@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stockcast_assets.libraries import pd
+from stockcast_assets.methods import RATIOS
 
 ColumnType = Literal["STRING", "DATE", "TIMESTAMP", "FLOAT64", "INT64", "BOOL"]
 DTYPES: Mapping[ColumnType, str] = {
@@ -63,6 +64,20 @@ class Table:
 TICKER = Column("ticker", "STRING", "Ticker symbol in the provider's spelling", required=True)
 HORIZON = 10
 """Sessions ahead; forecasts are for 1..HORIZON."""
+
+SMA_WINDOWS = (5, 15, 50, 100)
+EMA_SPANS = (12, 26, 50, 100)
+MACD_SPANS = (12, 26, 9)
+"""Fast, slow and signal: Appel's."""
+
+RSI_WINDOW = 14
+VOLATILITY_WINDOW = 20
+"""Windows of `indicators`, in sessions; its columns and the pages are named after them."""
+
+RSI, VOLATILITY = f"rsi_{RSI_WINDOW}", f"volatility_{VOLATILITY_WINDOW}"
+RSI_LABEL, MACD_LABEL = f"RSI {RSI_WINDOW}", "MACD {}-{}-{}".format(*MACD_SPANS)
+VOLUME_WINDOW = 20
+"""Sessions of the mean that a volume is compared with."""
 
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
 QUANTILE_COLUMNS = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
@@ -131,16 +146,16 @@ INDICATORS = Table(
         _price("close", "Close of the session"),
         _indicator("log_return", "log(close / previous close)"),
         _indicator("pct_return", "close / previous close - 1"),
-        *(_indicator(f"sma_{n}", f"Simple moving average of {n} closes", gt=0) for n in (5, 15, 50, 100)),
+        *(_indicator(f"sma_{n}", f"Simple moving average of {n} closes", gt=0) for n in SMA_WINDOWS),
         *(
             _indicator(f"ema_{n}", f"Exponential moving average, span {n}, seeded with the SMA", gt=0)
-            for n in (12, 26, 50, 100)
+            for n in EMA_SPANS
         ),
-        _indicator("macd", "EMA 12 - EMA 26 of the close"),
-        _indicator("macd_signal", "EMA 9 of macd"),
+        _indicator("macd", "EMA {} - EMA {} of the close".format(*MACD_SPANS)),
+        _indicator("macd_signal", f"EMA {MACD_SPANS[-1]} of macd"),
         _indicator("macd_hist", "macd - macd_signal"),
-        _indicator("rsi_14", "Wilder's relative strength index over 14 sessions", ge=0, le=100),
-        _indicator("volatility_20", "Sample standard deviation of 20 log returns, per session", ge=0),
+        _indicator(RSI, f"Wilder's relative strength index over {RSI_WINDOW} sessions", ge=0, le=100),
+        _indicator(VOLATILITY, f"Sample standard deviation of {VOLATILITY_WINDOW} log returns, per session", ge=0),
     ),
     ("ticker", "date"),
     {
@@ -150,13 +165,13 @@ INDICATORS = Table(
             (
                 "log_return",
                 "pct_return",
-                *(f"sma_{n}" for n in (5, 15, 50, 100)),
-                *(f"ema_{n}" for n in (12, 26, 50, 100)),
+                *(f"sma_{n}" for n in SMA_WINDOWS),
+                *(f"ema_{n}" for n in EMA_SPANS),
                 "macd",
                 "macd_signal",
                 "macd_hist",
-                "rsi_14",
-                "volatility_20",
+                RSI,
+                VOLATILITY,
             ),
             _both("close"),
         ),
@@ -168,18 +183,23 @@ def _metric(name: str, description: str, le: float | None = None) -> Column:
     return Column(name, "FLOAT64", f"{description}; null if the history was too short to train", ge=0, le=le)
 
 
+def _ratio(name: str, more: str = "") -> Column:
+    ratio = RATIOS[name]
+    return _metric(name, f"{'RMSE' if ratio.metric == 'rmse' else 'Pinball'} / {ratio.compared}{more}")
+
+
 _PROOF = (
-    _metric("rmse_ratio_rw", "RMSE / random walk, all horizons; below 1 is better"),
+    _ratio("rmse_ratio_rw", ", all horizons; below 1 is better"),
     _metric("rmse_ratio_rw_low", "Lower end of its 95 % block-bootstrap interval"),
     _metric("rmse_ratio_rw_high", "Upper end of its 95 % block-bootstrap interval"),
-    _metric("rmse_ratio_drift", "RMSE / drift baseline"),
+    _ratio("rmse_ratio_drift"),
     _metric("pinball", "Mean pinball loss of the log returns, 7 quantiles"),
-    _metric("pinball_ratio_constant_vol", "Pinball / constant volatility"),
-    _metric("pinball_ratio_vol60", "Pinball / 60-session volatility"),
-    _metric("pinball_ratio_vol250", "Pinball / 250-session volatility"),
-    _metric("pinball_ratio_fhs", "Pinball / filtered historical simulation"),
-    _metric("pinball_ratio_har", "Pinball / linear HAR"),
-    _metric("pinball_ratio_har_quarterly", "Pinball / HAR with the quarter's pattern"),
+    _ratio("pinball_ratio_constant_vol"),
+    _ratio("pinball_ratio_vol60"),
+    _ratio("pinball_ratio_vol250"),
+    _ratio("pinball_ratio_fhs"),
+    _ratio("pinball_ratio_har"),
+    _ratio("pinball_ratio_har_quarterly"),
     _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
 )
 
@@ -223,7 +243,7 @@ TRAINED_MODEL = Table(
 
 FORECASTS = Table(
     "forecasts",
-    "Close of the next 10 sessions of the ticker's calendar, as quantiles, as of the end of a session.",
+    f"Close of the next {HORIZON} sessions of the ticker's calendar, as quantiles, as of the end of a session.",
     (
         TICKER,
         _session("As-of date: the last session the forecast knows"),

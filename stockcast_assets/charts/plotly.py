@@ -14,19 +14,10 @@ from stockcast_assets.charts.palette import DARK as DARK
 from stockcast_assets.charts.palette import LIGHT as LIGHT
 from stockcast_assets.charts.palette import Palette
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import RATIOS
+from stockcast_assets.tables import RSI, RSI_LABEL, SMA_WINDOWS
 
 HEIGHT = 400
-PROOF = {
-    "rmse_ratio_rw": "Point: random walk",
-    "rmse_ratio_drift": "Point: drift",
-    "pinball_ratio_constant_vol": "Interval: constant volatility",
-    "pinball_ratio_vol250": "Interval: 250-day volatility",
-    "pinball_ratio_vol60": "Interval: 60-day volatility",
-    "pinball_ratio_fhs": "Interval: filtered history",
-    "pinball_ratio_har": "Interval: linear HAR",
-    "pinball_ratio_har_quarterly": "Interval: quarterly HAR",
-}
-"""The walk-forward ratios of a model, by column of `trained_model`: what is compared, with which baseline."""
 # The face of the pages around the figures.
 FONT = '"Source Sans", sans-serif'
 
@@ -94,8 +85,8 @@ def price_and_fan(
         figure.update_xaxes(rangeslider_visible=False)
     else:
         figure.add_trace(_line(studied, "close", "Close", palette.close, width=2))
-        for column, name, color in zip(("sma_5", "sma_15"), ("SMA 5", "SMA 15"), palette.averages, strict=True):
-            figure.add_trace(_line(studied, column, name, color, width=1.2))
+        for window, color in zip(SMA_WINDOWS[:2], palette.averages, strict=True):
+            figure.add_trace(_line(studied, f"sma_{window}", f"SMA {window}", color, width=1.2))
     if len(forecast):
         _add_fan(figure, Fan.of(forecast), palette)
     if len(happened):
@@ -196,7 +187,7 @@ def close_histogram(closes: pd.Series, buckets: int, palette: Palette) -> go.Fig
 def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
     """RSI 14 with its conventional 30 and 70, and MACD 12-26-9 with its signal and histogram."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    figure.add_trace(_line(studied, "rsi_14", "RSI 14", palette.forecast), row=1, col=1)
+    figure.add_trace(_line(studied, RSI, RSI_LABEL, palette.forecast), row=1, col=1)
     for level in (30, 70):
         figure.add_hline(y=level, line={"color": palette.muted, "width": 1, "dash": "dot"}, row=1, col=1)
     histogram = go.Bar(
@@ -213,12 +204,12 @@ def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
 
 def proof(model: pd.Series, palette: Palette) -> go.Figure:
     """The walk-forward ratios of one `trained_model` row; left of 1 the LSTM is better."""
-    values = [float(model[name]) for name in PROOF]
+    values = [float(model[name]) for name in RATIOS]
     low, high = float(model["rmse_ratio_rw_low"]), float(model["rmse_ratio_rw_high"])
-    none = [0.0] * (len(PROOF) - 1)
+    none = [0.0] * (len(RATIOS) - 1)
     figure = go.Figure(
         go.Scatter(
-            x=values, y=list(PROOF.values()), mode="markers",
+            x=values, y=[ratio.shown for ratio in RATIOS.values()], mode="markers",
             marker={
                 "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
                 "symbol": ["circle" if v <= 1 else "diamond" for v in values],

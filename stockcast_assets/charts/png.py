@@ -9,6 +9,7 @@ from stockcast_assets.charts.fan import Fan
 from stockcast_assets.charts.palette import LIGHT
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.libraries import pd
+from stockcast_assets.tables import HORIZON
 
 # A PNG has no theme to follow.
 INK, MUTED, GRID = LIGHT.ink, LIGHT.muted, LIGHT.grid
@@ -51,7 +52,7 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
         loc="left",
     )
     dates = {**dict(zip(fan.ahead, fan.days, strict=True)), **dict(zip(past, tail["date"], strict=True))}
-    ticks = [t for t in (-59, -45, -30, -15, 0, 10) if t in dates]
+    ticks = [t for t in (-59, -45, -30, -15, 0, HORIZON) if t in dates]
     axes.set_xticks(ticks, [f"{pd.Timestamp(dates[t]):%d %b}" for t in ticks])
     axes.tick_params(labelsize=8, colors=MUTED, length=0)
     axes.grid(axis="y", color=GRID, linewidth=0.8)

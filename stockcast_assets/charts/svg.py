@@ -12,7 +12,8 @@ import pandas as pd
 
 from stockcast_assets.charts.fan import Fan
 from stockcast_assets.charts.palette import Palette
-from stockcast_assets.charts.plotly import PROOF
+from stockcast_assets.methods import RATIOS
+from stockcast_assets.tables import SMA_WINDOWS
 
 WIDTH, HEIGHT = 1200.0, 360.0
 
@@ -38,7 +39,7 @@ def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette) -> str:
             edge = " ".join(points(now, band.upper) + points(now, band.lower)[::-1])
             drawn.append(f'<polygon points="{edge}" fill="{palette.forecast}" fill-opacity="{band.opacity}"/>')
         drawn.append(_line(points(now, intervals.median), palette.forecast, 2))
-    for column, color in zip(("sma_5", "sma_15"), palette.averages, strict=True):
+    for column, color in zip((f"sma_{window}" for window in SMA_WINDOWS[:2]), palette.averages, strict=True):
         warming_up = int(studied[column].isna().sum())
         drawn.append(_line(points(warming_up, studied[column].dropna()), color, 1.2))
     drawn.append(_line(points(0, studied["close"]), palette.close, 2))
@@ -64,7 +65,7 @@ def drift_lines(drift: pd.DataFrame, palette: Palette) -> str:
 
 def proof_bars(model: pd.Series, palette: Palette) -> str:
     """An SVG as a data address: the walk-forward ratios of one `trained_model` row, a bar from 1 per baseline."""
-    values = [float(model[name]) for name in PROOF]
+    values = [float(model[name]) for name in RATIOS]
     low, high = min([*values, 1.0]) - 0.02, max([*values, 1.0]) + 0.02
     one = (1.0 - low) / (high - low) * WIDTH
     drawn = [_line([f"{one:.1f},0", f"{one:.1f},{HEIGHT:g}"], palette.muted, 1)]

@@ -28,7 +28,7 @@ from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reas
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
 from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, HORIZON, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
 ASSETS = tuple(name for stage in STAGES for name in stage)
 
@@ -262,7 +262,7 @@ def _estimate(session: Session, launches: Sequence[Launch]) -> Estimate:
     return Estimate(keys, runs, calls, rows, seconds)
 
 
-_ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": 10, "forecast_accuracy": 10, "drift_report": 10}
+_ROWS_PER_KEY = {PRICE_HISTORY.name: 2500, "forecasts": HORIZON, "forecast_accuracy": HORIZON, "drift_report": 10}
 
 
 def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.inputs import in_order, parse_day
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
+from stockcast_assets.methods import LABELS, METHODS
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.planning.ranges import add_tickers
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
     from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
 
 EXPERIMENT = "stockcast-evaluation"
-
-_SHORT = {
-    "random_walk": "random walk",
-    "drift": "drift",
-    "vol60": "60-day vol.",
-    "fhs": "FHS",
-    "har": "HAR",
-}
 
 
 def run(
@@ -143,7 +136,7 @@ def document(walk: WalkForward) -> dict[str, object]:
 
 def _print(walk: WalkForward) -> None:
     from stockcast_assets.forecasting.evaluation.scores import SCORES
-    from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, LABELS
+    from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES
 
     rows = []
     for of in [None, *walk.tickers] if len(walk.tickers) > 1 else walk.tickers:
@@ -158,7 +151,8 @@ def _print(walk: WalkForward) -> None:
             ]
         )
     headings = [
-        f"{metric if metric == 'pinball' else 'RMSE'} /\n{_SHORT[other]}" for metric, other in HEADLINES.values()
+        f"{metric if metric == 'pinball' else 'RMSE'} /\n{METHODS[other].heading}"
+        for metric, other in HEADLINES.values()
     ]
     print_table(
         f"LSTM against each contender [95 % interval], as-of days {walk.first_day} to {walk.last_day}",

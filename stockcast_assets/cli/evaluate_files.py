@@ -19,7 +19,8 @@ from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import read_earnings, said_by_file, told
 from stockcast_assets.market.sources.files import parse_bytes
-from stockcast_assets.tables import EARNINGS_DATES
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, ORACLE, RANDOM_WALK
+from stockcast_assets.tables import EARNINGS_DATES, HORIZON
 
 if TYPE_CHECKING:
     from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
@@ -79,9 +80,7 @@ def _content(path: Path) -> bytes:
 def document(walk: WalkForward) -> dict[str, Any]:
     """What was measured, as `--json` prints it."""
     from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
-    from stockcast_assets.forecasting.serving.forecaster import LSTM
-    from stockcast_assets.forecasting.universe.start import HAR, HAR_EARNINGS
-    from stockcast_assets.forecasting.universe.walkforward import ORACLE, STEPS_OF_VALUE
+    from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
 
     pooled, each = walk.pooled, walk.by_ticker
     scores = walk.scores().set_index("contender")
@@ -98,7 +97,7 @@ def document(walk: WalkForward) -> dict[str, Any]:
                 "pinball_ratio_har_interval": pooled.pinball_ratio_interval(name, HAR),
                 "pinball_ratio_har_earnings": pooled.pinball_ratio(name, HAR_EARNINGS),
                 "dm_vs_har": scores.loc[name, "dm_pinball_vs_har"],
-                "rmse_ratio_rw": pooled.rmse_ratio(name, "random_walk"),
+                "rmse_ratio_rw": pooled.rmse_ratio(name, RANDOM_WALK),
                 "coverage_50": scores.loc[name, "coverage_50"],
                 "coverage_80": scores.loc[name, "coverage_80"],
                 "coverage_90": scores.loc[name, "coverage_90"],
@@ -138,7 +137,6 @@ def _tests(found: Any) -> dict[str, float]:
 
 
 def _diebold_mariano(walk: WalkForward, name: str, other: str) -> float:
-    from stockcast_assets.forecasting.config import HORIZON
     from stockcast_assets.forecasting.evaluation.scores import diebold_mariano
 
     pooled = walk.pooled
@@ -147,17 +145,15 @@ def _diebold_mariano(walk: WalkForward, name: str, other: str) -> float:
 
 def show(found: dict[str, Any]) -> None:
     """The document as tables for people."""
-    from stockcast_assets.forecasting.evaluation.walkforward import LABELS
-
     print_table(
         f"Loss of the interval (pinball), as-of days {found['first_day']} to {found['last_day']}, "
-        f"{found['n_cases']:,} cases x 10 sessions ahead; below 1 is better",
+        f"{found['n_cases']:,} cases x {HORIZON} sessions ahead; below 1 is better",
         [
             "contender",
-            "/ HAR",
+            f"/ {METHODS[HAR].heading}",
             "95 % interval",
             "DM",
-            "/ HAR x reports",
+            f"/ {LABELS[HAR_EARNINGS]}",
             "of reachable",
             "RMSE / RW",
             "80 %",
@@ -193,7 +189,15 @@ def show(found: dict[str, Any]) -> None:
         )
     print_table(
         "LSTM by ticker; p-values of its 80 % interval of the next session",
-        ["ticker", "/ HAR", "/ HAR x reports", "80 %", "Kupiec", "Christoffersen", "days"],
+        [
+            "ticker",
+            f"/ {METHODS[HAR].heading}",
+            f"/ {LABELS[HAR_EARNINGS]}",
+            "80 %",
+            "Kupiec",
+            "Christoffersen",
+            "days",
+        ],
         [
             [
                 ticker,

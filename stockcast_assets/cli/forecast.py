@@ -72,7 +72,7 @@ def _bring_up(session: Session, days: Mapping[str, pd.Timestamp]) -> dict[str, s
 
 def _print(document: Row) -> None:
     print_table(
-        f"{document['ticker']}: close of the next 10 sessions, as of {document['as_of']} (last close "
+        f"{document['ticker']}: close of the next {HORIZON} sessions, as of {document['as_of']} (last close "
         f"{document['last_close']:,.2f})",
         ["session", "date", "5 %", "10 %", "25 %", "median", "75 %", "90 %", "95 %", "random walk"],
         [
@@ -94,7 +94,7 @@ def print_summary(rows: Sequence[Row]) -> None:
     """A line for each ticker."""
     print_table(
         "Close forecast: median (10 % – 90 %)",
-        ["ticker", "as of", "close", "1 session", "5 sessions", "10 sessions", "method", "LSTM skill", "drift"],
+        ["ticker", "as of", "close", "1 session", "5 sessions", f"{HORIZON} sessions", "method", "LSTM skill", "drift"],
         [
             [
                 row["ticker"],

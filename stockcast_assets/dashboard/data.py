@@ -27,7 +27,7 @@ LOCK_SECONDS = 3.0
 TTL_SECONDS = 60
 RECENT_DAYS = 45
 _WIDER_DAYS = 400
-UNIVERSE_COLUMNS = ("ticker", "date", "close", "pct_return", "rsi_14", "volatility_20")
+UNIVERSE_COLUMNS = ("ticker", "date", "close", "pct_return", tables.RSI, tables.VOLATILITY)
 _BAR_COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
 
 

@@ -11,11 +11,11 @@ from datetime import date
 import pandas as pd
 
 from stockcast_assets.charts.palette import DARK, LIGHT, Palette
-from stockcast_assets.charts.plotly import PROOF
 from stockcast_assets.charts.svg import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.methods import RATIOS
 from stockcast_assets.monitoring.series import INPUTS
 from stockcast_assets.tables import FORECASTS
 
@@ -112,7 +112,7 @@ def _trust(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
     figure = _figure(
         lambda palette: proof_bars(model, palette),
         "Error of the LSTM over each baseline's; left of the line the LSTM is better",
-        tuple(f"{label} {model[name]:.3f}" for name, label in PROOF.items()),
+        tuple(f"{ratio.shown} {model[name]:.3f}" for name, ratio in RATIOS.items()),
     )
     return _Picture(f"The walk-forward proof of {ticker}, {model['date']:%B %Y}", words, figure, _CHART)
 
@@ -143,7 +143,7 @@ def _universe(_: str, __: pd.Timestamp | None) -> _Picture | None:
             "Ticker": rows["ticker"],
             "Close": rows["close"].map(price),
             "Day": rows["change"].map(lambda value: per_cent(value, sign=True)),
-            "In 10 sessions": rows["outlook"].map(lambda value: per_cent(value, sign=True)),
+            f"In {HORIZON} sessions": rows["outlook"].map(lambda value: per_cent(value, sign=True)),
             "80 % low": rows["low"].map(price),
             "80 % high": rows["high"].map(price),
         }

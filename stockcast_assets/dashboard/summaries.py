@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.forecasting.evaluation.scores import ratio_interval
-from stockcast_assets.tables import HORIZON, QUANTILE_COLUMNS
+from stockcast_assets.tables import HORIZON, QUANTILE_COLUMNS, RSI, VOLATILITY
 
 SESSIONS_PER_YEAR = {True: 365, False: 252}
 # Fewer scored sessions than this and a bootstrap over 20-session blocks says nothing.
@@ -124,9 +124,9 @@ def universe(indicators: pd.DataFrame, forecasts: pd.DataFrame, drift: pd.DataFr
     frame["low"], frame["high"] = ends["close_p10"], ends["close_p90"]
     frame["width"] = (ends["close_p90"] - ends["close_p10"]) / ends["last_close"]
     frame["method"] = ends["method"]
-    frame["rsi_14"] = latest["rsi_14"]
+    frame[RSI] = latest[RSI]
     weekends = (indicators["date"].dt.dayofweek >= 5).groupby(indicators["ticker"]).any()
-    frame["volatility"] = latest["volatility_20"] * weekends.map(SESSIONS_PER_YEAR).pow(0.5)
+    frame["volatility"] = latest[VOLATILITY] * weekends.map(SESSIONS_PER_YEAR).pow(0.5)
     frame["drifted"] = newest.groupby("ticker")["drifted"].any()
     frame["closes"] = closes
     return frame.reset_index()

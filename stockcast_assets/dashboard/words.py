@@ -5,18 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, method_label
+from stockcast_assets.methods import LSTM, method_source
+from stockcast_assets.tables import MACD_SPANS, RSI_WINDOW, VOLATILITY_WINDOW
 
-_SOURCES: Mapping[str, str] = {
-    "random_walk": "the ticker's own volatility over all its past",
-    "drift": "the ticker's own average drift and volatility",
-    "vol60": "the ticker's own volatility of the last 60 sessions",
-    "vol250": "the ticker's own volatility of the last 250 sessions",
-    "fhs": "the ticker's own past moves, scaled to its recent volatility",
-    "har": "the ticker's own recent volatility",
-    "har_quarterly": "the ticker's own recent volatility and its pattern within the quarter",
-}
 _LOSS = re.compile(r"pinball loss is [\d.]+ \[([\d.]+), ([\d.]+)\]")
+
+_FAST, _SLOW, _OWN = MACD_SPANS
 
 GLOSSARY: Mapping[str, str] = {
     "80 % interval": "A range that should hold four of five closes. With its edges, nine of ten: the 90 % interval.",
@@ -30,7 +24,7 @@ GLOSSARY: Mapping[str, str] = {
     "HAR": "A volatility forecast from the last day's, week's, month's and quarter's moves (heterogeneous "
     "autoregression).",
     "LSTM": "The neural network that is tried each month (long short-term memory).",
-    "MACD": "The difference of two moving averages, of 12 and 26 sessions, and its own average of 9.",
+    "MACD": f"The difference of two moving averages, of {_FAST} and {_SLOW} sessions, and its own average of {_OWN}.",
     "Median": "The middle of the forecast: as likely to be exceeded as not.",
     "Next report": "When the company tells its results next: announced, or expected a year after the last time. Prices "
     "move most then.",
@@ -38,11 +32,11 @@ GLOSSARY: Mapping[str, str] = {
     "better.",
     "Random walk": "The forecast that the price stays where it is.",
     "RMSE": "The typical error of a point forecast (root mean squared error).",
-    "RSI": "0 to 100: how much of the last 14 sessions' moves were up. Above 70 is called overbought, below 30 "
-    "oversold.",
+    "RSI": f"0 to 100: how much of the last {RSI_WINDOW} sessions' moves were up. Above 70 is called overbought, "
+    "below 30 oversold.",
     "Skill": "How much smaller the typical error is than the random walk's. Around 0 % means no better.",
-    "Volatility": "The typical size of a daily move over the last 20 sessions, times the root of the sessions in a "
-    "year.",
+    "Volatility": f"The typical size of a daily move over the last {VOLATILITY_WINDOW} sessions, times the root of the "
+    "sessions in a year.",
     "Walk-forward": "Judged year by year on sessions that the model had not seen when it was fitted.",
 }
 
@@ -66,8 +60,7 @@ def why_published(method: str, model: Mapping[Any, Any] | None) -> str:
             return "Range from an earlier neural network, which the newest one did not beat."
         beat = "it ties with the best simple method" if tie(reason) else "it did better than every simple method"
         return f"Range from a neural network; {beat} it was tried against."
-    name = method.removeprefix(NAIVE_PREFIX)
-    source = f"Range from {_SOURCES.get(name, method_label(method))}"
+    source = f"Range from {method_source(method)}"
     if model is None:
         return f"{source}."
     if not model["n_cases"] or (isinstance(model["n_cases"], float) and math.isnan(model["n_cases"])):

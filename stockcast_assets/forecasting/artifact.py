@@ -28,12 +28,13 @@ from stockcast_assets.forecasting.models.volatility import (
 )
 from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.universe.artifact import own_arrays, own_of_arrays
 from stockcast_assets.forecasting.universe.contenders import BASELINES
 from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.methods import LSTM, NAIVE_PREFIX
 
 FORMAT = 2
 OF_UNIVERSE = 3

@@ -18,12 +18,14 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import indicators
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.tables import VOLUME_WINDOW
 
 Rows: TypeAlias = "np.ndarray"
 """Numbers of sessions in a `History`."""
 
 HAR_WINDOWS = (1, 5, 22, 66)
 
+_SMA_WINDOW, _EMA_SPAN = 20, 50
 FEATURE_NAMES = (
     "log_return",
     "gap",
@@ -31,8 +33,8 @@ FEATURE_NAMES = (
     "relative_volume",
     "macd_hist",
     "rsi",
-    "sma_20_distance",
-    "ema_50_distance",
+    f"sma_{_SMA_WINDOW}_distance",
+    f"ema_{_EMA_SPAN}_distance",
     "volatility_ratio",
     *(f"log_variance_{window}" for window in HAR_WINDOWS),
     "log_ewma_variance",
@@ -233,7 +235,7 @@ def _recursions(bars: pd.DataFrame, first: int, end: int) -> _Series:
     log_close = np.log(adjusted)
     previous = np.concatenate(([np.nan], log_close[:-1]))
     returns = log_close - previous
-    averages = indicators.sma(adjusted, 20), indicators.ema(adjusted, 50)
+    averages = indicators.sma(adjusted, _SMA_WINDOW), indicators.ema(adjusted, _EMA_SPAN)
     oscillators = indicators.macd(adjusted)[2], indicators.rsi(adjusted)
     skipped = max(0, first - LOOKBACK)
     prices = opens, high, low, close, adjusted, volume
@@ -256,7 +258,7 @@ def _derived(series: Sequence[_Series], ewmas: Sequence[Floats]) -> list[History
     known_gap = np.nan_to_num(gap)
     variance = np.maximum(known_gap * known_gap + log_range * log_range / (4 * np.log(2)), _MIN_DAILY_VARIANCE)
     means = {window: _rolling_mean(variance, window) for window in HAR_WINDOWS}
-    mean_volume = _rolling_mean(volume, 20)
+    mean_volume = _rolling_mean(volume, VOLUME_WINDOW)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative_volume = np.where(mean_volume > 0, volume / mean_volume, 1.0) + 0 * mean_volume
 

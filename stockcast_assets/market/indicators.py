@@ -11,15 +11,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.libraries import np, pd, talib
-from stockcast_assets.tables import INDICATORS
+from stockcast_assets.tables import (
+    EMA_SPANS,
+    INDICATORS,
+    MACD_SPANS,
+    RSI,
+    RSI_WINDOW,
+    SMA_WINDOWS,
+    VOLATILITY,
+    VOLATILITY_WINDOW,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Floats: TypeAlias = "NDArray[np.float64]"
-
-SMA_WINDOWS = (5, 15, 50, 100)
-EMA_SPANS = (12, 26, 50, 100)
 
 
 def _warming_up(values: Floats, lookback: int) -> bool:
@@ -41,16 +47,17 @@ def ema(values: Floats, span: int) -> Floats:
     return _nulls(values) if _warming_up(values, span - 1) else talib.EMA(values, span)
 
 
-def rsi(values: Floats, window: int = 14) -> Floats:
+def rsi(values: Floats, window: int = RSI_WINDOW) -> Floats:
     """Wilder's relative strength index, 0 to 100; NaN for the first `window` values."""
     return _nulls(values) if _warming_up(values, window) else talib.RSI(values, window)
 
 
-def macd(values: Floats, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Floats, Floats, Floats]:
-    """MACD line, signal line and histogram (Appel's 12-26-9); NaN while any of the averages warms up."""
+def macd(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """MACD line, signal line and histogram of MACD_SPANS; NaN while any of the averages warms up."""
+    _, slow, signal = MACD_SPANS
     if _warming_up(values, slow + signal - 2):
         return _nulls(values), _nulls(values), _nulls(values)
-    return talib.MACD(values, fast, slow, signal)
+    return talib.MACD(values, *MACD_SPANS)
 
 
 def log_returns(values: Floats) -> Floats:
@@ -88,8 +95,8 @@ def _one_ticker(close: Floats) -> dict[str, Floats]:
         "macd": line,
         "macd_signal": signal,
         "macd_hist": histogram,
-        "rsi_14": rsi(close, 14),
-        "volatility_20": rolling_std(returns, 20),
+        RSI: rsi(close),
+        VOLATILITY: rolling_std(returns, VOLATILITY_WINDOW),
     }
 
 

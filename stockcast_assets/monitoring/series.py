@@ -18,12 +18,12 @@ from statistics import NormalDist
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import indicators
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.tables import QUANTILE_COLUMNS, QUANTILES
+from stockcast_assets.tables import HORIZON, QUANTILE_COLUMNS, QUANTILES, RSI, VOLUME_WINDOW
 
 INPUTS, PREDICTIONS, RESIDUALS = "inputs", "predictions", "residuals"
 FEATURES: Mapping[str, tuple[str, ...]] = {
-    INPUTS: ("log_return", "log_range", "volume_ratio", "rsi_14", "macd_hist_ratio"),
-    PREDICTIONS: ("width_1", "width_10", "median_10"),
+    INPUTS: ("log_return", "log_range", "volume_ratio", RSI, "macd_hist_ratio"),
+    PREDICTIONS: ("width_1", f"width_{HORIZON}", f"median_{HORIZON}"),
     RESIDUALS: ("pit", "pit_distance"),
 }
 """The compared features of each kind; no name is of two kinds."""
@@ -57,7 +57,7 @@ def inputs(bars: pd.DataFrame) -> pd.DataFrame:
     volume = bars["volume"].to_numpy(np.float64)
     *_, histogram = indicators.macd(close)
     with np.errstate(divide="ignore", invalid="ignore"):
-        volume_ratio = np.log(volume / indicators.sma(volume, 20))
+        volume_ratio = np.log(volume / indicators.sma(volume, VOLUME_WINDOW))
     columns = (
         indicators.log_returns(close),
         np.log(high / low),

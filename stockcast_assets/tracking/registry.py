@@ -20,11 +20,12 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import LSTM, Published
+from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.universe.artifact import month_of_bytes
 from stockcast_assets.forecasting.universe.forecaster import Reference
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.masking import scrub
+from stockcast_assets.methods import LSTM
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tracking import mlflow_model
 from stockcast_assets.tracking.client import Tracking

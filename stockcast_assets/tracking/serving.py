@@ -17,10 +17,11 @@ from stockcast_assets.forecasting.evaluation.scores import Evaluation, sessions_
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.npz import ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import NAIVE_PREFIX, Forecaster, Published
+from stockcast_assets.forecasting.serving.forecaster import Forecaster, Published
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.methods import HAR, NAIVE_PREFIX
 from stockcast_assets.tracking.registry import ModelRegistry
 
 Row = Mapping[Any, Any]
@@ -134,7 +135,7 @@ def naive_on_the_spot(bars: pd.DataFrame, month: pd.Timestamp) -> Published:
         return without_network(history, config).forecaster
     known = np.arange(history.first_row, len(history) - HORIZON)
     naive = fit_naive(history, known)
-    return Forecaster(history.ticker, f"{NAIVE_PREFIX}har", history.dates[-1].date(), naive, network=None)
+    return Forecaster(history.ticker, NAIVE_PREFIX + HAR, history.dates[-1].date(), naive, network=None)
 
 
 @dataclass(frozen=True)

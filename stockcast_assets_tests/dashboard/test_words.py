@@ -9,8 +9,8 @@ import pytest
 from stockcast_assets.dashboard import layout
 from stockcast_assets.dashboard.layout import ago
 from stockcast_assets.dashboard.words import GLOSSARY, tie, why_published
-from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
 from stockcast_assets.market.currencies import quoted_in
+from stockcast_assets.methods import LSTM, METHODS
 
 LOST = "The LSTM is not published because its pinball loss is 1.0110 [1.0040, 1.0180] times that of linear HAR."
 TIED = "The LSTM is not published because its pinball loss is 1.0110 [0.9980, 1.0240] times that of linear HAR."
@@ -34,7 +34,7 @@ def test_one_plain_sentence_says_why_a_method_is_published(method, row, says):
     assert says in why_published(method, {"reason": "", "n_cases": 750, "promoted": False} | row)
 
 
-@pytest.mark.parametrize("method", [LSTM, *(f"naive_{name}" for name in LABELS if name != LSTM)])
+@pytest.mark.parametrize("method", [LSTM, *(f"naive_{name}" for name in METHODS if name != LSTM)])
 def test_every_method_has_a_sentence_without_numbers_of_the_decision(method):
     for model in (None, {"reason": LOST, "n_cases": 750, "promoted": False}):
         sentence = why_published(method, model)

@@ -31,7 +31,6 @@ from stockcast_assets.forecasting.models.network import Layer, Scaler
 from stockcast_assets.forecasting.models.volatility import HarVolatility
 from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
@@ -43,6 +42,7 @@ from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
 from stockcast_assets.forecasting.universe.network import Network, UniverseModel
 from stockcast_assets.forecasting.universe.start import Pooled, Start
 from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.methods import LSTM
 from stockcast_assets.tracking import mlflow_model
 from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, ModelRegistry, model_name
 from stockcast_assets.tracking.universe import publish_month

@@ -19,9 +19,9 @@ from stockcast_assets.forecasting.models import statistical
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.models.garch import GarchVolatility, fit_garch
 from stockcast_assets.forecasting.models.statistical import NAMES, fit_statistical
-from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM
 from stockcast_assets.forecasting.universe.contenders import BASELINES
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
+from stockcast_assets.methods import LSTM, METHODS
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 from stockcast_assets_tests.forecasting.test_evaluation import make_cases
 
@@ -52,7 +52,7 @@ def test_every_contender_is_judged_on_the_same_days(walk: WalkForward, bars: dic
     days = bars["IBM"]["date"]
     judged = days[(days >= pd.Timestamp(START)) & (days <= pd.Timestamp(END))]
     assert walk.retrains == {"IBM": 2, "MSFT": 2}
-    assert walk.pooled.contenders == [*(name for name in LABELS if name not in BASELINES), *NAMES]
+    assert walk.pooled.contenders == [*(name for name in METHODS if name not in BASELINES), *NAMES]
     for cases in walk.cases.values():
         assert list(cases.dates) == list(judged)
         for forecast in cases.forecasts.values():

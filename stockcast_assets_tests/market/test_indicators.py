@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from stockcast_assets.market import indicators
-from stockcast_assets.tables import INDICATORS
+from stockcast_assets.tables import EMA_SPANS, INDICATORS, SMA_WINDOWS
 
 PRICES = arrays(np.float64, st.integers(1, 160), elements=st.floats(0.5, 2000, allow_nan=False))
 
@@ -48,10 +48,10 @@ def textbook_rsi(values: np.ndarray, window: int) -> np.ndarray:
 @given(PRICES)
 def test_they_are_the_textbook_definitions(close: np.ndarray) -> None:
     frame = indicators.compute(bars(close))
-    for window in indicators.SMA_WINDOWS:
+    for window in SMA_WINDOWS:
         expected = pd.Series(close).rolling(window).mean()
         np.testing.assert_allclose(frame[f"sma_{window}"], expected, rtol=1e-9)
-    for span in indicators.EMA_SPANS:
+    for span in EMA_SPANS:
         np.testing.assert_allclose(frame[f"ema_{span}"], textbook_ema(close, span), rtol=1e-9)
     np.testing.assert_allclose(frame["rsi_14"], textbook_rsi(close, 14), rtol=1e-6, atol=1e-6)
     returns = np.r_[np.nan, np.diff(np.log(close))]
@@ -65,8 +65,8 @@ def test_they_agree_with_talib_on_the_full_real_series(sample_bars: dict[str, pd
     frame = indicators.compute(sample_bars[ticker])
     line, signal, histogram = talib.MACD(close)
     expected = {
-        **{f"sma_{n}": talib.SMA(close, n) for n in indicators.SMA_WINDOWS},
-        **{f"ema_{n}": talib.EMA(close, n) for n in indicators.EMA_SPANS},
+        **{f"sma_{n}": talib.SMA(close, n) for n in SMA_WINDOWS},
+        **{f"ema_{n}": talib.EMA(close, n) for n in EMA_SPANS},
         "macd": line,
         "macd_signal": signal,
         "macd_hist": histogram,

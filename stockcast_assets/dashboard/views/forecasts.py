@@ -27,11 +27,11 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.dashboard.words import why_published
-from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
 from stockcast_assets.market.currencies import quoted_in
 from stockcast_assets.market.earnings import NO_HOUR
+from stockcast_assets.methods import LSTM, method_label
 from stockcast_assets.spreadsheet import to_csv
-from stockcast_assets.tables import FORECASTS, HORIZON
+from stockcast_assets.tables import FORECASTS, HORIZON, MACD_LABEL, RSI, RSI_LABEL, VOLATILITY, VOLATILITY_WINDOW
 from stockcast_assets.tracking.serving import row_in_use
 
 SPANS = {"3 months": 91, "6 months": 182, "1 year": 365, "5 years": 1826, "All": 36500}
@@ -70,7 +70,7 @@ def show() -> None:
     # Ten sessions and the longest holiday: every forecast that was made for this day.
     made = data.read(FORECASTS, tickers=[ticker], start=(as_of - pd.Timedelta(days=30)).date(), end=as_of.date())
     forecast = made[made["date"] == as_of]
-    later = studied[studied["date"] > as_of].head(10)
+    later = studied[studied["date"] > as_of].head(HORIZON)
 
     browser_title("Forecasts", ticker)
     model = _model(ticker, forecast)
@@ -86,7 +86,7 @@ def show() -> None:
     with place:
         figure(
             charts.price_and_fan(window, forecast, later, palette(), candles, log),
-            f"Close of {ticker} with moving averages and the forecast intervals of the next 10 sessions",
+            f"Close of {ticker} with moving averages and the forecast intervals of the next {HORIZON} sessions",
         )
     _numbers(ticker, window, known, forecast)
     if len(forecast):
@@ -99,7 +99,7 @@ def show() -> None:
     with right:
         _histogram(window["close"])
     st.header("RSI and MACD")
-    figure(charts.rsi_and_macd(window, palette()), f"RSI 14 and MACD 12-26-9 of {ticker}")
+    figure(charts.rsi_and_macd(window, palette()), f"{RSI_LABEL} and {MACD_LABEL} of {ticker}")
     _downloads(ticker, as_of, window, forecast)
 
 
@@ -129,7 +129,7 @@ def _numbers(ticker: str, window: pd.DataFrame, known: pd.DataFrame, forecast: p
         row = end.iloc[0]
         items += [
             Card(
-                "In 10 sessions",
+                f"In {HORIZON} sessions",
                 price(row["close_p50"]),
                 f"80 %: {price(row['close_p10'])} – {price(row['close_p90'])}",
                 "80 % interval",
@@ -137,19 +137,24 @@ def _numbers(ticker: str, window: pd.DataFrame, known: pd.DataFrame, forecast: p
             Card(
                 "Chance of a rise",
                 per_cent(float(summaries.chance_of_rise(end).iloc[0]), 0),
-                "in 10 sessions",
+                f"in {HORIZON} sessions",
                 "Chance of a rise",
             ),
         ]
     items += [
-        Card("RSI 14", f"{last['rsi_14']:.0f}" if pd.notna(last["rsi_14"]) else "–", _rsi_word(last["rsi_14"]), "RSI"),
+        Card(RSI_LABEL, f"{last[RSI]:.0f}" if pd.notna(last[RSI]) else "–", _rsi_word(last[RSI]), "RSI"),
         Card(
             "MACD",
             f"{last['macd']:.2f}".replace("-", "−") if pd.notna(last["macd"]) else "–",
             f"histogram {last['macd_hist']:+.2f}".replace("-", "−"),
             "MACD",
         ),
-        Card("Volatility, 20 sessions", per_cent(last["volatility_20"] * math.sqrt(year), 0), "a year", "Volatility"),
+        Card(
+            f"Volatility, {VOLATILITY_WINDOW} sessions",
+            per_cent(last[VOLATILITY] * math.sqrt(year), 0),
+            "a year",
+            "Volatility",
+        ),
         *_report(ticker, last["date"]),
         Card("Lowest", price(closes.min()), f"{lowest:%d %b %Y}"),
         Card("Highest", price(closes.max()), f"{highest:%d %b %Y}"),

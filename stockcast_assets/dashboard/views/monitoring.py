@@ -26,16 +26,17 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_CURRENT
 from stockcast_assets.monitoring.series import INPUTS, KIND_OF, PREDICTIONS, RESIDUALS
+from stockcast_assets.tables import HORIZON, RSI, RSI_LABEL, VOLUME_WINDOW
 
 FEATURES = {
     "log_return": "Daily return",
     "log_range": "Daily range (high to low)",
-    "volume_ratio": "Volume over its 20-session mean",
-    "rsi_14": "RSI 14",
+    "volume_ratio": f"Volume over its {VOLUME_WINDOW}-session mean",
+    RSI: RSI_LABEL,
     "macd_hist_ratio": "MACD histogram over price",
     "width_1": "Interval width, 1 session ahead",
-    "width_10": "Interval width, 10 sessions ahead",
-    "median_10": "Median, 10 sessions ahead",
+    f"width_{HORIZON}": f"Interval width, {HORIZON} sessions ahead",
+    f"median_{HORIZON}": f"Median, {HORIZON} sessions ahead",
     "pit": "Where the close fell in its forecast",
     "pit_distance": "How far from the forecast's median",
 }

@@ -22,8 +22,8 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.dashboard.words import why_published
-from stockcast_assets.forecasting.serving.forecaster import LSTM, method_label
-from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS
+from stockcast_assets.methods import LSTM, method_label
+from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS, HORIZON
 
 SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]
 
@@ -76,7 +76,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
             Card("Pinball / filtered history", f"{model['pinball_ratio_fhs']:.3f}", "below 1 is better",
                  "Pinball loss"),
             Card("80 % interval held", per_cent(model["coverage_80"]), "should be 80 %", "Coverage"),
-            Card("Judged on", f"{model['n_cases']:,}", "as-of dates × 10 horizons", "Walk-forward"),
+            Card("Judged on", f"{model['n_cases']:,}", f"as-of dates × {HORIZON} horizons", "Walk-forward"),
         ]
     )  # fmt: skip
     figure(charts.proof(model, palette()), "Error of the LSTM over each baseline's; below 1 the LSTM is better")

@@ -11,22 +11,22 @@ from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data
 from stockcast_assets.dashboard.layout import figure, fine_print, nothing_yet, notice, palette
 from stockcast_assets.dashboard.summaries import per_cent, price
-from stockcast_assets.forecasting.serving.forecaster import method_label
+from stockcast_assets.methods import method_label
 from stockcast_assets.spreadsheet import to_csv
-from stockcast_assets.tables import INDICATORS
+from stockcast_assets.tables import HORIZON, INDICATORS, RSI, RSI_LABEL, VOLATILITY_WINDOW
 
 # In order of use: a phone shows the first four.
 COLUMNS: dict[str, Any] = {
     "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
     "close": "Close",
     "change": "Day",
-    "outlook": "In 10 sessions",
+    "outlook": f"In {HORIZON} sessions",
     "low": "80 % low",
     "high": "80 % high",
     "width": "Interval width",
     "closes": st.column_config.LineChartColumn("Last closes"),
-    "volatility": "Volatility (20)",
-    "rsi_14": st.column_config.NumberColumn("RSI 14", format="%.0f"),
+    "volatility": f"Volatility ({VOLATILITY_WINDOW})",
+    RSI: st.column_config.NumberColumn(RSI_LABEL, format="%.0f"),
     "drifted": "Drift",
     "report": st.column_config.DateColumn("Next report"),
     "method": "Published by",

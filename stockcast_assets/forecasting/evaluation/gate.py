@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stockcast_assets.forecasting.evaluation.scores import Evaluation, ratio_interval
-from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM, NAIVE_PREFIX
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import LABELS, LSTM, NAIVE_PREFIX, RANDOM_WALK
 
 MIN_CASES = 250
 """Walk-forward days below which no model is promoted, whatever its numbers."""
@@ -50,9 +50,9 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
     baselines = [name for name in evaluation.contenders if name != LSTM]
     best = min(baselines, key=lambda name: evaluation.pinball[name].sum())
     ratio = evaluation.pinball_ratio(LSTM, best)
-    rmse_low, rmse_high = evaluation.rmse_ratio_interval(LSTM, "random_walk")
+    rmse_low, rmse_high = evaluation.rmse_ratio_interval(LSTM, RANDOM_WALK)
     pinball = _figure(ratio, *evaluation.pinball_ratio_interval(LSTM, best))
-    rmse = _figure(evaluation.rmse_ratio(LSTM, "random_walk"), rmse_low, rmse_high)
+    rmse = _figure(evaluation.rmse_ratio(LSTM, RANDOM_WALK), rmse_low, rmse_high)
     cases = int(evaluation.cases.sum())
 
     objections = []

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
 from stockcast_assets.forecasting.evaluation.scores import BLOCK_SESSIONS, POOLED, SCORES, coverage_by_day, reliability
-from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, LABELS, WalkForward
-from stockcast_assets.forecasting.serving.forecaster import LSTM
+from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, WalkForward
 from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
+from stockcast_assets.methods import LABELS, LSTM
 
 ROLLING_DAYS = 60
 _ALL = "#1f2933"

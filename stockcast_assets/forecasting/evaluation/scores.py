@@ -19,6 +19,7 @@ from stockcast_assets.forecasting.features import HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.models.baselines import Forecast
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import DRIFT, HAR, LSTM, RANDOM_WALK, RATIOS
 
 BLOCK_SESSIONS = 20
 RESAMPLES = 1000
@@ -29,16 +30,9 @@ MIN_SESSIONS = 250
 _MIN_VALIDATION = 20
 
 _COVERAGES = ((50, 2, 4), (80, 1, 5), (90, 0, 6))
-_BASELINE_KEYS = {
-    "pinball_ratio_constant_vol": "random_walk",
-    "pinball_ratio_vol60": "vol60",
-    "pinball_ratio_vol250": "vol250",
-    "pinball_ratio_fhs": "fhs",
-    "pinball_ratio_har": "har",
-    "pinball_ratio_har_quarterly": "har_quarterly",
-}
+_PINBALL = {key: ratio.baseline for key, ratio in RATIOS.items() if ratio.metric == "pinball"}
 _HEADLINES = (
-    "rmse_ratio_rw", "rmse_ratio_rw_low", "rmse_ratio_rw_high", "rmse_ratio_drift", "pinball", *_BASELINE_KEYS,
+    "rmse_ratio_rw", "rmse_ratio_rw_low", "rmse_ratio_rw_high", "rmse_ratio_drift", "pinball", *_PINBALL,
     "coverage_80",
 )  # fmt: skip
 SCORES = (
@@ -251,7 +245,7 @@ class Evaluation:
         """95 % interval of the pinball ratio by block bootstrap over days."""
         return ratio_interval(self.pinball[name], self.pinball[other])
 
-    def summary(self, name: str = "lstm") -> dict[str, float | int]:
+    def summary(self, name: str = LSTM) -> dict[str, float | int]:
         """The headline numbers of one contender; ratios below 1 mean it is better, NaN that there are no cases.
 
         The constant-volatility baseline is the random walk with its normal quantiles.
@@ -260,17 +254,17 @@ class Evaluation:
             return dict.fromkeys(_HEADLINES, math.nan) | {"n_cases": 0}
         table = self.table()
         pooled = table[(table["contender"] == name) & (table["horizon"] == POOLED)].iloc[0]
-        low, high = self.rmse_ratio_interval(name, "random_walk")
+        low, high = self.rmse_ratio_interval(name, RANDOM_WALK)
         return {
-            "rmse_ratio_rw": self.rmse_ratio(name, "random_walk"),
+            "rmse_ratio_rw": self.rmse_ratio(name, RANDOM_WALK),
             "rmse_ratio_rw_low": low,
             "rmse_ratio_rw_high": high,
-            "rmse_ratio_drift": self.rmse_ratio(name, "drift"),
+            "rmse_ratio_drift": self.rmse_ratio(name, DRIFT),
             "pinball": float(pooled["pinball"]),
             # A model that an earlier release stored was not judged against baselines that came later.
             **{
                 key: self.pinball_ratio(name, other) if other in self.pinball else math.nan
-                for key, other in _BASELINE_KEYS.items()
+                for key, other in _PINBALL.items()
             },
             "coverage_80": float(pooled["coverage_80"]),
             "n_cases": int(self.cases.sum()),
@@ -375,8 +369,8 @@ def _scores(
         for share, low, high in _COVERAGES
     }
     days = np.concatenate([one.dates.to_numpy() for one in cases])
-    squared_tests = [_test(days, error[:, h] ** 2, errors["random_walk"][:, h] ** 2, h + 1) for h in range(HORIZON)]
-    pinball_tests = [_test(days, loss[:, h], losses["har"][:, h].mean(axis=1), h + 1) for h in range(HORIZON)]
+    squared_tests = [_test(days, error[:, h] ** 2, errors[RANDOM_WALK][:, h] ** 2, h + 1) for h in range(HORIZON)]
+    pinball_tests = [_test(days, loss[:, h], losses[HAR][:, h].mean(axis=1), h + 1) for h in range(HORIZON)]
     return {
         "n": np.full(HORIZON, float(len(targets))),
         "rmse": np.sqrt((error**2).mean(axis=0)),
@@ -406,6 +400,6 @@ def _test(days: np.ndarray, ours: Floats, theirs: Floats, horizon: int) -> tuple
 def _pooled_tests(
     day: np.ndarray, name: str, errors: dict[str, Floats], losses: dict[str, Floats]
 ) -> tuple[float, float, float, float]:
-    squared = (errors[name] ** 2).mean(axis=1), (errors["random_walk"] ** 2).mean(axis=1)
-    pinball = losses[name].mean(axis=(1, 2)), losses["har"].mean(axis=(1, 2))
+    squared = (errors[name] ** 2).mean(axis=1), (errors[RANDOM_WALK] ** 2).mean(axis=1)
+    pinball = losses[name].mean(axis=(1, 2)), losses[HAR].mean(axis=(1, 2))
     return *_test(day, *squared, HORIZON), *_test(day, *pinball, HORIZON)

@@ -28,31 +28,16 @@ from stockcast_assets.forecasting.evaluation.scores import (
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import Forecast
 from stockcast_assets.forecasting.models.statistical import fit_statistical, require_stats
-from stockcast_assets.forecasting.serving.forecaster import LABELS as CONTENDERS
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.train import fit_folds, walk_forward_cases
+from stockcast_assets.methods import LSTM, RATIOS
 
 DEFAULT_YEARS = 4
 """Full calendar years before the last one that are judged unless a start is given."""
 
 HEADLINES: Mapping[str, tuple[str, str]] = {
-    "rmse_ratio_rw": ("rmse", "random_walk"),
-    "rmse_ratio_drift": ("rmse", "drift"),
-    "pinball_ratio_constant_vol": ("pinball", "random_walk"),
-    "pinball_ratio_vol60": ("pinball", "vol60"),
-    "pinball_ratio_fhs": ("pinball", "fhs"),
-    "pinball_ratio_har": ("pinball", "har"),
+    key: (ratio.metric, ratio.baseline) for key, ratio in RATIOS.items() if ratio.headline
 }
 """Headline ratios: the metric, and the contender the LSTM is divided by. Below 1 the LSTM is better."""
-
-LABELS: Mapping[str, str] = {
-    **CONTENDERS,
-    "auto_ets": "AutoETS",
-    "theta": "Theta",
-    "gjr_garch": "GJR-GARCH-t",
-    "lightgbm": "LightGBM of all tickers",
-    "oracle": "HAR told the variance to come",
-}
 
 Progress = Callable[[str, int, int], None]
 """Called with what was just fitted, the fits done and the fits in all."""

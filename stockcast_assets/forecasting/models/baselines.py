@@ -24,6 +24,7 @@ from stockcast_assets.forecasting.models.volatility import (
 )
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import DRIFT, FHS, RANDOM_WALK, VOL60, VOL250
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
         return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T)
 
     return {
-        "random_walk": walk,
-        "drift": Naive(walk.volatility, walk.shape + float(daily.mean()) * steps()[:, None]),
-        "vol60": Naive(PlainVolatility("std_60"), _normal()),
-        "vol250": Naive(PlainVolatility("std_250"), _normal()),
-        "fhs": simulated(PlainVolatility("ewma")),
+        RANDOM_WALK: walk,
+        DRIFT: Naive(walk.volatility, walk.shape + float(daily.mean()) * steps()[:, None]),
+        VOL60: Naive(PlainVolatility("std_60"), _normal()),
+        VOL250: Naive(PlainVolatility("std_250"), _normal()),
+        FHS: simulated(PlainVolatility("ewma")),
         HarVolatility.name: simulated(quarterly.har),
         QuarterlyHar.name: simulated(quarterly),
     }

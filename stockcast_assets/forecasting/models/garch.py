@@ -16,8 +16,7 @@ from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.market.indicators import Floats
-
-GJR_GARCH = "gjr_garch"
+from stockcast_assets.methods import GJR_GARCH
 
 _PERCENT = 100.0
 """Returns are fitted in per cent: the likelihood is badly scaled otherwise."""

@@ -15,9 +15,10 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Contender, Forecast
-from stockcast_assets.forecasting.models.garch import GJR_GARCH, fit_garch
+from stockcast_assets.forecasting.models.garch import fit_garch
+from stockcast_assets.methods import AUTO_ETS, GJR_GARCH, THETA
 
-UNIVARIATE = ("auto_ets", "theta")
+UNIVARIATE = (AUTO_ETS, THETA)
 NAMES = (*UNIVARIATE, GJR_GARCH)
 PACKAGES = ("arch", "lightgbm", "statsforecast")
 """What the extra `stats` brings."""

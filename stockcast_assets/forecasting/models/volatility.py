@@ -14,6 +14,7 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import HAR, HAR_QUARTERLY
 
 _MIN_ROWS = 250
 """Rows below which nothing but a level is estimated: HAR is EWMA then, and the quarter has no pattern."""
@@ -72,7 +73,7 @@ class HarVolatility:
     `coefficients` [HORIZON, regressors] of the log mean daily variance over the horizon on `History.har`.
     """
 
-    name: ClassVar[str] = "har"
+    name: ClassVar[str] = HAR
     coefficients: Floats
 
     def sigma(self, history: History, rows: Rows) -> Floats:
@@ -114,7 +115,7 @@ class QuarterlyHar:
         pattern: [92] variance over the HAR's by day of the calendar quarter; about 1 on average.
     """
 
-    name: ClassVar[str] = "har_quarterly"
+    name: ClassVar[str] = HAR_QUARTERLY
     har: HarVolatility
     pattern: Floats
 

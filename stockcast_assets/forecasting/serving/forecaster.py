@@ -12,33 +12,10 @@ from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.models.network import Lstm
-from stockcast_assets.forecasting.models.volatility import HarVolatility, QuarterlyHar
 from stockcast_assets.forecasting.serving.calibration import Calibration, replay
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
-
-LSTM = "lstm"
-NAIVE_PREFIX = "naive_"
-LABELS: Mapping[str, str] = {
-    LSTM: "LSTM",
-    "random_walk": "random walk with constant volatility",
-    "drift": "drift with constant volatility",
-    "vol60": "60-session volatility",
-    "vol250": "250-session volatility",
-    "fhs": "filtered historical simulation",
-    HarVolatility.name: "linear HAR",
-    QuarterlyHar.name: "HAR with the quarter's pattern",
-    "har_earnings": "HAR x reports",
-    "mix": "HAR with the market",
-    "mix_earnings": "HAR with the market x reports",
-}
-"""What people call the contenders."""
-
-
-def method_label(method: str) -> str:
-    """What people call a stored `method`."""
-    name = method.removeprefix(NAIVE_PREFIX)
-    return LABELS.get(name, name)
+from stockcast_assets.methods import LSTM, NAIVE_PREFIX
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import Contender, Forecast, Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.models.network import BASE, Lstm
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
-from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX, CalibratedLstm, Forecaster
+from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.training.fitting import fit_lstm
 from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.methods import LSTM, NAIVE_PREFIX, RANDOM_WALK
 
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[Key, int, int], None]
@@ -181,15 +182,14 @@ def without_network(history: History, config: ModelConfig) -> TrainedModel:
             f"{history.ticker} has {n} sessions up to {history.dates[-1].date()} and a forecast needs at least "
             f"{MIN_RETURNS + 1}: ingest a longer history, or wait."
         )
-    walk = "random_walk"
     decision = Decision(
         promoted=False,
-        method=NAIVE_PREFIX + walk,
+        method=NAIVE_PREFIX + RANDOM_WALK,
         reason=f"{history.ticker} has {n} sessions and a model needs at least {sessions_needed(config)}: "
         "the random walk is published.",
     )
     trained_to = history.dates[-1].date()
-    naive = {walk: fit_random_walk(np.diff(history.log_close))}
+    naive = {RANDOM_WALK: fit_random_walk(np.diff(history.log_close))}
     return TrainedModel(
         forecaster=Forecaster(history.ticker, decision.method, trained_to, naive, network=None),
         config=config,

@@ -15,7 +15,6 @@ from stockcast_assets.forecasting.features import HAR_WINDOWS
 from stockcast_assets.forecasting.models.network import Layer, Scaler, Singles
 from stockcast_assets.forecasting.models.volatility import HarVolatility
 from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
 from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
 from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
@@ -26,6 +25,7 @@ from stockcast_assets.forecasting.universe.start import MARKET_WINDOWS, Pooled, 
 from stockcast_assets.inputs import validate_ticker
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import LSTM
 
 FORMAT = 1
 

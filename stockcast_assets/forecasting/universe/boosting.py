@@ -20,8 +20,6 @@ from stockcast_assets.forecasting.universe.start import Start
 from stockcast_assets.forecasting.universe.training import Prepared
 from stockcast_assets.market.indicators import Floats
 
-LIGHTGBM = "lightgbm"
-
 _ROUNDS = 200
 _PARAMETERS = {
     "objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 500,

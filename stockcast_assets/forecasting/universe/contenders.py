@@ -9,20 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stockcast_assets.forecasting.features import Rows
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import UniverseModel
-from stockcast_assets.forecasting.universe.start import (
-    HAR_EARNINGS,
-    MIX,
-    MIX_EARNINGS,
-    Start,
-    fit_start,
-    level_of,
-    shape_of,
-)
+from stockcast_assets.forecasting.universe.start import Start, fit_start, level_of, shape_of
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import HAR_EARNINGS, LSTM, MIX, MIX_EARNINGS
 
 BASELINES = (HAR_EARNINGS, MIX, MIX_EARNINGS)
 """The steps between linear HAR and the network."""

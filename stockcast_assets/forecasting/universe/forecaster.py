@@ -11,12 +11,12 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.forecaster import LSTM, NAIVE_PREFIX
 from stockcast_assets.forecasting.universe.contenders import OwnFit
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import STRETCH, WINDOW, UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import LSTM, NAIVE_PREFIX
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, Fo
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.contenders import OwnFit, fit_own
 from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series
@@ -24,6 +23,7 @@ from stockcast_assets.forecasting.universe.month import MonthModel, final_rows
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import LSTM
 
 
 def fold_quantiles(series: Series, fold: Fold, own: OwnFit, model: UniverseModel) -> dict[str, Floats]:

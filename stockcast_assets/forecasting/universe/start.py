@@ -23,11 +23,10 @@ from stockcast_assets.forecasting.universe.earnings import (
 from stockcast_assets.forecasting.universe.inputs import LEVELLED, Series
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import HAR, HAR_EARNINGS, MIX, MIX_EARNINGS
 
 MARKET_WINDOWS = 3
 """The market's mean log variances of 1, 5 and 22 sessions are regressors."""
-
-HAR, MIX, HAR_EARNINGS, MIX_EARNINGS = "har", "mix", "har_earnings", "mix_earnings"
 
 
 @dataclass(frozen=True)

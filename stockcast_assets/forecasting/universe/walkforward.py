@@ -15,25 +15,24 @@ from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Fold, first_origin, fold_before, pinball_losses
 from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.models.garch import GJR_GARCH, fit_garch
+from stockcast_assets.forecasting.models.garch import fit_garch
 from stockcast_assets.forecasting.models.statistical import require_stats
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.training.workers import training_pool
-from stockcast_assets.forecasting.universe.boosting import LIGHTGBM, Boosted, fit_boosted
+from stockcast_assets.forecasting.universe.boosting import Boosted, fit_boosted
 from stockcast_assets.forecasting.universe.contenders import fit_own, quantiles_over
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.inputs import Series, series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.forecasting.universe.proof import fold_quantiles, joined_cases
-from stockcast_assets.forecasting.universe.start import HAR, MIX, MIX_EARNINGS, Start, future_variance
+from stockcast_assets.forecasting.universe.start import Start, future_variance
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training, submit
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
+from stockcast_assets.methods import GJR_GARCH, HAR, LIGHTGBM, LSTM, MIX, MIX_EARNINGS, ORACLE, RANDOM_WALK
 
-ORACLE = "oracle"
-STEPS_OF_VALUE = ("random_walk", HAR, MIX, MIX_EARNINGS, LSTM)
+STEPS_OF_VALUE = (RANDOM_WALK, HAR, MIX, MIX_EARNINGS, LSTM)
 """Each is the one before and something more: volatility, the market, the reports, the network."""
 
 _TOLD = tuple(tenth / 10 for tenth in range(11))

@@ -12,10 +12,10 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
 from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, rows_of_keys, table_asset
-from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES, RSI, RSI_LABEL, VOLATILITY, VOLATILITY_WINDOW
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
-SHOWN = {"close": "close", "rsi_14": "RSI 14", "volatility_20": "volatility 20"}
+SHOWN = {"close": "close", RSI: RSI_LABEL, VOLATILITY: f"volatility {VOLATILITY_WINDOW}"}
 """The columns that are plotted, and what they are called."""
 
 _ABOUT = """

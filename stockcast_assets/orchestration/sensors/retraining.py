@@ -30,6 +30,7 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
+from stockcast_assets.methods import LSTM
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
 from stockcast_assets.orchestration.assets.bars import stored_models
 from stockcast_assets.orchestration.fence import understood
@@ -215,7 +216,7 @@ def read_signals(
             drifted[ticker],
             errors[ticker],
             _revised_since(revised, ticker, trained_to),
-            newest is not None and newest["method"] == "lstm",
+            newest is not None and newest["method"] == LSTM,
             max_age_days,
         )
     return found

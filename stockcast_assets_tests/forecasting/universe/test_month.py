@@ -16,7 +16,7 @@ from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError
-from stockcast_assets.forecasting.serving.forecaster import LABELS, LSTM, published_quantiles
+from stockcast_assets.forecasting.serving.forecaster import published_quantiles
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe import fitting
 from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
@@ -28,6 +28,7 @@ from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
 from stockcast_assets.forecasting.universe.proof import judge
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
+from stockcast_assets.methods import LABELS, LSTM
 
 Bars = dict[str, pd.DataFrame]
 MONTH = date(2008, 12, 1)

@@ -12,15 +12,15 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import fold_before
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.serving.forecaster import LSTM
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.fitting import fit_network
 from stockcast_assets.forecasting.universe.inputs import Series, series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.network import UniverseModel
-from stockcast_assets.forecasting.universe.start import HAR, MIX, MIX_EARNINGS, fit_start
+from stockcast_assets.forecasting.universe.start import fit_start
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training
-from stockcast_assets.forecasting.universe.walkforward import ORACLE, walk_forward_universe
+from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
+from stockcast_assets.methods import HAR, LSTM, MIX, MIX_EARNINGS, ORACLE
 
 Bars = dict[str, pd.DataFrame]
 CUT = 700
