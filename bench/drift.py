@@ -29,7 +29,7 @@ from stockcast_assets.monitoring.drift import (
     promised_threshold,
 )
 from stockcast_assets.monitoring.series import FEATURES, KIND_OF, RESIDUALS
-from stockcast_assets.orchestration.sensors.retraining import DRIFTED_SHARE, WINDOW
+from stockcast_assets.orchestration.asset_checks.thresholds import DRIFTED_SHARE, WINDOW
 from stockcast_assets.tables import QUANTILES
 
 END = date(2013, 2, 28)

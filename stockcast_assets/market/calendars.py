@@ -190,6 +190,7 @@ def _packaged_codes() -> frozenset[str]:
 
 _rules = read_rules(_PACKAGED_RULES)
 _user_table: Path | None = None
+_read_at: list[tuple[int, int] | None] = []
 
 
 def extend_rules(user_table: Path) -> None:
@@ -197,10 +198,37 @@ def extend_rules(user_table: Path) -> None:
 
     Days that evidence closed are read from the file `LEARNED` beside it.
     """
-    global _rules, _user_table  # noqa: PLW0603  one table per process
+    global _rules, _user_table, _read_at  # noqa: PLW0603  one table per process
     _user_table = user_table
-    learned = user_table.with_name(LEARNED)
+    learned, stamps = user_table.with_name(LEARNED), _stamps(user_table)
     _rules = read_rules(_PACKAGED_RULES, *([user_table] if os.path.lexists(user_table) else []), learned=learned)
+    _read_at = stamps
+
+
+def refreshed() -> list[tuple[int, int] | None]:
+    """Read the user's tables again if they have changed; the value returned changes with them.
+
+    Raises:
+        StockcastError: as `read_rules`; what was read before stays.
+    """
+    if _user_table is None:
+        return []
+    if _stamps(_user_table) != _read_at:
+        extend_rules(_user_table)
+    return _read_at
+
+
+def _stamps(user_table: Path) -> list[tuple[int, int] | None]:
+    """Time of the last change (ns) and size (bytes) of the two tables, None for one that is not there."""
+    found: list[tuple[int, int] | None] = []
+    for path in (user_table, user_table.with_name(LEARNED)):
+        try:
+            status = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size))
+    return found
 
 
 def user_table() -> str:

@@ -20,6 +20,7 @@ from stockcast_assets.masking import without_credentials
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.asset_checks.declared import build_checks
 from stockcast_assets.orchestration.asset_checks.earnings import build_still_reports
+from stockcast_assets.orchestration.asset_checks.freshness import build_freshness_checks
 from stockcast_assets.orchestration.asset_checks.quality import build_quality_checks
 from stockcast_assets.orchestration.asset_checks.second_opinion import build_second_opinion_checks
 from stockcast_assets.orchestration.assets.drift_report import build_drift_report
@@ -40,7 +41,7 @@ from stockcast_assets.orchestration.sensors.alerts import build_alerts
 from stockcast_assets.orchestration.sensors.configured_tickers import build_configured_tickers
 from stockcast_assets.orchestration.sensors.csv_inbox import Inbox, build_csv_inbox
 from stockcast_assets.orchestration.sensors.daily_catch_up import build_daily_catch_up
-from stockcast_assets.orchestration.sensors.freshness import build_freshness, build_freshness_checks
+from stockcast_assets.orchestration.sensors.freshness import build_freshness
 from stockcast_assets.orchestration.sensors.mlflow_runs import build_mlflow_runs
 from stockcast_assets.orchestration.sensors.retraining import build_retraining
 from stockcast_assets.orchestration.sensors.revisions import build_revisions

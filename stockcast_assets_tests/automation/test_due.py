@@ -26,6 +26,7 @@ from stockcast_assets.orchestration.planning.launch import (
     Reason,
 )
 from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
+from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.tickers import TickerState
 
 START = date(2024, 1, 2)
@@ -357,3 +358,22 @@ def test_planning_grows_no_faster_than_the_tickers() -> None:
         return min(taken)
 
     assert seconds(200) < 20 * seconds(20)
+
+
+def test_a_ticker_of_which_nobody_knows_where_it_trades_is_told_and_stops_no_other() -> None:
+    states = {"NEW.QQ": TickerState(), "OLD.QQ": running("2024-01-09"), "A": running("2024-01-09"), "B": TickerState()}
+    done = {"trained_model": {f"2024-01-01|{ticker}" for ticker in ("OLD.QQ", "A")}}
+    seen = world("2024-02-02 03:00", states, done)
+    new, old = planner.plan_bring_up(seen), planner.plan_daily(seen)
+    for plan, launched, told in ((new, {("B",)}, {"NEW.QQ"}), (old, {("A",)}, {"OLD.QQ"})):
+        assert {launch.tickers for launch in plan.runs} == launched
+        assert set(plan.given_up) == told
+        assert "calendars.toml" in plan.in_words()
+        assert plan.wake is None
+    assert set(planner.plan_training(seen).given_up) == {"OLD.QQ"}
+    # Nor are its lost rows asked for in vain.
+    lost = {"raw_prices": {"2024-01-09|OLD.QQ": "run 1", "2024-01-09|A": "run 1"}}
+    back = plan_lost(replace(seen, lost=lost))
+    assert ({launch.tickers for launch in back.runs}, set(back.given_up)) == ({("A",)}, {"OLD.QQ"})
+    waiting = planner.plan_daily(replace(seen, lost=lost))
+    assert (waiting.runs, set(waiting.waiting), set(waiting.given_up)) == ([], {"A"}, {"OLD.QQ"})

@@ -10,9 +10,9 @@ import pytest
 import time_machine
 
 from stockcast_assets.market.calendars import calendar_for, sessions
+from stockcast_assets.orchestration.asset_checks.freshness import COMPLETE, FRESH, gaps, stale
 from stockcast_assets.orchestration.build import build_definitions
 from stockcast_assets.orchestration.sensors.alerts import red_checks
-from stockcast_assets.orchestration.sensors.freshness import COMPLETE, FRESH, gaps, stale
 from stockcast_assets.orchestration.tickers import TickerState, set_daily_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from stockcast_assets.orchestration.asset_checks.quality import QUALITY_CHECKS, judgement, quality_faults
+from stockcast_assets.orchestration.asset_checks.thresholds import SCORED, WINDOW
 from stockcast_assets.orchestration.build import build_definitions
-from stockcast_assets.orchestration.sensors.retraining import SCORED, WINDOW
 from stockcast_assets.settings import Settings
 from stockcast_assets_tests.automation.test_retraining import outcomes
 

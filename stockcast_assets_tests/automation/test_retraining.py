@@ -13,20 +13,12 @@ from dagster._core.utils import make_new_run_id
 
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.asset_checks.thresholds import SCORED, WINDOW, coverage, skill_ratio
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.orchestration.jobs import build_jobs
 from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
 from stockcast_assets.orchestration.planning.world import Universe
-from stockcast_assets.orchestration.sensors.retraining import (
-    COOL_DOWN,
-    SCORED,
-    WINDOW,
-    Signals,
-    build_retraining,
-    coverage,
-    reason_to_retrain,
-    skill_ratio,
-)
+from stockcast_assets.orchestration.sensors.retraining import COOL_DOWN, Signals, build_retraining, reason_to_retrain
 from stockcast_assets.orchestration.tickers import set_daily_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import TRAINED_MODEL

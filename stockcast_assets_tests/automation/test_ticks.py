@@ -1,6 +1,8 @@
 """Schedules and sensors, ticked for real against an instance; the runs they ask for are executed."""
 
+import json
 import os
+import re
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.uploads import MAX_BYTES
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
@@ -147,6 +150,30 @@ def test_an_idle_tick_hardly_feels_the_number_of_tickers(
         taken.append([seconds(name) for name in sensors])
     for name, of_few, of_many in zip(sensors, *taken, strict=True):
         assert of_many < 20 * of_few, name
+
+
+def test_the_line_that_a_tick_asks_for_is_read_by_the_next(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    settings = make_settings()
+    defs = build_definitions(settings)
+    instance.add_dynamic_partitions("ticker", ["NEW.QQ"])
+    requests, cursor = [], None
+    for _ in range(3):
+        requests, cursor = tick_sensor(defs, instance, "ticker_lifecycle", cursor)
+        assert requests == []
+    said = re.search(r"the line `(.*?)` under (\[\w+\]) into (\S+),", json.loads(cursor or "")["words"])
+    assert said is not None
+    line, section, table = said.groups()
+    Path(table).parent.mkdir(exist_ok=True)
+    # Half a line is told in every tick, until it is whole.
+    Path(table).write_text(f"{section}\n{line[:-1]}\n")
+    for _ in range(2):
+        with pytest.raises(StockcastError, match=re.escape(table)):
+            tick_sensor(defs, instance, "ticker_lifecycle", cursor)
+    Path(table).write_text(f"{section}\n{line}\n")
+    requests, _ = tick_sensor(defs, instance, "ticker_lifecycle", cursor)
+    assert [bounds(request) for request in requests] == [("NEW.QQ", "NEW.QQ")]
 
 
 def test_configured_tickers_become_partitions(

@@ -11,9 +11,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
-from stockcast_assets.orchestration.assets.specs import days_by_ticker
-from stockcast_assets.orchestration.planning.ranges import known_tickers
-from stockcast_assets.orchestration.sensors.retraining import (
+from stockcast_assets.orchestration.asset_checks.thresholds import (
     enough_reports,
     enough_scores,
     lasting_drift,
@@ -22,6 +20,8 @@ from stockcast_assets.orchestration.sensors.retraining import (
     recent_drift,
     recent_errors,
 )
+from stockcast_assets.orchestration.assets.specs import days_by_ticker
+from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY
 from stockcast_assets.warehouse import Warehouse
 

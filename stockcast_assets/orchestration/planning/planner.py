@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import month_of, parse_key, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
@@ -144,7 +145,7 @@ class Plan:
     Attributes:
         runs: runs to launch, in order.
         waiting: why a ticker that needs something gets no run now, in words.
-        given_up: why a ticker gets no run any more until a person resumes it, in words.
+        given_up: why a ticker gets no run any more until a person does something, in words.
         brought_up: tickers that now have all, with the session they were brought up to.
         wake: when the next run is due if nothing else happens; None if only an event can make one due.
         under_way: whether a run that the plan waits for is under way.
@@ -195,9 +196,9 @@ def due_at(day: date, codes: Sequence[str]) -> pd.Timestamp:
 def plan_bring_up(world: World) -> Plan:
     """Every new ticker, stage by stage: deep past, bars up to the newest session, model, newest forecast."""
     plan, needs = Plan(), []
-    for ticker in world.order:
-        if world.states[ticker].is_new and ticker not in world.with_losses:
-            needs += _bring_up_needs(world, ticker, plan)
+    new = [ticker for ticker in world.order if world.states[ticker].is_new and ticker not in world.with_losses]
+    for ticker in traded(new, plan):
+        needs += _bring_up_needs(world, ticker, plan)
     _decide(world, needs, plan, most_days=None)
     return plan
 
@@ -208,9 +209,10 @@ def plan_daily(world: World) -> Plan:
     A run covers the missed days of one month at most, so that the next month's model comes in between; after a
     failure it covers the first missed day alone.
     """
-    plan, needs = Plan(waiting=_waiting_for_losses(world)), []
-    trainings = {need.tickers[0]: need for need in _training_needs(world)}
-    for ticker, missing in _missing_days(world).items():
+    plan, needs = Plan(), []
+    running = _running(world, plan)
+    trainings = {need.tickers[0]: need for need in _training_needs(world, running)}
+    for ticker, missing in _missing_days(world, running).items():
         first = missing[0]
         training = trainings.get(ticker)
         if training is not None and training.first == month_of(first) and not _failed(world, training):
@@ -227,8 +229,8 @@ def plan_daily(world: World) -> Plan:
 
 def plan_training(world: World) -> Plan:
     """The models of every month that began, as soon as the last session before it is ingested; missed ones first."""
-    plan = Plan(waiting=_waiting_for_losses(world))
-    _decide(world, list(_training_needs(world)), plan, most_days=None)
+    plan = Plan()
+    _decide(world, list(_training_needs(world, _running(world, plan))), plan, most_days=None)
     return plan
 
 
@@ -250,14 +252,6 @@ def plan_needs(world: World, needs: Sequence[Launch]) -> Plan:
     given_up = _decide(world, open_, plan, most_days=None)
     plan.left = [need for need in open_ if need not in given_up]
     return plan
-
-
-def _waiting_for_losses(world: World) -> dict[str, str]:
-    return {
-        ticker: f"{ticker}: what is new waits for rows that the warehouse has lost, which daily_catch_up makes again."
-        for ticker in world.order
-        if ticker in world.with_losses
-    }
 
 
 def is_met(world: World, need: Launch) -> bool:
@@ -309,16 +303,40 @@ def _sessions_due(world: World, ticker: str) -> pd.DatetimeIndex:
     return calendars.sessions(calendars.calendar_for(ticker), first, last)
 
 
-def _missing_days(world: World) -> dict[str, list[date]]:
-    """The due days after its bring-up that each active ticker lacks an asset of, if there are any."""
+def traded(tickers: Iterable[str], plan: Plan) -> list[str]:
+    """The tickers of which somebody knows where they trade; of the others the plan says what to do."""
+    known = []
+    for ticker in tickers:
+        try:
+            calendars.known_calendar_for(ticker)
+        except StockcastError as error:
+            plan.given_up[ticker] = str(error)
+        else:
+            known.append(ticker)
+    return known
+
+
+def _running(world: World, plan: Plan) -> dict[str, date]:
+    """The active tickers that were brought up, each with the session up to which.
+
+    Of those that have lost rows the plan says that they wait.
+    """
+    for ticker in traded((ticker for ticker in world.order if ticker in world.with_losses), plan):
+        plan.waiting[ticker] = (
+            f"{ticker}: what is new waits for rows that the warehouse has lost, which daily_catch_up makes again."
+        )
+    active = ((ticker, world.states[ticker]) for ticker in world.order if world.states[ticker].state == "active")
+    up = {ticker: state.daily_from for ticker, state in active if state.daily_from is not None}
+    return {ticker: up[ticker] for ticker in traded(up, plan) if ticker not in world.with_losses}
+
+
+def _missing_days(world: World, running: Mapping[str, date]) -> dict[str, list[date]]:
+    """The due days after its bring-up that each running ticker lacks an asset of, if there are any."""
     found = {}
-    for ticker in world.order:
-        state = world.states[ticker]
-        if state.state != "active" or state.daily_from is None or ticker in world.with_losses:
-            continue
-        days = [day for day in world.days if day > state.daily_from]
+    for ticker, daily_from in running.items():
+        days = [day for day in world.days if day > daily_from]
         if ticker in world.uploaded:
-            newest = max(world.uploaded[ticker], default=state.daily_from)
+            newest = max(world.uploaded[ticker], default=daily_from)
             days = [day for day in days if day <= newest]
         missing = [day for day in days if not all(world.has(asset, ticker, day) for asset in DAILY_ASSETS)]
         if missing:
@@ -331,16 +349,13 @@ def _end_of_stretch(missing: Sequence[date]) -> date:
     return max(day for day in missing if month_of(day) == month_of(missing[0]))
 
 
-def _training_needs(world: World) -> Iterator[Launch]:
-    """The first month that each ticker has no model of, if everything before it is ingested."""
-    missing_days = _missing_days(world)
-    for ticker in world.order:
-        state = world.states[ticker]
-        if state.state != "active" or state.daily_from is None or ticker in world.with_losses:
-            continue
+def _training_needs(world: World, running: Mapping[str, date]) -> Iterator[Launch]:
+    """The first month that each running ticker has no model of, if everything before it is ingested."""
+    missing_days = _missing_days(world, running)
+    for ticker, daily_from in running.items():
         reach = missing_days[ticker][0] if ticker in missing_days else None
         for month in world.months:
-            if month < month_of(state.daily_from) or world.has(TRAINED_MODEL.name, ticker, month):
+            if month < month_of(daily_from) or world.has(TRAINED_MODEL.name, ticker, month):
                 continue
             uploaded = ticker not in world.uploaded or max(world.uploaded[ticker], default=month) >= month
             if uploaded and (reach is None or reach >= month):

@@ -10,7 +10,7 @@ from stockcast_assets.keys import parse_daily_key, parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import RESTORE, Launch, Reason
-from stockcast_assets.orchestration.planning.planner import Plan, World, plan_needs
+from stockcast_assets.orchestration.planning.planner import Plan, World, plan_needs, traded
 from stockcast_assets.orchestration.planning.ranges import month_stretches, session_stretches
 from stockcast_assets.tables import TRAINED_MODEL
 
@@ -19,8 +19,9 @@ Lost = Mapping[str, Mapping[str, str]]
 
 def plan_lost(world: World) -> Plan:
     """The lost keys of every active ticker, stage by stage: what others are computed from comes back first."""
-    tickers = [ticker for ticker in world.order if ticker in world.with_losses]
-    return plan_needs(world, [need for needs in restoring(world.lost, tickers).values() for need in needs])
+    plan = Plan()
+    tickers = traded((ticker for ticker in world.order if ticker in world.with_losses), plan)
+    return plan.then(plan_needs(world, [need for needs in restoring(world.lost, tickers).values() for need in needs]))
 
 
 def restoring(lost: Lost, tickers: list[str]) -> dict[str, list[Launch]]:

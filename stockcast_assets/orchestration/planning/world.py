@@ -12,6 +12,7 @@ import dagster as dg
 
 from stockcast_assets.keys import NotAKey, days_of, parse_key
 from stockcast_assets.libraries import pd
+from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration import tags, ticker_space
 from stockcast_assets.orchestration.assets.bars import first_sources
@@ -63,14 +64,24 @@ def _keys(partitions: dg.MultiPartitionsDefinition, now: pd.Timestamp) -> list[d
 
 
 def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timestamp, warehouse: Warehouse) -> str:
-    """Changes whenever a plan may: a ticker, a state, a new due day, a new materialisation, other rows."""
+    """Changes whenever a plan may: a ticker, a state, a new due day, a new materialisation, other rows.
+
+    The user's calendar table counts, too, and is read again if it has changed.
+    """
     states = states_in(ticker_space.read(instance))
     records = instance.get_asset_records([dg.AssetKey(name) for name in ORDER])
     newest = sorted(
         (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
         for record in records
     )
-    seen = [warehouse.version, states, newest, universe.days(now)[-1:], universe.months(now)[-1:]]
+    seen = [
+        calendars.refreshed(),
+        warehouse.version,
+        states,
+        newest,
+        universe.days(now)[-1:],
+        universe.months(now)[-1:],
+    ]
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
 

@@ -8,12 +8,12 @@ import dagster as dg
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.dagster_private.migrations import read_migrations_once
-from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
+from stockcast_assets.orchestration.planning.planner import Plan, World
 from stockcast_assets.orchestration.planning.restore import plan_lost
-from stockcast_assets.orchestration.planning.world import Idle, Universe
-from stockcast_assets.orchestration.sensors.ticks import result_or_idle
+from stockcast_assets.orchestration.planning.world import Universe
+from stockcast_assets.orchestration.sensors.ticks import tick_unless_idle
 from stockcast_assets.warehouse import Warehouse
 
 HEAD_START = timedelta(minutes=10)
@@ -37,17 +37,14 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
     def daily_catch_up(context: dg.SensorEvaluationContext, warehouse: dg.ResourceParam[Warehouse]) -> dg.SensorResult:
         # For homes whose dagster.yaml names another event log than ours.
         read_migrations_once()
-        now = utc_now()
         # Retries are due on the minute; only the work of a schedule's own moment is left to it.
-        planned_at = now - HEAD_START
-        print_now = world.fingerprint(context.instance, universe, planned_at, warehouse)
-        quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
-        if quiet is not None and quiet.holds(print_now, now):
-            return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
-        seen = world.read_world(context.instance, universe, now, warehouse, keys_at=planned_at)
-        plan = plan_lost(seen).then(planner.plan_training(seen)).then(planner.plan_daily(seen))
-        return result_or_idle(
-            context, seen, plan, print_now, now, "Every finished day of every active ticker is there."
-        )
+        planned_at = utc_now() - HEAD_START
+
+        def look() -> tuple[World, Plan]:
+            seen = world.read_world(context.instance, universe, utc_now(), warehouse, keys_at=planned_at)
+            return seen, plan_lost(seen).then(planner.plan_training(seen)).then(planner.plan_daily(seen))
+
+        nothing_due = "Every finished day of every active ticker is there."
+        return tick_unless_idle(context, universe, warehouse, planned_at, look, nothing_due)
 
     return daily_catch_up

@@ -6,11 +6,11 @@ import dagster as dg
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
-from stockcast_assets.orchestration.planning.world import Idle, Universe
-from stockcast_assets.orchestration.sensors.ticks import result_or_idle
+from stockcast_assets.orchestration.planning.planner import Plan, World
+from stockcast_assets.orchestration.planning.world import Universe
+from stockcast_assets.orchestration.sensors.ticks import tick_unless_idle
 from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.warehouse import Warehouse
 
@@ -34,17 +34,14 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult:
         now = utc_now()
-        print_now = world.fingerprint(context.instance, universe, now, warehouse)
-        quiet = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
-        if quiet is not None and quiet.holds(print_now, now):
-            return dg.SensorResult(skip_reason=quiet.words, cursor=context.cursor)
-        enrol(context.instance, now)
-        seen = world.read_world(context.instance, universe, now, warehouse, sources)
-        plan = planner.plan_bring_up(seen)
-        world.record_brought_up(context.instance, seen, plan)
-        if plan.brought_up:
-            # The states changed, so the next tick looks again.
-            print_now = world.fingerprint(context.instance, universe, now, warehouse)
-        return result_or_idle(context, seen, plan, print_now, now, "Every active ticker is brought up.")
+
+        def look() -> tuple[World, Plan]:
+            enrol(context.instance, now)
+            seen = world.read_world(context.instance, universe, now, warehouse, sources)
+            plan = planner.plan_bring_up(seen)
+            world.record_brought_up(context.instance, seen, plan)
+            return seen, plan
+
+        return tick_unless_idle(context, universe, warehouse, now, look, "Every active ticker is brought up.")
 
     return ticker_lifecycle

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.partitions import ticker_partitions
-from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning import world
 from stockcast_assets.orchestration.planning.planner import Plan, World
 from stockcast_assets.orchestration.planning.requests import requests
-from stockcast_assets.orchestration.planning.world import Idle
+from stockcast_assets.orchestration.planning.world import Idle, Universe
+from stockcast_assets.warehouse import Warehouse
 
 
 def result(
@@ -39,15 +44,32 @@ def result(
     )
 
 
-def result_or_idle(
+def tick_unless_idle(
     context: dg.SensorEvaluationContext,
-    seen: planner.World,
-    plan: planner.Plan,
-    print_now: str,
-    now: pd.Timestamp,
-    idle: str,
+    universe: Universe,
+    warehouse: Warehouse,
+    keys_at: pd.Timestamp,
+    look: Callable[[], tuple[World, Plan]],
+    nothing_due: str,
 ) -> dg.SensorResult:
-    """The result of a tick whose sensor need not look again before the world changes, or a wait is over."""
-    words = plan.in_words() or idle
+    """The tick of a sensor whose cursor is an `Idle`: it looks only if the world has changed, or a wait is over.
+
+    What a look itself changes, as the states of tickers, makes the next tick look again.
+
+    Args:
+        context: the tick's.
+        universe: what the settings say about keys.
+        warehouse: whose rows count.
+        keys_at: the moment whose due days and months count.
+        look: reads the world and plans for it.
+        nothing_due: the reason if nothing waits, either.
+    """
+    now = utc_now()
+    before = world.fingerprint(context.instance, universe, keys_at, warehouse)
+    idle = understood(Idle.load, context.cursor, "The cursor", context.log.warning)
+    if idle is not None and idle.holds(before, now):
+        return dg.SensorResult(skip_reason=idle.words, cursor=context.cursor)
+    seen, plan = look()
+    words = plan.in_words() or nothing_due
     asleep = not plan.runs and not plan.under_way
-    return result(context, seen, plan, words, Idle(print_now, plan.wake, words).dump() if asleep else "")
+    return result(context, seen, plan, words, Idle(before, plan.wake, words).dump() if asleep else "")
