@@ -19,7 +19,7 @@ import duckdb
 import optuna
 import pytest
 
-from stockcast_assets.cli import parse
+from stockcast_assets.cli import completion, parse
 from stockcast_assets.cli.app import app
 from stockcast_assets.databases import DamagedFileError, Database
 from stockcast_assets.market.sources.sample import SampleSource
@@ -50,6 +50,25 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "dashboard": (WAREHOUSE,),
     "mlflow": (MODELS,),
 }
+
+SAMPLED: dict[str, tuple[str, ...]] = {
+    "reconcile": (WAREHOUSE, MODELS, CALENDARS, *DAGSTER),
+    "reconcile --dry-run": (WAREHOUSE, MODELS, CALENDARS, *DAGSTER),
+    "metrics --once": (WAREHOUSE, CALENDARS, *DAGSTER),
+    "compare": (WAREHOUSE, CALENDARS, *DAGSTER),
+    "warehouse views": (WAREHOUSE, CALENDARS, *DAGSTER),
+    "warehouse sweep": (WAREHOUSE, CALENDARS, *DAGSTER),
+    "tickers remove IBM": (CALENDARS, *DAGSTER),
+    "tickers delist IBM --reason gone": (CALENDARS, *DAGSTER),
+    "tickers resume IBM": (CALENDARS, *DAGSTER),
+    "backup copy.tar.gz": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
+    "home clean-secrets": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
+    "home clean-secrets --dry-run": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
+}
+"""Each of these meets some of the ways of damage: what looks at the files is what the others have."""
+
+OF_A_HOME = ("reports prune", "restore copy.tar.gz")
+"""These need no file of a home, but a place that can be one."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +174,8 @@ def test_a_damaged_file_is_one_sentence_of_every_command_that_needs_it(
     if not (home / name).is_symlink():
         os.utime(home / name, (1e9, 1e9))
     before = seen(home)
-    for command, needed in COMMANDS.items():
+    sampled = [command for number, command in enumerate(SAMPLED) if (number + list(WAYS).index(way)) % 4 == 0]
+    for command, needed in {**COMMANDS, **{command: SAMPLED[command] for command in sampled}}.items():
         if name not in needed:
             continue
         status, told = run(command, monkeypatch, capsys)
@@ -165,6 +185,26 @@ def test_a_damaged_file_is_one_sentence_of_every_command_that_needs_it(
         assert str(home / name) in told
         assert "aside" in told or name == CALENDARS
         assert seen(home) == before, command
+    assert [path.name for path in home.parent.iterdir()] == [home.name], "something was written outside"
+
+
+@pytest.mark.parametrize(("name", "way"), zip([WAREHOUSE, MODELS, TUNINGS, *DAGSTER], WAYS, strict=False))
+def test_the_doctor_names_the_part_and_a_shell_completes_nothing_wrong(
+    home: Path, name: str, way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WAYS[way](home / name)
+    if not (home / name).is_symlink():
+        os.utime(home / name, (1e9, 1e9))
+    before = seen(home)
+    assert completion.ticker("") in ([], ["IBM"])
+    assert capsys.readouterr() == ("", "")
+    # SQLite makes these beside a file that is read, too.
+    assert {file: what for file, what in seen(home).items() if not file.endswith(("-shm", "-wal"))} == before
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert parse.run(app, ["doctor"]) == 1
+    printed = capsys.readouterr()
+    assert str(home / name) in printed.out
+    assert printed.err == "1 of 12 parts do not work.\n" if name not in DAGSTER else "parts do not work" in printed.err
 
 
 @pytest.mark.parametrize("name", [WAREHOUSE, MODELS, TUNINGS, *DAGSTER, CALENDARS])
@@ -277,15 +317,25 @@ def test_a_home_that_is_none_is_one_sentence_of_every_command(
     monkeypatch.setenv("STOCKCAST_HOME", str(place))
     monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
     before = seen(tmp_path)
-    for command in COMMANDS:
+    for command in (*COMMANDS, *SAMPLED, *OF_A_HOME):
         if command == "dashboard" and what == "not creatable":
             # It makes no home and shows that there is none.
             continue
         status, told = run(command, monkeypatch, capsys)
+        if what == "not creatable" and command in ("reports prune", "restore copy.tar.gz"):
+            # There is nothing to remove where no home is; and without a file nothing is made.
+            assert "Traceback" not in told
+            assert told.count("\n") == status
+            continue
         assert (status, told.count("\n")) == (1, 1), (command, told)
         assert "STOCKCAST_HOME" in told, (command, told)
-        assert words in told, (command, told)
+        no_home = what == "not creatable" and command.startswith(("backup", "home"))
+        assert ("There is no home" if no_home else words) in told, (command, told)
         assert seen(tmp_path) == before
+    assert completion.ticker("") == []
+    assert parse.run(app, ["doctor"]) == 1
+    assert "STOCKCAST_HOME" in "".join(capsys.readouterr())
+    assert seen(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["a b", "a#b", "50%", "ä;b", "it's & more"])

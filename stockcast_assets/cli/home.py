@@ -8,7 +8,7 @@ from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.cleaning import clean_home
-from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.home import check_files, open_instance
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import load_settings
 
@@ -17,9 +17,10 @@ def clean_secrets(call: Invocation, dry_run: bool) -> None:
     """Mask the secrets that older releases stored in the home, and print where they were.
 
     Raises:
-        StockcastError: if there is no home, or a database of it is in use.
+        StockcastError: if there is no home, or a database of it is damaged or in use.
     """
     settings = load_settings()
+    check_files(settings)
     if not settings.home.is_dir():
         raise StockcastError(f"There is no home at {settings.home}: name it with STOCKCAST_HOME.")
     make_private(settings.home)

@@ -16,9 +16,11 @@ import dagster as dg
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.home_memory import recall
+from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import (
+    check_history,
     check_home,
     dagster_home,
     models_database,
@@ -169,6 +171,9 @@ def open_session(
     memory = recall(settings.home)
     empty = settings.warehouse == "duckdb" and not settings.database.exists()
     if memory is None or (empty and memory.source != settings.source):
+        # Not of a home in which something is damaged: nothing is changed there.
+        check_history(settings)
+        calendars.extend_rules(settings.home / "calendars.toml")
         remember(settings, _held(settings))
         with warnings.catch_warnings():
             # What there was to warn of was said above.

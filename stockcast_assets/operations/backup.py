@@ -22,7 +22,7 @@ from stockcast_assets import __version__
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import duckdb
-from stockcast_assets.orchestration.home import dagster_home, open_instance
+from stockcast_assets.orchestration.home import check_files, dagster_home, open_instance, usable
 from stockcast_assets.settings import Settings
 
 MANIFEST = "stockcast-backup.json"
@@ -40,10 +40,11 @@ def back_up(settings: Settings, target: Path) -> dict[str, object]:
         The manifest: when it was made, the SHA-256 of each file, and what is kept elsewhere and so is not in it.
 
     Raises:
-        StockcastError: if there is no home, the file exists or cannot be written, or a run writes the tables for longer
-            than a minute.
+        StockcastError: if there is no home, a database of it is damaged, the file exists or cannot be written, or a run
+            writes the tables for longer than a minute.
     """
     home = settings.home
+    check_files(settings)
     if not home.is_dir():
         raise StockcastError(f"There is no home at {home}: name it with STOCKCAST_HOME.")
     if target.exists():
@@ -88,12 +89,16 @@ def restore(archive: Path, home: Path) -> dict[str, object]:
         The manifest.
 
     Raises:
-        StockcastError: if something is at `home`, or the file is no whole backup.
+        StockcastError: if something is at `home`, nothing can be there, or the file is no whole backup.
     """
-    if home.exists() and (not home.is_dir() or any(home.iterdir())):
-        raise StockcastError(f"{home} is not empty: set STOCKCAST_HOME to a place where there is nothing yet.")
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as folder:
+    with usable(home, "STOCKCAST_HOME"):
+        if home.exists() and any(home.iterdir()):
+            raise StockcastError(f"{home} is not empty: set STOCKCAST_HOME to a place where there is nothing yet.")
+        if not archive.exists():
+            raise StockcastError(f"{archive} is no whole backup of stockcast (there is no such file): name another.")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        beside = tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent)
+    with beside as folder:
         place = Path(folder) / "home"
         place.mkdir(mode=0o700)
         try:

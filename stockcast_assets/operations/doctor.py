@@ -103,7 +103,7 @@ def _seen(part: Callable[[_Patient], Finding], patient: _Patient) -> Iterator[Fi
 
 
 def _fault(part: str, error: Exception) -> Finding:
-    words = redact(" ".join(str(error).split()))[:400]
+    words = redact(" ".join(str(error).split()))[:800]
     if isinstance(error, StockcastError):
         found, _, mend = words.partition(": ")
         return Finding(part, "fault", found, mend or words)

@@ -70,7 +70,7 @@ def dagster_home(settings: Settings) -> Path:
     """
     make_home(settings)
     home = _dagster_folder(settings)
-    with _usable(home, "DAGSTER_HOME" if "DAGSTER_HOME" in os.environ else "STOCKCAST_HOME"):
+    with usable(home, "DAGSTER_HOME" if "DAGSTER_HOME" in os.environ else "STOCKCAST_HOME"):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(home / _CONFIG):
             (home / _CONFIG).write_text(default_config())
@@ -101,7 +101,7 @@ def check_home(settings: Settings) -> None:
     Raises:
         StockcastError: if STOCKCAST_HOME is something that cannot be a folder of databases.
     """
-    with _usable(settings.home, "STOCKCAST_HOME"):
+    with usable(settings.home, "STOCKCAST_HOME"):
         return
 
 
@@ -132,7 +132,7 @@ def remember(settings: Settings, source: str) -> None:
     if settings.database.exists() or settings.dagster_home.exists():
         start = start_of(None, source)
     make_home(settings)
-    with _usable(settings.home, "STOCKCAST_HOME"):
+    with usable(settings.home, "STOCKCAST_HOME"):
         memorise(settings.home, Memory(source, start.isoformat()))
 
 
@@ -142,12 +142,17 @@ def make_home(settings: Settings) -> None:
     Raises:
         StockcastError: if the folder cannot be used.
     """
-    with _usable(settings.home, "STOCKCAST_HOME"):
+    with usable(settings.home, "STOCKCAST_HOME"):
         make_private(settings.home)
 
 
 @contextmanager
-def _usable(folder: Path, setting: str) -> Iterator[None]:
+def usable(folder: Path, setting: str) -> Iterator[None]:
+    """What is done with a folder that a setting names.
+
+    Raises:
+        StockcastError: if it cannot be a folder of databases, or something in it cannot be written or read.
+    """
     if _NO_ADDRESS.search(str(folder)) or not str(folder).isprintable():
         raise StockcastError(
             f"{setting}={str(folder)!r} has a sign that means something else in the address of a database (a question "
@@ -211,6 +216,32 @@ def dagster_databases(settings: Settings) -> list[Database]:
     ]
 
 
+def check_history(settings: Settings) -> list[Database]:
+    """Dagster's files, each of which can be used; nothing is changed.
+
+    Raises:
+        StockcastError: if its folder or one of its files cannot be used.
+    """
+    with usable(settings.home, "STOCKCAST_HOME"), usable(_dagster_folder(settings), "DAGSTER_HOME"):
+        databases = dagster_databases(settings)
+    for database in databases:
+        database.check()
+    return databases
+
+
+def check_files(settings: Settings) -> None:
+    """Change nothing.
+
+    Raises:
+        StockcastError: if STOCKCAST_HOME or one of the databases in it cannot be used.
+    """
+    check_home(settings)
+    for database in (tables_database(settings), models_database(settings), tunings_database(settings)):
+        if database is not None:
+            database.check()
+    check_history(settings)
+
+
 def _is_elsewhere(folder: Path) -> bool:
     """Whether `dagster.yaml` keeps Dagster's tables in another place than the files of the folder."""
     return bool(_config(folder / _CONFIG).keys() & {"storage", "run_storage", "schedule_storage"})
@@ -241,10 +272,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     Raises:
         StockcastError: if its folder or one of its files cannot be used; nothing is changed then.
     """
-    with _usable(settings.home, "STOCKCAST_HOME"), _usable(_dagster_folder(settings), "DAGSTER_HOME"):
-        databases = dagster_databases(settings)
-    for database in databases:
-        database.check()
+    databases = check_history(settings)
     home = dagster_home(settings)
     made = all(os.path.lexists(database.path) for database in databases)
     try:
@@ -286,6 +314,10 @@ def _of_deployment(error: Exception, home: Path) -> StockcastError | None:
 
 def explained(error: BaseException, settings: Settings) -> StockcastError | None:
     """What an unforeseen error comes from, if it is a file or a disk that cannot be used; None if it is not."""
+    try:
+        check_home(settings)
+    except StockcastError as unusable:
+        return unusable
     shards = sorted((_dagster_folder(settings) / "history" / "runs").glob("*.db"))
     known = [*dagster_databases(settings), tables_database(settings), models_database(settings)]
     logs = [Database(shard, "sqlite", "the log of one run of Dagster", "that log is lost") for shard in shards]
