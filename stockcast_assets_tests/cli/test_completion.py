@@ -109,10 +109,11 @@ def test_the_tab_key_waits_for_neither_dagster_nor_pandas(home: Path) -> None:
 
 
 def test_bash_completes_by_the_script_that_the_command_shows(home: Path) -> None:
-    """As README says: `stockcast --show-completion bash`, then the tab key, which is what COMPREPLY is filled for."""
-    shown = subprocess.run(
-        [COMMAND, "--show-completion", "bash"], env=clean_env(), cwd=home, capture_output=True, text=True, check=True
-    ).stdout
+    """What `stockcast --show-completion` prints in bash, then the tab key, which is what COMPREPLY is filled for."""
+    bash = shutil.which("bash") or "bash"
+    # Two commands, since the last one of a line would take the place of the shell that is to be found.
+    asked = [bash, "-c", f"{COMMAND} --show-completion && :"]
+    shown = subprocess.run(asked, env=clean_env(), cwd=home, capture_output=True, text=True, check=True).stdout
     function = re.search(r"complete .*-F (\S+) stockcast", shown)
     assert function is not None
     press = f"COMP_WORDS=(stockcast forecast G); COMP_CWORD=2; {function[1]} stockcast G forecast; "
@@ -121,6 +122,7 @@ def test_bash_completes_by_the_script_that_the_command_shows(home: Path) -> None
         "STOCKCAST_HOME": str(home),
         "PATH": f"{Path(COMMAND).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    bash = [shutil.which("bash") or "bash", "-c", shown + press]
-    done = subprocess.run(bash, env=environment, cwd=home, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [bash, "-c", shown + press], env=environment, cwd=home, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["GOOG", "GOOGL"]

@@ -242,6 +242,8 @@ def test_what_tables_hold_is_text_and_fetches_nothing(filled_home, browser, tmp_
     write(home, TRAINED_MODEL, pd.DataFrame([model_row("MSFT", 3) | {"reason": hostile}]))
     with served(home) as address, watched(browser, address, viewport={"width": 1440, "height": 900}) as page:
         visit(page, f"{address}/trust?ticker=MSFT")
+        page.get_by_text("Details: the numbers of the decision").click()
+        page.get_by_text("![p](http://evil.example/p.png)").first.wait_for()
         assert hostile in page.locator("[data-testid=stMain]").inner_text()
         assert page.locator("[src*='evil'], [href^='javascript']").count() == 0
         assert page.title() not in ("1", "2")

@@ -19,7 +19,7 @@ DAYS = ("2013-02-27", "2013-02-28")
 # for the LSTM, so nothing trains for minutes; that training repeats itself bit for bit is for other tests to show.
 HISTORY = pd.Timestamp("2012-08-01")
 # The clock at ingestion, the id that MLflow draws for a run, and a report's path in its own home.
-OF_THE_RUN = {"ingested_at", "recorded_at", "run_id", "report_uri"}
+OF_THE_RUN = {"ingested_at", "recorded_at", "run_id", "serving_run_id", "report_uri"}
 
 
 @pytest.fixture
