@@ -60,8 +60,13 @@ def _restore(session: Session, parted: Parted) -> None:
 
 def at_start(session: Session, read_only: bool) -> None:
     """Before a server: tell Dagster, unless it is only read, of rows it does not know, and people of what is lost."""
-    parted = reconcile.survey(session.instance, session.warehouse)
-    if not read_only and reconcile.tell_dagster(session.instance, parted, reconcile.TOLD_AT_START):
+    try:
         parted = reconcile.survey(session.instance, session.warehouse)
+        if not read_only and reconcile.tell_dagster(session.instance, parted, reconcile.TOLD_AT_START):
+            parted = reconcile.survey(session.instance, session.warehouse)
+    except StockcastError as error:
+        # Who looks for what is wrong with the warehouse needs the pages.
+        warn(f"What is stored was not compared with what Dagster remembers: {error}")
+        return
     for sentence in parted.sentences():
         warn(sentence)

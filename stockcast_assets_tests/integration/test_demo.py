@@ -105,7 +105,7 @@ def test_truncating_the_future_changes_no_bit(demo: Cli, make_cli: Callable[...,
     result = past("forecast", "MSFT", "2013-02-27")
     assert result.returncode == 0, result.stderr
 
-    mlflow_ids = ["run_id", "model_version", "report_uri"]
+    mlflow_ids = ["run_id", "serving_run_id", "model_version", "report_uri"]
     for table in (INDICATORS, TRAINED_MODEL, FORECASTS, DRIFT_REPORT):
         then = past.warehouse.read(table)
         later = demo.warehouse.read(table, tickers=["MSFT"], end=day.date())

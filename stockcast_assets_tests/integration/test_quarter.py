@@ -89,7 +89,7 @@ def upload(here: Simulation, ticker: str, last: str) -> None:
     os.utime(path, (an_hour_ago, an_hour_ago))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simulation) -> None:
     tickers = list(here.scripts)
     script_the_quarter(here.scripts)

@@ -19,13 +19,14 @@ from stockcast_assets.warehouse import DuckDBWarehouse, frames
 from stockcast_assets_tests.conftest import Cli
 
 LAST = "2013-03-01"
+FETCHED = ("ingested_at", "recorded_at")
 
 
 def hashes(home: Path) -> dict[str, tuple[int, str]]:
-    """What every table holds; of bars without the moment at which they were fetched."""
+    """What every table holds, without the moments at which bars and reports were fetched."""
     warehouse, found = DuckDBWarehouse(str(home / "warehouse.duckdb"), "stockcast"), {}
     for table in ALL_TABLES:
-        rows, kept = warehouse.rows(table), [column for column in table.columns if column.name != "ingested_at"]
+        rows, kept = warehouse.rows(table), [column for column in table.columns if column.name not in FETCHED]
         cut = replace(table, columns=tuple(kept))
         found[table.name] = frames.digest(rows.select(cut.column_names), cut)
     return found
