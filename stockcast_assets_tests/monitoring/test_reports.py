@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stockcast_assets.cli.app import app
+from stockcast_assets.cli.parse import arranged
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.monitoring.drift import DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
@@ -183,7 +184,7 @@ def test_the_command_prunes_by_the_setting_and_lists_first_if_asked(tmp_path, mo
     here.save([result("AAPL", o) for o in range(4)])
 
     def prune(*options: str) -> str:
-        done = CliRunner().invoke(app, ["reports", "prune", *options])
+        done = CliRunner().invoke(app, arranged(["reports", "prune", *options]))
         assert done.exit_code == 0, done.output
         return done.stdout
 
