@@ -40,7 +40,7 @@ POSTGRES_EVENT_LOG: Mapping[str, str] = {
 
 POSTGRES_STORAGE: Mapping[str, str] = {
     "dagster_postgres:DagsterPostgresStorage": "Dagster's storage on PostgreSQL, of which ours is a kind",
-    "dagster_postgres.utils:get_token_provider_from_config": "who gives passwords that expire",
+    "dagster_postgres.utils:get_token_provider_from_config": "who gives passwords that expire",  # nosec B105
     "dagster_postgres.utils:pg_url_from_config": "the address in a dagster.yaml",
 }
 

@@ -223,7 +223,7 @@ def _models(patient: _Patient) -> Finding:
     tunings_database(patient.settings).check(thoroughly=True)
     if (database := models_database(patient.settings)) is not None:
         database.check(thoroughly=True)
-    elif address.startswith("http"):
+    elif address.startswith(("http://", "https://")):
         try:
             _answer(address)
         except (OSError, urllib.error.URLError) as error:
@@ -236,7 +236,7 @@ def _answer(address: str) -> str:
     """The clock of a server, by its health page."""
     url = without_credentials(address).rstrip("/") + "/health"
     try:
-        with urllib.request.urlopen(url, timeout=_ANSWERS_S) as response:
+        with urllib.request.urlopen(url, timeout=_ANSWERS_S) as response:  # nosec B310  http or https
             return str(response.headers["Date"])
     except urllib.error.HTTPError as refused:
         # A proxy that asks for a password answers, too.
