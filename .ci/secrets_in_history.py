@@ -18,7 +18,7 @@ DETECTORS = (
 )  # fmt: skip
 """What has a form of its own. Detectors of mere randomness would find every content hash."""
 
-INVENTED = ("secret", "password", "canary", "word")
+INVENTED = ("secret", "password", "canary", "word", "hunter2-canary")
 """What the secrets of examples and tests are or begin with."""
 
 

@@ -236,7 +236,7 @@ def _answer(address: str) -> str:
     """The clock of a server, by its health page."""
     url = without_credentials(address).rstrip("/") + "/health"
     try:
-        with urllib.request.urlopen(url, timeout=_ANSWERS_S) as response:  # nosec B310  http or https
+        with urllib.request.urlopen(url, timeout=_ANSWERS_S) as response:  # nosec B310
             return str(response.headers["Date"])
     except urllib.error.HTTPError as refused:
         # A proxy that asks for a password answers, too.
