@@ -18,14 +18,15 @@ from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.yahoo import YahooSource
 from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.assets.prices import LATE_TICKERS
+from stockcast_assets.orchestration.assets.earnings_dates import SINCE
+from stockcast_assets.orchestration.assets.prices import LATE_TICKERS, TOUCHED
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.planner import ATTEMPTS
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.orchestration.sensors.revisions import pending_revisions, revisions
 from stockcast_assets.settings import Settings
-from stockcast_assets.tables import FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, Table
+from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, INDICATORS, PRICE_HISTORY, RAW_PRICES, Table
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets_tests.market.sources.fake_yahoo import Bar, FakeYahoo, Script, serving
 
@@ -303,3 +304,28 @@ def test_a_repair_that_fails_is_given_up_and_comes_back_with_the_next_look(home)
     here.repair()
     assert here.launched[0] == "TSLA raw_prices, 2024-01-12 to 2024-01-12"
     assert here.stored(RAW_PRICES, "TSLA").set_index("date").loc["2024-01-12", "close"] == pytest.approx(corrected[3])
+
+
+def test_what_is_said_of_reports_lets_no_revision_of_bars_be_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full page of observations of bars, one more of another ticker, and one of reports that is newer than all."""
+    monkeypatch.setattr("stockcast_assets.orchestration.sensors.revisions._PAGE", 10)
+    instance = dg.DagsterInstance.local_temp(str(tmp_path))
+    instance.add_dynamic_partitions("ticker", ["AAPL", "MSFT"])
+
+    def observe(table: Table, name: str, value: dict[str, object]) -> None:
+        metadata = {name: dg.MetadataValue.json(value)}
+        instance.report_runless_asset_event(dg.AssetObservation(table.name, metadata=metadata))
+
+    touched = {"first": "2024-01-04", "last": "2024-01-05", "history": False}
+    for _ in range(10):
+        observe(RAW_PRICES, TOUCHED, {"ticker": "AAPL", **touched})
+    observe(RAW_PRICES, TOUCHED, {"ticker": "MSFT", **touched})
+    observe(EARNINGS_DATES, SINCE, {"ticker": "AAPL", "first": "2024-01-04"})
+    asked, cursor = set(), None
+    for _ in range(3):
+        requests, cursor = pending_revisions(instance, cursor)
+        asked |= {request.ticker for request in requests}
+    assert asked == {"AAPL", "MSFT"}
+    assert pending_revisions(instance, cursor) == ([], cursor)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
@@ -151,20 +151,16 @@ def pending_revisions(
     Returns:
         Requests by ticker, without those settled already, and the cursor for the next call.
     """
-    before = newest = int(cursor) if cursor else 0
-    filters = dg.AssetRecordsFilter(dg.AssetKey(RAW_PRICES.name), after_storage_id=before)
+    pages, read_to = _pages(instance, (RAW_PRICES.name, EARNINGS_DATES.name), int(cursor) if cursor else 0)
     touched: dict[str, list[tuple[int, Touched]]] = defaultdict(list)
     states = ticker_states(instance, known_tickers(instance))
     present = {ticker for ticker, state in states.items() if state.state == "active"}
-    for record in instance.fetch_observations(filters, limit=_PAGE, ascending=True).records:
-        newest = max(newest, record.storage_id)
+    for record in pages[RAW_PRICES.name]:
         keys = understood(Touched.parse, _metadata(record, TOUCHED), _observation(record), tell)
         if keys and keys.ticker in present and not _settled(instance, keys, record.timestamp):
             touched[keys.ticker].append((record.storage_id, keys))
     told: dict[str, list[tuple[int, date]]] = defaultdict(list)
-    filters = dg.AssetRecordsFilter(dg.AssetKey(EARNINGS_DATES.name), after_storage_id=before)
-    for record in instance.fetch_observations(filters, limit=_PAGE, ascending=True).records:
-        newest = max(newest, record.storage_id)
+    for record in pages[EARNINGS_DATES.name]:
         since = understood(_reports_since, _metadata(record, SINCE), _observation(record, EARNINGS_DATES.name), tell)
         if since and since[0] in present and not _forecast_since(instance, *since, record.timestamp):
             told[since[0]].append((record.storage_id, since[1]))
@@ -184,7 +180,27 @@ def pending_revisions(
                 min((day for _, day in days), default=None),
             )
         )
-    return requests, str(newest) if newest else None
+    return requests, str(read_to) if read_to else None
+
+
+def _pages(
+    instance: dg.DagsterInstance, assets: Sequence[str], after: int
+) -> tuple[dict[str, list[dg.EventLogRecord]], int]:
+    """The next observations of each asset, and the storage id up to which there are no others.
+
+    Where a page is full, more of its asset may lie before what the other pages end with: that is left for next time.
+    """
+    found: dict[str, list[dg.EventLogRecord]] = {}
+    full = []
+    for asset in assets:
+        filters = dg.AssetRecordsFilter(dg.AssetKey(asset), after_storage_id=after)
+        answer = instance.fetch_observations(filters, limit=_PAGE, ascending=True)
+        found[asset] = list(answer.records)
+        if answer.has_more:
+            full.append(answer.records[-1].storage_id)
+    ends = [records[-1].storage_id for records in found.values() if records]
+    read_to = min(full) if full else max(ends, default=after)
+    return {asset: [one for one in records if one.storage_id <= read_to] for asset, records in found.items()}, read_to
 
 
 def _metadata(record: dg.EventLogRecord, name: str) -> Any:
