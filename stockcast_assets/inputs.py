@@ -6,7 +6,7 @@ same words. Here is also how a text that somebody else wrote is shown: nothing i
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 
 from stockcast_assets.errors import StockcastError
@@ -47,6 +47,12 @@ def _escape(char: str) -> str:
 def shown(text: str) -> str:
     """A wrong input as an error repeats it: in quotes, cut short, printable."""
     return printable(repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"))
+
+
+def shortlist(names: Sequence[object], most: int = 5) -> str:
+    """The first names for a sentence, and how many more there are."""
+    shown = ", ".join(map(str, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def validate_ticker(ticker: str) -> str:

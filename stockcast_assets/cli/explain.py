@@ -21,7 +21,7 @@ from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
-from stockcast_assets.inputs import parse_day
+from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models
@@ -318,8 +318,7 @@ def _revised_words(revised: Row) -> str:
     days, reported = revised["bars_stored_after_the_forecast"], revised["reported_by_the_source"]
     words = []
     if days:
-        more = f" and {len(days) - _SHOWN} more" if len(days) > _SHOWN else ""
-        words.append(f"{len(days)} bars were stored again after the forecast: {', '.join(days[:_SHOWN])}{more}")
+        words.append(f"{len(days)} bars were stored again after the forecast: {shortlist(days, _SHOWN)}")
     for each in reported[:_SHOWN]:
         words.append(f"the source changed {each['column']} of {each['date']} from {each['before']} to {each['after']}")
     if len(reported) > _SHOWN:

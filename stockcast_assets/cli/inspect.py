@@ -10,7 +10,7 @@ from stockcast_assets.cli.tables import Row, print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import shown, validate_ticker
+from stockcast_assets.inputs import shortlist, shown, validate_ticker
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.files import ParsedUpload, parse_bytes, require_enabled
@@ -42,7 +42,7 @@ def run(call: Invocation, path: Path, ticker: str | None) -> None:
         notes.append("the inbox takes files whose names end in .csv: rename it before you upload it")
     chosen = parsed.tickers if ticker is None else tuple(each for each in parsed.tickers if each == ticker)
     if not chosen:
-        raise StockcastError(f"{shown(path.name)} has no bars of {ticker}: it is of {_some(parsed.tickers)}.")
+        raise StockcastError(f"{shown(path.name)} has no bars of {ticker}: it is of {shortlist(parsed.tickers)}.")
     rows = [_described(settings, each, parsed.of(each)) for each in chosen]
     _print(call, path, rows, parsed, notes)
     require_enabled(parsed, path.name, settings.calendars)
@@ -132,7 +132,3 @@ def _print(call: Invocation, path: Path, rows: list[Row], parsed: ParsedUpload, 
     print_table("Columns", ["in the file", "read as"], [*columns, *([name, "left"] for name in parsed.left)])
     for note in notes:
         err.print(f"note: {note}.", soft_wrap=True)
-
-
-def _some(tickers: tuple[str, ...]) -> str:
-    return ", ".join(tickers[:5]) + (f" and {len(tickers) - 5} more" if len(tickers) > 5 else "")

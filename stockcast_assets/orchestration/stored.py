@@ -19,8 +19,7 @@ from datetime import date
 
 import dagster as dg
 
-from stockcast_assets.keys import NotAKey, days_of, parse_key
-from stockcast_assets.libraries import pa
+from stockcast_assets.keys import NotAKey, days_of, parse_key, partition_key, ticker_of
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.graph import KEY_OF, ORDER
 from stockcast_assets.tables import ALL_TABLES, FORECASTS, HORIZON, Table
@@ -30,7 +29,9 @@ _TABLES: Mapping[str, Table] = {table.name: table for table in ALL_TABLES}
 _WHOLE = {FORECASTS.name: HORIZON}
 """Rows that a key has, where that is known without asking."""
 
-_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
+ROW_COUNTS = ("dagster/partition_row_count", "dagster/row_count")
+"""Metadata of a materialisation: how many rows its key has, the most exact first."""
+
 _ASKED_AT_ONCE = 500
 _MOST_ASKED = 2_000
 """Unexplained keys of an asset up to which each is looked up; of more, some tell of all."""
@@ -66,7 +67,7 @@ class Stored:
 
     def lost_days(self, asset: str) -> dict[str, list[date]]:
         """The days of each ticker whose rows are lost, ascending, of an asset with a key a day."""
-        return days_of(self.lost[asset], {key.rpartition("|")[2] for key in self.lost[asset]})
+        return days_of(self.lost[asset], set(map(ticker_of, self.lost[asset])))
 
 
 def look(
@@ -84,7 +85,7 @@ def look(
     rows, remembered, lost = {}, {}, {}
     for asset in wanted:
         keys = instance.get_materialized_partitions(dg.AssetKey(asset))
-        remembered[asset] = keys if tickers is None else {key for key in keys if key.rpartition("|")[2] in tickers}
+        remembered[asset] = keys if tickers is None else {key for key in keys if ticker_of(key) in tickers}
         counts = _counts(warehouse, _TABLES[asset], tickers)
         lost[asset] = _lost(instance, asset, remembered[asset], counts)
         rows[asset] = {key: count for key, count in counts.items() if count >= _WHOLE.get(asset, 1)}
@@ -99,8 +100,8 @@ def _counts(warehouse: Warehouse, table: Table, tickers: Collection[str] | None)
     of, times = counted.column("ticker").to_pylist(), counted.column("rows").to_pylist()
     if by_ticker:
         return dict(zip(of, times, strict=True))
-    days = counted.column("date").cast(pa.string()).to_pylist()
-    return {f"{day[:10]}|{ticker}": count for day, ticker, count in zip(days, of, times, strict=True)}
+    days = counted.column("date").to_pylist()
+    return {partition_key(ticker, day): count for day, ticker, count in zip(days, of, times, strict=True)}
 
 
 def _lost(
@@ -158,7 +159,7 @@ def _had_more(event: dg.EventLogRecord | None, rows: int) -> str | None:
     if event is None or event.asset_materialization is None:
         return None
     metadata = event.asset_materialization.metadata
-    told = next((metadata[name].value for name in _COUNTS if name in metadata), None)
+    told = next((metadata[name].value for name in ROW_COUNTS if name in metadata), None)
     if not isinstance(told, int) or told <= rows:
         return None
     return event.run_id or f"event-{event.storage_id}"

@@ -10,9 +10,10 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.inputs import shortlist
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.earnings import ANNOUNCED, EXPECTED, FILED, HOURS
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, rows_of_keys
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, has_keys, rows_of_keys
 from stockcast_assets.tables import (
     ALL_TABLES,
     EARNINGS_DATES,
@@ -97,16 +98,12 @@ def faults(table: Table, rows: "pd.DataFrame") -> list[str]:
 def _named(rows: "pd.DataFrame") -> str:
     """The tickers and days of rows, each once; the first few."""
     columns = [rows[name].astype(str) for name in ("ticker", "date") if name in rows]
-    keys = list(dict.fromkeys(" ".join(key) for key in zip(*columns, strict=True)))
-    more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
-    return ", ".join(keys[:MOST_KEYS]) + more
+    return shortlist(list(dict.fromkeys(" ".join(key) for key in zip(*columns, strict=True))), MOST_KEYS)
 
 
 def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> "pd.DataFrame":
     """The rows of the run's keys, or the whole table if the check is executed alone."""
-    if not (context.has_partition_key or context.has_partition_key_range):
-        return warehouse.read(table)
-    if table is MARKET_STATE:
+    if table is MARKET_STATE or not has_keys(context):
         return warehouse.read(table)
     if table in (PRICE_HISTORY, EARNINGS_DATES):
         return warehouse.read(table, tickers=list(context.partition_keys))

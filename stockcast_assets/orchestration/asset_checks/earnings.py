@@ -6,6 +6,7 @@ from stockcast_assets.clock import utc_today
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.earnings import FILED, known
 from stockcast_assets.orchestration.assets.bars import read_bars
+from stockcast_assets.orchestration.assets.specs import has_keys
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import EARNINGS_DATES
 from stockcast_assets.warehouse import Warehouse
@@ -46,8 +47,7 @@ def build_still_reports() -> dg.AssetChecksDefinition:
     def still_reports(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.AssetCheckResult:
-        keyed = context.has_partition_key or context.has_partition_key_range
-        tickers = list(context.partition_keys) if keyed else known_tickers(context.instance)
+        tickers = list(context.partition_keys) if has_keys(context) else known_tickers(context.instance)
         bars = read_bars(warehouse, tickers, utc_today())
         found = unheard(warehouse.read(EARNINGS_DATES, tickers=tickers), bars.groupby("ticker")["date"].max())
         return dg.AssetCheckResult(

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.inputs import shortlist
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
@@ -99,9 +100,7 @@ def gaps(rows: "pd.DataFrame", states: Mapping[str, TickerState], from_bring_up:
         first = pd.Timestamp(state.daily_from) if from_bring_up else days.min()
         missing = calendars.expected_sessions(ticker, first, days.max()).difference(days)
         if len(missing):
-            named = ", ".join(f"{day:%Y-%m-%d}" for day in missing[:_SHOWN])
-            more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            found[ticker] = f"{ticker} has no row for {named}{more}"
+            found[ticker] = f"{ticker} has no row for {shortlist([day.date() for day in missing], _SHOWN)}"
     return found
 
 
@@ -132,8 +131,7 @@ def _lost(stored: Stored, table: Table, watched: Collection[str]) -> dict[str, s
     found = {}
     for ticker, days in stored.lost_days(table.name).items():
         if ticker in watched:
-            more = f" and {len(days) - _SHOWN} more" if len(days) > _SHOWN else ""
-            found[ticker] = f"{ticker} has lost its rows of {', '.join(map(str, days[:_SHOWN]))}{more}"
+            found[ticker] = f"{ticker} has lost its rows of {shortlist(days, _SHOWN)}"
     return found
 
 

@@ -20,7 +20,7 @@ from stockcast_assets.orchestration.asset_checks.thresholds import (
     recent_drift,
     recent_errors,
 )
-from stockcast_assets.orchestration.assets.specs import days_by_ticker
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, has_keys
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY
 from stockcast_assets.warehouse import Warehouse
@@ -129,6 +129,6 @@ def _build(asset: str, checks: list[QualityCheck]) -> dg.AssetChecksDefinition:
 
 def _ends(context: dg.AssetCheckExecutionContext) -> dict[str, date]:
     """The last day to look at of each ticker: the run's, or today for all tickers if the check is executed alone."""
-    if context.has_partition_key or context.has_partition_key_range:
+    if has_keys(context):
         return {ticker: days[-1].date() for ticker, days in days_by_ticker(context.partition_keys).items()}
     return dict.fromkeys(known_tickers(context.instance), utc_now().date())

@@ -12,7 +12,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market.second_opinion import AGREEMENT, Opinion, second_opinion
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import read_bars
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, rows_of_keys
+from stockcast_assets.orchestration.assets.specs import days_by_ticker, has_keys, rows_of_keys
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.settings import FOLDER
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
@@ -69,7 +69,7 @@ def _build(second: str, asset: str) -> dg.AssetChecksDefinition:
         sources: dg.ResourceParam[Sources],
     ) -> dg.AssetCheckResult:
         days = None
-        if context.has_partition_key or context.has_partition_key_range:
+        if has_keys(context):
             keys = list(context.partition_keys)
             days = days_by_ticker(keys) if asset == RAW_PRICES.name else None
             tickers = list(days or keys)

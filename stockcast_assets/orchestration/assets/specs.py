@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.inputs import shortlist
 from stockcast_assets.keys import DATE_DIMENSION, TICKER_DIMENSION, parse_daily_key, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration import tags
@@ -35,6 +36,11 @@ def days_by_ticker(keys: Iterable[str]) -> dict[str, list[pd.Timestamp]]:
     return {ticker: sorted(grouped[ticker]) for ticker in sorted(grouped)}
 
 
+def has_keys(context: dg.AssetCheckExecutionContext) -> bool:
+    """Whether a check looks at the keys of a run; executed alone, it has none."""
+    return bool(context.has_partition_key or context.has_partition_key_range)
+
+
 def rows_of_keys(frame: pd.DataFrame, days: Mapping[str, list[pd.Timestamp]]) -> pd.DataFrame:
     """The rows whose (ticker, date) was asked for, in a fresh index."""
     asked = pd.MultiIndex.from_tuples([(ticker, day) for ticker in days for day in days[ticker]])
@@ -60,8 +66,7 @@ def keyed(
 
 def shown_days(days: list[pd.Timestamp], most: int = 5) -> str:
     """A list of days for an error sentence, cut after `most`."""
-    names = ", ".join(day.date().isoformat() for day in days[:most])
-    return names if len(days) <= most else f"{names} and {len(days) - most} more"
+    return shortlist([day.date() for day in days], most)
 
 
 def same_ticker(date_mapping: dg.PartitionMapping) -> dg.MultiPartitionMapping:

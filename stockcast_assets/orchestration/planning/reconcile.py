@@ -7,23 +7,21 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from stockcast_assets.keys import month_of, parse_key
+from stockcast_assets.inputs import shortlist
+from stockcast_assets.keys import month_of, parse_key, ticker_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import stored_models
 from stockcast_assets.orchestration.graph import ORDER
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.restore import restoring
-from stockcast_assets.orchestration.stored import Stored, look
+from stockcast_assets.orchestration.stored import ROW_COUNTS, Stored, look
 from stockcast_assets.tables import TRAINED_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.warehouse import Warehouse
 
 TOLD_AT_START = 2_000
 """Keys that the start of a server reports to Dagster at most: some milliseconds each."""
-
-_SHOWN = 5
-_ROWS = ("dagster/partition_row_count", "dagster/row_count")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Parted:
         told = []
         if self.strangers:
             told.append(
-                f"{self.place} has rows of {_listed(self.strangers)} and Dagster knows no ticker: `stockcast tickers "
+                f"{self.place} has rows of {shortlist(self.strangers)} and Dagster knows no ticker: `stockcast tickers "
                 f"add {' '.join(self.strangers)}` goes on with them."
             )
         if lost := self.lost:
@@ -100,7 +98,7 @@ def tell_dagster(instance: dg.DagsterInstance, parted: Parted, most: int | None 
                     asset,
                     partition=key,
                     description="These rows were in the warehouse and Dagster did not know of them.",
-                    metadata=dict.fromkeys(_ROWS, rows),
+                    metadata=dict.fromkeys(ROW_COUNTS, rows),
                 )
             )
     return count
@@ -147,14 +145,9 @@ def training(months: Mapping[str, pd.Timestamp]) -> list[Launch]:
 
 def _of(tickers: Collection[str], keys_of: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     there = set(tickers)
-    found = {asset: sorted(key for key in keys if key.rpartition("|")[2] in there) for asset, keys in keys_of.items()}
+    found = {asset: sorted(key for key in keys if ticker_of(key) in there) for asset, keys in keys_of.items()}
     return {asset: keys for asset, keys in found.items() if keys}
 
 
 def _counted(keys_of: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{asset}: {len(keys):,} {'key' if len(keys) == 1 else 'keys'}" for asset, keys in keys_of.items())
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from stockcast_assets.keys import NotAKey, days_of, parse_key
+from stockcast_assets.keys import NotAKey, days_of, parse_key, ticker_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -118,10 +118,7 @@ def read_world(
 
 def _of_active(lost: Mapping[str, Mapping[str, str]], states: Mapping[str, TickerState]) -> dict[str, dict[str, str]]:
     active = {ticker for ticker, state in states.items() if state.state == "active"}
-    return {
-        asset: {key: run for key, run in runs.items() if key.rpartition("|")[2] in active}
-        for asset, runs in lost.items()
-    }
+    return {asset: {key: run for key, run in runs.items() if ticker_of(key) in active} for asset, runs in lost.items()}
 
 
 def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp) -> World:
