@@ -24,11 +24,12 @@ import psutil
 from stockcast_assets.cli.evaluate_files import read_bars, read_reports
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.npz import Reference
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
 from stockcast_assets.forecasting.universe.earnings import Reports
-from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import Market, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month

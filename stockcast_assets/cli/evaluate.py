@@ -207,23 +207,15 @@ def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
     params = {**walk.config.to_dict(), "contenders": ", ".join(walk.pooled.contenders), "retrains": walk.retrains}
     try:
         client = tracking.client
-        run_id = client.create_run(
-            experiment,
-            run_name=f"{', '.join(walk.tickers)} {window}"[:250],
-            tags={
-                "stockcast.tickers": ",".join(walk.tickers),
-                "stockcast.from": str(walk.first_day),
-                "stockcast.to": str(walk.last_day),
-            },
-        ).info.run_id
-        try:
+        told = {
+            "stockcast.tickers": ",".join(walk.tickers),
+            "stockcast.from": str(walk.first_day),
+            "stockcast.to": str(walk.last_day),
+        }
+        with tracking.new_run(experiment, f"{', '.join(walk.tickers)} {window}"[:250], told) as run_id:
             client.log_batch(run_id, metrics, [Param(name, str(value)[:500]) for name, value in params.items()])
             client.log_artifact(run_id, str(page))
             client.log_text(run_id, to_csv(walk.pooled.table()), "scores.csv")
-        except BaseException:
-            client.set_terminated(run_id, "FAILED")
-            raise
-        client.set_terminated(run_id)
     except MlflowException as error:
         raise tracking.trouble("log the evaluation", error) from error
     return tracking.link(experiment, run_id)

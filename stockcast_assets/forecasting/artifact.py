@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
 from typing import Any, TypeAlias, get_args
 
-from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation.gate import Decision
 from stockcast_assets.forecasting.evaluation.scores import METRICS, Evaluation
@@ -26,12 +23,12 @@ from stockcast_assets.forecasting.models.volatility import (
     QuarterlyHar,
     Volatility,
 )
-from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
+from stockcast_assets.forecasting.npz import ModelFileError, Reference, numbers, opened, to_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.universe.artifact import own_arrays, own_of_arrays
 from stockcast_assets.forecasting.universe.contenders import BASELINES
-from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.methods import LSTM, NAIVE_PREFIX
@@ -49,7 +46,7 @@ _SHAPE = (HORIZON, len(QUANTILES))
 _HAR_REGRESSORS = len(HAR_WINDOWS) + 3
 _MAX_LOG_SCALE = 300.0
 
-_META, _COEFFICIENTS, _PATTERN = "meta", "har.coefficients", "har.pattern"
+_COEFFICIENTS, _PATTERN = "har.coefficients", "har.pattern"
 _FACTORS = "calibration.log_factors"
 
 
@@ -110,10 +107,7 @@ class TrainedModel:
         }
         if isinstance(self.forecaster, UniverseForecaster):
             meta["universe"] = vars(self.forecaster.universe)
-        arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        return buffer.getvalue()
+        return to_npz(arrays, meta)
 
     def to_bytes(self) -> bytes:
         """The model as npz; equal models give equal bytes."""
@@ -136,34 +130,13 @@ class TrainedModel:
             ModelFileError: if the digest differs, or the file is of another format, too large or odd in any way.
                 Nothing is read before the digest is checked, and nothing in the file is ever executed.
         """
-        actual = hashlib.sha256(data).hexdigest()
-        if actual != sha256:
-            raise ModelFileError(
-                f"The model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
-                "swapped; materialise trained_model for that month again."
-            )
-        try:
-            arrays = read_npz(data)
-            meta = json.loads(arrays.pop(_META).tobytes())
+        with opened(data, sha256, "model file", "trained_model") as (arrays, meta):
             if meta["format"] in _READ:
                 return _assemble(arrays, meta, universe)
-        except ModelFileError:
-            raise
-        # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
-        except Exception as error:
-            raise ModelFileError(
-                f"The model file {sha256[:12]}… is not one of stockcast's ({_told(error)}): "
-                "materialise trained_model for that month again."
-            ) from error
         raise ModelFileError(
             f"The model file {sha256[:12]}… has format {str(meta['format'])[:20]}, this stockcast reads up to "
             f"{FORMAT}: materialise trained_model for that month again."
         )
-
-
-def _told(error: Exception) -> str:
-    words = " ".join(str(error).split()).rstrip(".")[:120]
-    return words if isinstance(error, ValueError | StockcastError) else f"{type(error).__name__}: {words}"
 
 
 def _own_arrays(forecaster: Forecaster | UniverseForecaster) -> dict[str, np.ndarray]:

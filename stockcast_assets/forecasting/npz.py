@@ -1,4 +1,4 @@
-"""An npz of plain numbers, read from bytes that somebody else may have written.
+"""A model's file: an npz of plain numbers, read from bytes that somebody else may have written.
 
 `numpy.load` believes what a file says of itself: a header of some bytes reserves any amount of memory, and a small
 archive may unpack to a large one. Here nothing is unpacked or reserved before it is known to be small.
@@ -6,10 +6,15 @@ archive may unpack to a large one. Here nothing is unpacked or reserved before i
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import np
@@ -20,12 +25,63 @@ MAX_BYTES = 256 * 2**20
 MAX_ARRAYS = 256
 
 _SUFFIX = ".npy"
+_META = "meta"
 _NUMBERS = "biuf"
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class ModelFileError(StockcastError):
     """A model's file is missing, or is not the one that was published: another model has to serve."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which model: the MLflow run that made it, and the digest of its file."""
+
+    run_id: str
+    sha256: str
+
+
+def to_npz(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> bytes:
+    """Arrays and a JSON document as an archive; equal ones give equal bytes."""
+    buffer = io.BytesIO()
+    members: dict[str, Any] = {**arrays, _META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
+    np.savez_compressed(buffer, **members)
+    return buffer.getvalue()
+
+
+@contextmanager
+def opened(data: bytes, sha256: str, what: str, asset: str) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
+    """The arrays and the document of what `to_npz` wrote, while a model is made of them.
+
+    Args:
+        data: the file.
+        sha256: the digest that it must have.
+        what: the file, for sentences.
+        asset: what makes it again.
+
+    Raises:
+        ModelFileError: if the digest differs, or the file is odd in any way, also as the model is made. Nothing is read
+            before the digest is checked, and nothing in the file is ever executed.
+    """
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha256:
+        raise ModelFileError(
+            f"The {what} has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
+            f"swapped; materialise {asset} for that month again."
+        )
+    try:
+        arrays = read_npz(data)
+        yield arrays, json.loads(arrays.pop(_META).tobytes())
+    except ModelFileError:
+        raise
+    # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
+    except Exception as error:
+        words = " ".join(str(error).split()).rstrip(".")[:120]
+        told = words if isinstance(error, ValueError | StockcastError) else f"{type(error).__name__}: {words}"
+        raise ModelFileError(
+            f"The {what} {sha256[:12]}… is not one of stockcast's ({told}): materialise {asset} for that month again."
+        ) from error
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:

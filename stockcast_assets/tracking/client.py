@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +108,17 @@ class Tracking:
             if found is None:
                 raise
             return found
+
+    @contextmanager
+    def new_run(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+        """A run for the time of a block, finished after it or failed if it raises; gives its id."""
+        run_id: str = self.client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
 
     @property
     def server(self) -> str:

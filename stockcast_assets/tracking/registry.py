@@ -19,10 +19,9 @@ from stockcast_assets.charts.style import own_style
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import History
-from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError
+from stockcast_assets.forecasting.npz import MAX_BYTES, ModelFileError, Reference
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.universe.artifact import month_of_bytes
-from stockcast_assets.forecasting.universe.forecaster import Reference
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.masking import scrub
 from stockcast_assets.methods import LSTM
@@ -114,7 +113,8 @@ class ModelRegistry(Tracking):
             elif not self._holds(run_id, trained.sha256):
                 self._store(run_id, trained, _run_name(identity, trained))
             if version is None:
-                version = self._register(name, run_id, identity, trained)
+                reason, told = trained.decision.reason, {**identity, **_life(trained)}
+                version = self.register(name, run_id, {_TICKER: ticker}, told, reason)
             self._set_aliases(name, version.model_version, _rank(identity | _life(trained)), trained.decision.promoted)
             return version
         except MlflowException as error:
@@ -302,45 +302,35 @@ class ModelRegistry(Tracking):
 
         now = get_current_time_millis()
         child_of = {} if parent is None else {"mlflow.parentRunId": parent(EXPERIMENT)}
-        run = self.client.create_run(
-            self._experiment_id,
-            run_name=_run_name(identity, trained),
-            tags={
-                **tags,
-                **child_of,
-                **identity,
-                **_life(trained),
-                "stockcast.method": trained.decision.published,
-                "stockcast.champion": str(trained.decision.promoted).lower(),
-                "stockcast.code_version": trained.code_version,
-                "mlflow.note.content": trained.decision.reason,
-            },
-        )
-        run_id: str = run.info.run_id
-        try:
-            known = {"trained_from": trained.trained_from, "trained_to": trained.trained_to}
-            params = {**trained.config.to_dict(), **known, "n_samples": trained.n_samples}
-            curves = [
-                Metric(f"{name}_loss", row[name], now, int(row["epoch"]))
-                for row in trained.history
-                for name in ("train", "validation")
-            ]
+        name = _run_name(identity, trained)
+        told = {
+            **tags,
+            **child_of,
+            **identity,
+            **_life(trained),
+            "stockcast.method": trained.decision.published,
+            "stockcast.champion": str(trained.decision.promoted).lower(),
+            "stockcast.code_version": trained.code_version,
+            "mlflow.note.content": trained.decision.reason,
+        }
+        known = {"trained_from": trained.trained_from, "trained_to": trained.trained_to}
+        params = {**trained.config.to_dict(), **known, "n_samples": trained.n_samples}
+        curves = [
+            Metric(f"{name}_loss", row[name], now, int(row["epoch"]))
+            for row in trained.history
+            for name in ("train", "validation")
+        ]
+        measured = [Metric(name, value, now, 0) for name, value in trained.summary().items() if math.isfinite(value)]
+        with self.new_run(self._experiment_id, name, told) as run_id:
             self.client.log_batch(
                 run_id,
-                metrics=[
-                    *(Metric(name, value, now, 0) for name, value in trained.summary().items() if math.isfinite(value)),
-                    *curves,
-                ],
+                metrics=[*measured, *curves],
                 params=[Param(name, str(value)) for name, value in params.items()],
                 tags=[RunTag("stockcast.reason", trained.decision.reason)],
             )
-            self._store(run_id, trained, run.info.run_name)
+            self._store(run_id, trained, name)
             if learnt_from is not None:
                 self.client.log_inputs(run_id, [mlflow_model.training_data(learnt_from)])
-        except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
-            raise
-        self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
     def _store(self, run_id: str, trained: TrainedModel, title: str) -> None:
@@ -360,20 +350,31 @@ class ModelRegistry(Tracking):
         place = self.client.get_run(run_id).info.artifact_uri
         return get_artifact_repository(place, tracking_uri=self.client.tracking_uri)
 
-    def _register(self, name: str, run_id: str, identity: Mapping[str, str], trained: TrainedModel) -> ModelVersion:
+    def register(
+        self, name: str, run_id: str, model_tags: Mapping[str, str], tags: Mapping[str, str], about: str | None = None
+    ) -> ModelVersion:
+        """Make the model of a run a version of the registered model `name`, which is made on first use.
+
+        Args:
+            name: of the registered model.
+            run_id: the run that holds the file.
+            model_tags: of the registered model.
+            tags: of the version, with the digest of its file.
+            about: what people read of the version.
+
+        Raises:
+            MlflowException: if MLflow cannot be reached or refuses.
+        """
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
         try:
-            self.client.create_registered_model(name, {_TICKER: identity[_TICKER]})
+            self.client.create_registered_model(name, dict(model_tags))
         except MlflowException as error:
             if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
         source = f"{self.client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
-        created = self.client.create_model_version(
-            name, source, run_id, tags={**identity, **_life(trained)}, description=trained.decision.reason
-        )
-        return _version(created)
+        return _version(self.client.create_model_version(name, source, run_id, tags=dict(tags), description=about))
 
     def _by_alias(self, name: str, alias: str) -> Any:
         from mlflow.exceptions import MlflowException

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import Evaluation, sessions_needed
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
-from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.forecaster import Forecaster, Published
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of
@@ -25,13 +25,6 @@ from stockcast_assets.methods import HAR, NAIVE_PREFIX
 from stockcast_assets.tracking.registry import ModelRegistry
 
 Row = Mapping[Any, Any]
-
-
-class Model(NamedTuple):
-    """Which model: the MLflow run that made it, and the digest of its file."""
-
-    run_id: str
-    sha256: str
 
 
 UNREGISTERED = "none"
@@ -77,9 +70,9 @@ def _by_knowledge(row: Row) -> tuple[pd.Timestamp, pd.Timestamp]:
     return row["trained_to"], row["date"]
 
 
-def model_of(row: Row) -> Model:
+def model_of(row: Row) -> Reference:
     """Which model a row describes: a version's number is one in each registry, and begins anew in the next."""
-    return Model(row["run_id"], row["weights_sha256"])
+    return Reference(row["run_id"], row["weights_sha256"])
 
 
 def serving_row(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -152,7 +145,7 @@ class Serving:
     forecaster: Published
     version: str
     fallback: str | None
-    model: Model | None = None
+    model: Reference | None = None
 
 
 @dataclass
@@ -178,7 +171,7 @@ class ModelServer:
     max_age_days: int
 
     def __post_init__(self) -> None:
-        self._loaded: dict[Model, Published | ModelFileError] = {}
+        self._loaded: dict[Reference, Published | ModelFileError] = {}
         self._naive: dict[pd.Timestamp, Published] = {}
 
     def by_model(self, days: Sequence[pd.Timestamp]) -> list[tuple[Serving, list[pd.Timestamp]]]:
@@ -187,7 +180,7 @@ class ModelServer:
         Raises:
             StockcastError: if the ticker has no model at all, or the registry does not answer.
         """
-        groups: dict[tuple[Model | None, date, str | None], tuple[Serving, list[pd.Timestamp]]] = {}
+        groups: dict[tuple[Reference | None, date, str | None], tuple[Serving, list[pd.Timestamp]]] = {}
         for day in days:
             serving = self._serving(day)
             key = serving.model, serving.forecaster.trained_to, serving.fallback
@@ -229,7 +222,7 @@ class ModelServer:
         model = model_of(row)
         if model not in self._loaded:
             try:
-                self._loaded[model] = self.registry.load(row["model_name"], *model)
+                self._loaded[model] = self.registry.load(row["model_name"], model.run_id, model.sha256)
             except ModelFileError as error:
                 self._loaded[model] = error
         return self._loaded[model]

@@ -12,7 +12,6 @@ from datetime import date
 from pathlib import Path
 
 from stockcast_assets import __version__
-from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.tracking.registry import ARTIFACT, EXPERIMENT, UNIVERSE, ModelRegistry, ModelVersion
@@ -50,19 +49,12 @@ def publish_month(
     try:
         for known in registry.client.search_model_versions(f"name = '{UNIVERSE}'"):
             run_id = known.run_id or ""
-            if identity.items() <= known.tags.items() and _is_whole(registry, run_id, digest):
+            if identity.items() <= known.tags.items() and registry.has(run_id, digest):
                 return ModelVersion(UNIVERSE, str(known.version), run_id, digest)
         run_id = _record(registry, identity, model, content, tags or {}, parent)
-        return ModelVersion(UNIVERSE, _register(registry, run_id, identity), run_id, digest)
+        return registry.register(UNIVERSE, run_id, {_UNIVERSE: "true"}, identity)
     except MlflowException as error:
         raise registry.trouble("publish the universe's model", error) from error
-
-
-def _is_whole(registry: ModelRegistry, run_id: str, digest: str) -> bool:
-    try:
-        return hashlib.sha256(registry.fetch(UNIVERSE, run_id)).hexdigest() == digest
-    except ModelFileError:
-        return False
 
 
 def _record(
@@ -77,13 +69,8 @@ def _record(
 
     client, newest = registry.client, model.newest
     child_of = {} if parent is None else {"mlflow.parentRunId": parent(EXPERIMENT)}
-    run = client.create_run(
-        registry.experiment_id(EXPERIMENT),
-        run_name=f"universe {identity[_MONTH]}",
-        tags={**tags, **child_of, **identity, "stockcast.code_version": __version__},
-    )
-    run_id: str = run.info.run_id
-    try:
+    told = {**tags, **child_of, **identity, "stockcast.code_version": __version__}
+    with registry.new_run(registry.experiment_id(EXPERIMENT), f"universe {identity[_MONTH]}", told) as run_id:
         params = {
             "tickers": len(newest.members),
             "n_samples": newest.n_samples,
@@ -96,22 +83,4 @@ def _record(
             file = Path(folder) / Path(ARTIFACT).name
             file.write_bytes(content)
             client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
     return run_id
-
-
-def _register(registry: ModelRegistry, run_id: str, identity: Mapping[str, str]) -> str:
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
-
-    client = registry.client
-    try:
-        client.create_registered_model(UNIVERSE, {_UNIVERSE: "true"})
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
-            raise
-    source = f"{client.get_run(run_id).info.artifact_uri}/{Path(ARTIFACT).parent}"
-    return str(client.create_model_version(UNIVERSE, source, run_id, tags=dict(identity)).version)

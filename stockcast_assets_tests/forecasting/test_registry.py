@@ -29,14 +29,14 @@ from stockcast_assets.forecasting.evaluation.gate import Decision
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.network import Layer, Scaler
 from stockcast_assets.forecasting.models.volatility import HarVolatility
-from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
 from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
 from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
-from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
 from stockcast_assets.forecasting.universe.month import MonthModel, Vintage
 from stockcast_assets.forecasting.universe.network import Network, UniverseModel
@@ -235,7 +235,7 @@ def test_a_death_before_registration_is_resumed(
 
     model = promoted(trained["MSFT"], False)
     with monkeypatch.context() as patched:
-        patched.setattr(ModelRegistry, "_register", die)
+        patched.setattr(ModelRegistry, "register", die)
         with pytest.raises(Dead):
             registry.publish("^GSPC", FEBRUARY, model)
     version = registry.publish("^GSPC", FEBRUARY, model)

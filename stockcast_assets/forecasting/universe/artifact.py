@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date
@@ -14,7 +11,7 @@ from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import HAR_WINDOWS
 from stockcast_assets.forecasting.models.network import Layer, Scaler, Singles
 from stockcast_assets.forecasting.models.volatility import HarVolatility
-from stockcast_assets.forecasting.npz import ModelFileError, numbers, read_npz
+from stockcast_assets.forecasting.npz import numbers, opened, to_npz
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
 from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
 from stockcast_assets.forecasting.universe.fitting import HIDDEN, UNITS
@@ -29,7 +26,6 @@ from stockcast_assets.methods import LSTM
 
 FORMAT = 1
 
-_META = "meta"
 _MOST_NETWORKS = 16
 _MOST_VINTAGES = 12
 _MAX_LOG_SCALE = 300.0
@@ -57,28 +53,16 @@ def month_bytes(month: MonthModel) -> bytes:
             for vintage in month.vintages
         ],
     }
-    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return to_npz(arrays, meta)
 
 
 def month_of_bytes(data: bytes, sha256: str) -> MonthModel:
     """Read what `month_bytes` wrote.
 
     Raises:
-        ModelFileError: if the digest differs, or the file is odd in any way. Nothing is read before the digest is
-            checked, and nothing in the file is ever executed.
+        ModelFileError: if the digest differs, or the file is odd in any way; see `npz.opened`.
     """
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != sha256:
-        raise ModelFileError(
-            f"The universe's model file has the digest {actual[:12]}… instead of {sha256[:12]}…: it was damaged or "
-            "swapped; materialise universe_model for that month again."
-        )
-    try:
-        arrays = read_npz(data)
-        meta = json.loads(arrays.pop(_META).tobytes())
+    with opened(data, sha256, "universe's model file", "universe_model") as (arrays, meta):
         if meta["format"] != FORMAT:
             raise ValueError(f"its format is {str(meta['format'])[:20]}")
         if not 1 <= len(meta["vintages"]) <= _MOST_VINTAGES:
@@ -86,15 +70,7 @@ def month_of_bytes(data: bytes, sha256: str) -> MonthModel:
         vintages = tuple(_vintage(arrays, number, told) for number, told in enumerate(meta["vintages"]))
         if sorted({vintage.origin for vintage in vintages}) != [vintage.origin for vintage in vintages]:
             raise ValueError("its fits are not in order")
-        return MonthModel(vintages)
-    # A digest says who wrote a file, not that it can be used: whatever is odd about it, another model serves.
-    except Exception as error:
-        words = " ".join(str(error).split()).rstrip(".")[:120]
-        told = words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
-        raise ModelFileError(
-            f"The universe's model file {sha256[:12]}… is not one of stockcast's ({told}): "
-            "materialise universe_model for that month again."
-        ) from error
+    return MonthModel(vintages)
 
 
 def _vintage(arrays: Mapping[str, np.ndarray], number: int, told: Mapping[str, Any]) -> Vintage:

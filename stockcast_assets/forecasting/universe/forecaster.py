@@ -10,6 +10,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
+from stockcast_assets.forecasting.npz import Reference
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.universe.contenders import OwnFit
 from stockcast_assets.forecasting.universe.inputs import Series
@@ -17,14 +18,6 @@ from stockcast_assets.forecasting.universe.network import STRETCH, WINDOW, Unive
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 from stockcast_assets.methods import LSTM, NAIVE_PREFIX
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Which universe's model a ticker's was made beside: the MLflow run that holds its file, and the file's digest."""
-
-    run_id: str
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from stockcast_assets.forecasting.evaluation.gate import decide
 from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, Fold, evaluate
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
+from stockcast_assets.forecasting.npz import Reference
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
 from stockcast_assets.forecasting.universe.contenders import OwnFit, fit_own
-from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.month import MonthModel, final_rows
 from stockcast_assets.forecasting.universe.network import UniverseModel

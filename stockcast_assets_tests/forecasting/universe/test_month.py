@@ -15,14 +15,14 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
 from stockcast_assets.forecasting.features import prepare
-from stockcast_assets.forecasting.npz import ModelFileError
+from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.forecaster import published_quantiles
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe import fitting
 from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
 from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own
 from stockcast_assets.forecasting.universe.earnings import Reports
-from stockcast_assets.forecasting.universe.forecaster import Reference, UniverseForecaster
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
