@@ -14,7 +14,7 @@ import typer
 from stockcast_assets.cli.days import checked_tickers, forget_if_empty, latest_session
 from stockcast_assets.cli.estimate import seconds_per_key
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session, resumable
+from stockcast_assets.cli.session import Session, apart, failure, open_session, resumable
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -126,7 +126,8 @@ def run(
                 left.remove(launch)
             if names != (PRICE_HISTORY.name,):
                 until = pd.Timestamp(first) - pd.Timedelta(days=1) if RAW_PRICES.name in names else pd.Timestamp(last)
-                _ingest_apart(session, [ticker for ticker in wanted if ticker not in failed], until, failed)
+                going = [ticker for ticker in wanted if ticker not in failed]
+                failed |= apart(going, lambda tickers: session.runner.ingest(dict.fromkeys(tickers, until)))
             for launch in launches[len(past) :]:
                 _run_apart(session, launch, failed, options.missing_only)
                 left.remove(launch)
@@ -140,8 +141,7 @@ def run(
             print_table("Runs", ["run", "seconds"], rows)
         forget_if_empty(session, [ticker for ticker in new if ticker in failed])
         if failed:
-            reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
-            raise StockcastError(f"{len(failed)} of {len(wanted)} tickers failed: {reasons}")
+            raise failure(failed, wanted)
 
 
 def _sources(session: Session, options: Options, tickers: Sequence[str]) -> dict[str, Source]:
@@ -186,33 +186,15 @@ def _command(tickers: Sequence[str], left: Sequence[Launch], span: tuple[date, d
 
 def _run_apart(session: Session, launch: Launch, failed: dict[str, str], missing_only: bool = False) -> None:
     """Run a launch for the tickers that have not failed; if it fails, each of them alone, noting who does."""
-    tickers = tuple(ticker for ticker in launch.tickers if ticker not in failed)
-    if not tickers:
-        return
-    of_them = replace(launch, tickers=tickers)
-    try:
+
+    def together(tickers: Sequence[str]) -> None:
+        of_them = replace(launch, tickers=tuple(tickers))
         with session.runner.turn(launch.assets):
             # Asked again: whoever had the turn before may have made them.
             for part in _missing(session, of_them) if missing_only else [of_them]:
                 session.runner.run(part)
-    except StockcastError as error:
-        if len(tickers) == 1:
-            failed[tickers[0]] = str(error)
-            return
-        for ticker in tickers:
-            _run_apart(session, replace(launch, tickers=(ticker,)), failed, missing_only)
 
-
-def _ingest_apart(session: Session, tickers: Sequence[str], until: pd.Timestamp, failed: dict[str, str]) -> None:
-    """Ingest what is missing up to `until` for all tickers; if that fails, for each alone, noting who does."""
-    try:
-        session.runner.ingest(dict.fromkeys(tickers, until))
-    except StockcastError as error:
-        if len(tickers) == 1:
-            failed[tickers[0]] = str(error)
-            return
-        for ticker in tickers:
-            _ingest_apart(session, [ticker], until, failed)
+    failed.update(apart([ticker for ticker in launch.tickers if ticker not in failed], together))
 
 
 def _missing(session: Session, launch: Launch) -> Iterator[Launch]:

@@ -1,17 +1,15 @@
 """`stockcast doctor`: is everything that stockcast stands on in order."""
 
-import warnings
 from dataclasses import asdict
 
 import typer
 from rich.text import Text
 
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import quiet
+from stockcast_assets.cli.session import quiet, settings_and_warnings
 from stockcast_assets.cli.tables import print_json
 from stockcast_assets.cli.terminal import err, out, styled
 from stockcast_assets.operations.doctor import Finding, examine
-from stockcast_assets.settings import load_settings
 
 _SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "fault": ("✗", "red")}
 
@@ -20,11 +18,8 @@ def run(call: Invocation) -> None:
     """Print what was found of each part; exit status 1 if one does not work."""
     if not call.debug:
         quiet()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        settings = load_settings()
     found = []
-    for finding in examine(settings, [str(warning.message) for warning in caught]):
+    for finding in examine(*settings_and_warnings()):
         found.append(finding)
         if not call.as_json:
             out.print(_line(finding), soft_wrap=True)

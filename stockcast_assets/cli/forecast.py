@@ -10,7 +10,7 @@ from rich.text import Text
 from stockcast_assets.cli.days import check_known, check_ticker, forget_if_empty, session_of
 from stockcast_assets.cli.estimate import training_ahead
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session, resumable
+from stockcast_assets.cli.session import Session, apart, failure, open_session, resumable
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
@@ -52,22 +52,13 @@ def run(call: Invocation, tickers: Sequence[str], day_text: str | None) -> None:
             print_summary([summary(session, document) for document in documents])
             out.print(ADVICE, style="dim")
         if failed:
-            reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
-            raise StockcastError(f"{len(failed)} of {len(tickers)} tickers failed: {reasons}")
+            raise failure(failed, tickers)
 
 
 def _bring_up(session: Session, days: Mapping[str, pd.Timestamp]) -> dict[str, str]:
     """Bring all up together; if that fails, each alone. Returns why those failed that did."""
     with resumable(session):
-        try:
-            session.runner.bring_up({ticker: [day] for ticker, day in days.items()})
-        except StockcastError as error:
-            if len(days) == 1:
-                return dict.fromkeys(days, str(error))
-            return {
-                name: why for ticker, day in days.items() for name, why in _bring_up(session, {ticker: day}).items()
-            }
-    return {}
+        return apart(list(days), lambda some: session.runner.bring_up({ticker: [days[ticker]] for ticker in some}))
 
 
 def _print(document: Row) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +15,7 @@ import dagster as dg
 
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.terminal import err, styled, warn
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.home_memory import recall
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -115,6 +116,25 @@ def resumable(session: Session, resume: Callable[[], str] | None = None) -> Iter
         raise
 
 
+def apart(tickers: Sequence[str], work: Callable[[Sequence[str]], None]) -> dict[str, str]:
+    """Do something for all tickers together; if that fails, for each alone. Returns why those failed that did."""
+    if not tickers:
+        return {}
+    try:
+        work(tickers)
+    except StockcastError as error:
+        if len(tickers) == 1:
+            return {tickers[0]: str(error)}
+        return {name: why for ticker in tickers for name, why in apart([ticker], work).items()}
+    return {}
+
+
+def failure(failed: Mapping[str, str], asked: Sequence[str]) -> StockcastError:
+    """What is raised at the end of a command of which some tickers failed."""
+    reasons = " ".join(f"[{ticker}] {reason}" for ticker, reason in failed.items())
+    return StockcastError(f"{len(failed)} of {len(asked)} tickers failed: {reasons}")
+
+
 def quiet() -> None:
     """Keep the libraries' chatter out of the terminal; the Dagster log has it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -137,12 +157,22 @@ def read_settings() -> Settings:
     Raises:
         StockcastError: if one is wrong.
     """
+    settings, odd = settings_and_warnings()
+    for sentence in odd:
+        warn(sentence)
+    return settings
+
+
+def settings_and_warnings() -> tuple[Settings, list[str]]:
+    """The settings, and what is odd about them.
+
+    Raises:
+        StockcastError: if one is wrong.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         settings = load_settings()
-    for warning in caught:
-        warn(str(warning.message))
-    return settings
+    return settings, [str(warning.message) for warning in caught]
 
 
 @contextmanager

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import dagster as dg
 
+from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.requests import requests
 from stockcast_assets.warehouse import Warehouse
+
+PlanOf = Callable[[planner.World], planner.Plan]
 
 NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 
@@ -25,63 +28,51 @@ def build_schedules(
     All launch what the planner plans at that moment; what the first two miss, the sensor `daily_catch_up` launches.
     """
 
-    @dg.schedule(
-        name="daily_forecast",
-        job=jobs.daily_forecast,
-        cron_schedule="30 0 * * *",
-        default_status=status,
-        description=(
-            "The day that just ended (UTC), of all active tickers, in one run; a ticker whose market was closed gets "
-            "an empty key that says so. What it misses, the sensor daily_catch_up launches."
-        ),
-    )
-    def daily_forecast(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return _due(
-            context, universe, warehouse, planner.plan_daily, "Every finished day of every active ticker is there."
-        )
+    def schedule(
+        name: str, job: AssetJob, cron: str, plan_of: PlanOf, nothing_due: str, about: str
+    ) -> dg.ScheduleDefinition:
+        @dg.schedule(name=name, job=job, cron_schedule=cron, default_status=status, description=about)
+        def due(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+            return _due(context, universe, warehouse, plan_of, nothing_due)
 
-    @dg.schedule(
-        name="monthly_training",
-        job=jobs.monthly_training,
-        cron_schedule="0 2 1 * *",
-        default_status=status,
-        description=(
-            "The models of all active tickers for the month that begins, in one run, trained on what was known before "
-            "it. What it misses, the sensor daily_catch_up launches."
+        return due
+
+    return [
+        schedule(
+            "daily_forecast",
+            jobs.daily_forecast,
+            "30 0 * * *",
+            planner.plan_daily,
+            "Every finished day of every active ticker is there.",
+            "The day that just ended (UTC), of all active tickers, in one run; a ticker whose market was closed gets "
+            "an empty key that says so. What it misses, the sensor daily_catch_up launches.",
         ),
-    )
-    def monthly_training(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return _due(
-            context,
-            universe,
-            warehouse,
+        schedule(
+            "monthly_training",
+            jobs.monthly_training,
+            "0 2 1 * *",
             planner.plan_training,
             "Every active ticker has the models of every month that began.",
-        )
-
-    @dg.schedule(
-        name="daily_earnings",
-        job=jobs.ingest_earnings,
-        cron_schedule="30 22 * * *",
-        default_status=status,
-        description=(
-            "What is said of the earnings reports of all active tickers, in one run, after New York has closed and "
-            "before the day's forecasts are made."
+            "The models of all active tickers for the month that begins, in one run, trained on what was known before "
+            "it. What it misses, the sensor daily_catch_up launches.",
         ),
-    )
-    def daily_earnings(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        return _due(
-            context, universe, warehouse, planner.plan_earnings, "Every active ticker's source was asked this evening."
-        )
-
-    return [daily_forecast, monthly_training, daily_earnings]
+        schedule(
+            "daily_earnings",
+            jobs.ingest_earnings,
+            "30 22 * * *",
+            planner.plan_earnings,
+            "Every active ticker's source was asked this evening.",
+            "What is said of the earnings reports of all active tickers, in one run, after New York has closed and "
+            "before the day's forecasts are made.",
+        ),
+    ]
 
 
 def _due(
     context: dg.ScheduleEvaluationContext,
     universe: world.Universe,
     warehouse: Warehouse,
-    plan_of: Callable[[planner.World], planner.Plan],
+    plan_of: PlanOf,
     nothing_due: str,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
