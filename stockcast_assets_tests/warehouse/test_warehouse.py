@@ -19,7 +19,9 @@ from stockcast_assets_tests.warehouse.helpers import HOSTILE, PRICES, closes, ke
 
 def test_a_table_that_does_not_exist_reads_as_empty_with_its_dtypes(store: Store) -> None:
     for table in ALL_TABLES:
-        frame = store.warehouse.read(table, tickers=["AAPL"], start="2024-01-01")
+        # The market's days are nobody's.
+        tickers = ["AAPL"] if "ticker" in table.column_names else None
+        frame = store.warehouse.read(table, tickers=tickers, start="2024-01-01")
         assert list(frame.columns) == table.column_names
         assert len(frame) == 0
         for column in table.columns:
