@@ -1,7 +1,6 @@
 """What was read last, kept while the warehouse stays as it was, and shown while a run holds it."""
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
@@ -12,10 +11,11 @@ from typing import Any
 from stockcast_assets.errors import WarehouseBusyError
 
 MOST_ENTRIES = 300
-# After one read found the file held, the others of the page do not wait for it again.
-BUSY_SECONDS = 5.0
 
 _oldest_shown: ContextVar[datetime | None] = ContextVar("oldest_shown", default=None)
+# After one read found the file held, the others of the page do not wait for it. Only of this page: somebody who
+# tries again is to see what is stored by then.
+_found_held: ContextVar[bool] = ContextVar("found_held", default=False)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Cache:
         self._version = version
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()
-        self._busy_until = 0.0
 
     def get(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """The value of `key`, read again if the warehouse changed since.
@@ -51,12 +50,12 @@ class Cache:
             entry = self._entries.get(key)
         if entry is not None and entry.version == version:
             return entry.value
-        if entry is not None and time.monotonic() < self._busy_until:
+        if entry is not None and _found_held.get():
             return _shown(entry)
         try:
             value = read()
         except WarehouseBusyError:
-            self._busy_until = time.monotonic() + BUSY_SECONDS
+            _found_held.set(True)
             if entry is None:
                 raise
             return _shown(entry)
@@ -76,8 +75,9 @@ def _shown(entry: _Entry) -> Any:
 
 
 def start_page() -> None:
-    """Forget what was shown before; called at the start of each page."""
+    """Forget what was shown and found held before; called at the start of each page."""
     _oldest_shown.set(None)
+    _found_held.set(False)
 
 
 def shown_since() -> datetime | None:
