@@ -103,7 +103,8 @@ def told(stored: pd.DataFrame, said: pd.DataFrame, now: pd.Timestamp) -> Told:
     What is said as before keeps its row, bit for bit. A report that is said on another day, or not at all, where it
     was announced, is cancelled from today on: the past keeps what was known in it. What came is a fact: one that
     nobody had announced is known from its day on, and one that is said no more within the days that the source
-    covers never was; both are corrections of the past, as those of bars are.
+    covers never was; both are corrections of the past, as those of bars are. A source covers the days from the first
+    report that it says on, and all that are still to come.
 
     Args:
         stored: the ticker's rows of `earnings_dates`.
@@ -120,10 +121,10 @@ def told(stored: pd.DataFrame, said: pd.DataFrame, now: pd.Timestamp) -> Told:
         for line in of_day.to_dict("records"):
             statements = _with(statements, line, today, now)
         rows += statements
-    last = said.loc[said["kind"] == FILED, "date"].max()
+    first, last = min(said["date"].min(), today + pd.Timedelta(days=1)), said.loc[said["kind"] == FILED, "date"].max()
     for day, statements in before.items():
         newest = max(statements, key=_known_on)
-        if day < said["date"].min() or newest["cancelled"]:
+        if day < first or newest["cancelled"]:
             rows += statements
         elif newest["kind"] != FILED:
             rows += _added(statements, {**newest, "cancelled": True, "known_on": today, "recorded_at": now})

@@ -4,7 +4,7 @@ from datetime import date
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
@@ -165,6 +165,7 @@ LISTING = st.lists(
 )
 
 
+@example([[(4, BEFORE_OPEN)], [(2, BEFORE_OPEN)]])
 @settings(max_examples=12)
 @given(st.lists(LISTING, min_size=1, max_size=4))
 def test_the_past_is_rewritten_only_where_it_is_said_so(listings: list[list[tuple[int, str]]]) -> None:
