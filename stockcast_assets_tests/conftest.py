@@ -1,17 +1,21 @@
 """Fixtures for every test: an environment without the user's settings, and one finished demo to look at."""
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import pandas as pd
 import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from stockcast_assets.cli.app import main
 from stockcast_assets.settings import PREFIX, Settings
 from stockcast_assets.warehouse import DuckDBWarehouse
 from stockcast_assets_tests.servers import *  # noqa: F403  fixtures of the real servers
@@ -97,6 +101,41 @@ def make_cli(tmp_path: Path) -> Callable[..., Cli]:
         return Cli(tmp_path / "home", env)
 
     return make
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """`run("tickers", "list")` is that command in this process: on the sample, with an empty home of its own.
+
+    A file with other settings has a fixture of the same name that takes this one and sets them.
+    """
+    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+    factory, hook = logging.getLogRecordFactory(), sys.excepthook
+
+    def command(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
+        capfd.readouterr()
+        try:
+            with mock.patch.dict(os.environ), pytest.raises(SystemExit) as stopped:
+                main()
+        finally:
+            logging.setLogRecordFactory(factory)
+            sys.excepthook = hook
+        return Ended(int(stopped.value.code or 0), *capfd.readouterr())
+
+    return command
 
 
 @pytest.fixture(scope="session")

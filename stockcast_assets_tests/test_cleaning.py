@@ -3,7 +3,6 @@
 import base64
 import json
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import dagster as dg
 import duckdb
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.orchestration.cleaning import clean, clean_home
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets_tests.canaries import stored_in
+from stockcast_assets_tests.conftest import Run
 
 CANARY, WORD = "canary-of-a-key-2481", "canary-word-5573"
 DOCUMENT = json.dumps({"type": "service_account", "private_key": f"-----BEGIN x {CANARY * 9}", "client_email": "x"})
@@ -65,17 +64,11 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], home: Path) -> Callable[..., str]:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> Callable[..., str]:
+    """What a command prints on that home."""
     monkeypatch.setenv("STOCKCAST_HOME", str(home))
-
-    def command(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit):
-            main()
-        output = capfd.readouterr()
-        return output.out + output.err
-
-    return command
+    monkeypatch.delenv("STOCKCAST_SOURCE")
+    return lambda *arguments: "".join(run(*arguments)[1:])
 
 
 def test_a_home_of_an_older_release_is_cleaned_and_works(home: Path, run: Callable[..., str]) -> None:

@@ -4,33 +4,21 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.home_memory import FILE, Memory, memorise, recall
 from stockcast_assets.settings import SAMPLE_WORDS, load_settings, start_of_new_home
-from stockcast_assets_tests.conftest import Cli, clean_env
-
-Run = Callable[..., tuple[int, str, str]]
+from stockcast_assets_tests.conftest import Cli, Run, clean_env
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("STOCKCAST_SOURCE")
+    return run
 
 
 def test_after_the_demo_the_defaults_go_on_with_it_and_other_bars_are_refused(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from stockcast_assets.cli import servers
-from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.yahoo import _limiter
 from stockcast_assets.orchestration.home import open_instance, passwords_in_clear
 from stockcast_assets.private_files import make_private, own_folder, private_process, whose
 from stockcast_assets.settings import Settings, load_settings
+from stockcast_assets_tests.conftest import Run
 
 STRANGER = 4242
 
@@ -35,16 +35,10 @@ def open_to_others(folder: Path) -> list[str]:
     return [str(path) for path in found if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
-def test_a_new_home_is_private_whatever_the_umask(
-    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_new_home_is_private_whatever_the_umask(umask: int, tmp_path: Path, run: Run) -> None:
     home = tmp_path / "home"
-    monkeypatch.setenv("STOCKCAST_HOME", str(home))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
-    monkeypatch.setattr(sys, "argv", ["stockcast", "tickers", "add", "MSFT"])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert not stopped.value.code, capfd.readouterr().err
+    status, _, err = run("tickers", "add", "MSFT")
+    assert status == 0, err
     assert {path.name for path in home.rglob("*.db")} >= {"runs.db", "schedules.db"}
     assert (home / "dagster" / "dagster.yaml").exists()
     assert open_to_others(home) == []
@@ -198,9 +192,7 @@ def test_a_folder_of_ones_own_is_made_private_or_refused(tmp_path: Path) -> None
             own_folder(wrong)
 
 
-def test_a_password_in_dagsters_configuration_is_pointed_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_password_in_dagsters_configuration_is_pointed_out(tmp_path: Path, run: Run) -> None:
     home = tmp_path / "home"
     with private_process(), open_instance(Settings(home=home)):
         assert passwords_in_clear(home / "dagster") == []
@@ -214,11 +206,7 @@ def test_a_password_in_dagsters_configuration_is_pointed_out(
     level = "python_log_level: INFO\n"
     formatter = "  dagster_handler_config:\n    formatters:\n      x:\n        format: x\n        password: hunter2\n"
     config.write_text(plain.replace(level, level + formatter))
-    monkeypatch.setenv("STOCKCAST_HOME", str(home))
-    monkeypatch.setattr(sys, "argv", ["stockcast", "tickers", "list"])
-    with pytest.raises(SystemExit):
-        main()
-    assert "holds password in clear" in " ".join(capfd.readouterr().err.split())
+    assert "holds password in clear" in " ".join(run("tickers", "list").err.split())
 
 
 def test_foreign_settings_of_streamlit_are_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,20 @@
 """The check `second_opinion` and `stockcast compare`, on the sample beside a folder of files in Stooq's format."""
 
 import json
-import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.orchestration.build import build_definitions
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
+from stockcast_assets_tests.conftest import Run
 
 
 def test_every_stored_bar_is_compared_and_a_disputed_one_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     folder = tmp_path / "stooq"
     folder.mkdir()
@@ -27,15 +26,7 @@ def test_every_stored_bar_is_compared_and_a_disputed_one_is_named(
     columns = ["date", "open", "high", "low", "close", "volume"]
     bars[columns].rename(columns=str.title).to_csv(folder / "goog_us_d.csv", index=False)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    for name, value in {"HOME": str(tmp_path / "home"), "SOURCE": "sample", "START_DATE": "2013-01-02"}.items():
-        monkeypatch.setenv(f"STOCKCAST_{name}", value)
+    monkeypatch.setenv("STOCKCAST_START_DATE", "2013-01-02")
     status, _, err = run("compare")
     assert (status, "set STOCKCAST_SECOND_SOURCE, for example to folder:/data/stooq" in err) == (1, True)
     monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", f"folder:{folder}")

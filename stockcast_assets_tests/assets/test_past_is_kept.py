@@ -1,8 +1,6 @@
 """A key of many rows loses none that the input does not mention, in real runs and by the real commands."""
 
 import json
-import sys
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.orchestration.assets.bars import source_of
@@ -21,10 +18,10 @@ from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets_tests.conftest import Run
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
 START = date(2013, 1, 2)
-Run = Callable[..., tuple[int, str, str]]
 
 
 def row(day: str, price: float = 26.0) -> str:
@@ -32,20 +29,9 @@ def row(day: str, price: float = 26.0) -> str:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`run("backfill", …)` is the command in this process, on the sample: (exit status, stdout, stderr)."""
-    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("STOCKCAST_START_DATE", START.isoformat())
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
+    return run
 
 
 def uploaded(settings: Settings, ticker: str, content: str) -> None:

@@ -1,16 +1,13 @@
 """`stockcast inspect`: the same reading as the inbox's, the same sentences, and nothing stored."""
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from stockcast_assets.cli.app import main
+from stockcast_assets_tests.conftest import Run
 from stockcast_assets_tests.market.sources.formats import FORMATS, Format
-
-Run = Callable[..., tuple[int, str, str]]
 
 BY_NAME = {f"{each.vendor}: {each.what}": each for each in FORMATS}
 VENDORS = ("Yahoo Finance", "yfinance", "Alpha Vantage", "Tiingo", "EODHD", "Nasdaq Data Link", "nasdaq.com")
@@ -18,20 +15,11 @@ VENDORS += ("Stooq", "Google Sheets", "Excel", "Kaggle", "CryptoDataDownload", "
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`run("FILE")` is `stockcast inspect FILE` in this process: (exit status, stdout, stderr)."""
-    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("FILE")` is `stockcast inspect FILE`."""
     monkeypatch.setenv("STOCKCAST_SOURCE", "csv")
     monkeypatch.setenv("STOCKCAST_CALENDARS", "XNYS,24/7,24/5,XETR,XWAR")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", "inspect", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
+    return partial(run, "inspect")
 
 
 def put(folder: Path, file: Format) -> str:

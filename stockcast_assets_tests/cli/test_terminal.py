@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,13 +12,13 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from stockcast_assets.cli import tables, terminal
-from stockcast_assets.cli.app import main
 from stockcast_assets.cli.terminal import Terminal, stacked, styled
 from stockcast_assets.inputs import printable
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.tickers import set_state
 from stockcast_assets.settings import load_settings
+from stockcast_assets_tests.conftest import Run
 
 HOSTILE = st.text(
     st.one_of(st.characters(), st.sampled_from("[]/\\ \x1b\x07\r\n\t\x7f\x9b\u202e\u2066\u200b\u2028\udc80:")),
@@ -65,24 +64,9 @@ def test_tables_documents_progress_and_errors_do_so_too(text: str, other: str) -
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
-    """`run("status")` is the command in this process: its stdout and stderr."""
-    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
-    factory, hook = logging.getLogRecordFactory(), sys.excepthook
-
-    def command(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        try:
-            with pytest.raises(SystemExit):
-                main()
-        finally:
-            logging.setLogRecordFactory(factory)
-            sys.excepthook = hook
-        output = capfd.readouterr()
-        return output.out + output.err
-
-    return command
+def run(run: Run) -> Callable[..., str]:
+    """What a command prints."""
+    return lambda *arguments: "".join(run(*arguments)[1:])
 
 
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,32 +1,11 @@
 """Bad input on the command line: one sentence each, exit status 1, and nothing stored."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stockcast_assets.cli.app import main
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`run("forecast", "MSFT")` is the command in this process: (exit status, stdout, stderr)."""
-    monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
-
+from stockcast_assets_tests.conftest import Run
 
 WRONG = {
     "an unknown ticker": (("forecast", "NOPE", "2013-02-15"), ["NOPE", "AAPL, GOOG, IBM, MSFT"]),

@@ -2,15 +2,14 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stockcast_assets.cli.app import app, main
-from stockcast_assets_tests.conftest import Cli
+from stockcast_assets.cli.app import app
+from stockcast_assets_tests.conftest import Cli, Run
 from stockcast_assets_tests.documented import DOC, differences, documented
 
 LINES = {
@@ -48,25 +47,19 @@ def printed_numbers(document: Any, key: str = "") -> Iterator[str]:
 
 
 @pytest.fixture
-def document(
-    demo: Cli, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[[str], Any]:
+def document(demo: Cli, monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path) -> Callable[[str], Any]:
     """What a command prints on the demo's home, of which it changes nothing."""
     monkeypatch.setenv("STOCKCAST_HOME", str(demo.home))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
     monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
     (tmp_path / "NEW.csv").write_text("Date,Open,High,Low,Close,Volume\n2012-01-04,9,9,9,9,5\n2012-01-05,9,9,9,9,5\n")
 
-    def run(line: str) -> Any:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *line.split(), "--json"])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        told = capfd.readouterr()
-        assert stopped.value.code == 0, told.err
-        assert "\x1b" not in told.out
-        return json.loads(told.out)
+    def printed(line: str) -> Any:
+        status, out, err = run(*line.split(), "--json")
+        assert status == 0, err
+        assert "\x1b" not in out
+        return json.loads(out)
 
-    return run
+    return printed
 
 
 @pytest.mark.parametrize("command", LINES)

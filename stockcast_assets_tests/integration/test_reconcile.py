@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +10,10 @@ import dagster as dg
 import duckdb
 import pytest
 
-from stockcast_assets.cli import parse
-from stockcast_assets.cli.app import app
 from stockcast_assets.orchestration.graph import ORDER
 from stockcast_assets.tables import ALL_TABLES
 from stockcast_assets.warehouse import DuckDBWarehouse, frames
-from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.conftest import Cli, Run
 
 LAST = "2013-03-01"
 FETCHED = ("ingested_at", "recorded_at")
@@ -33,28 +30,11 @@ def hashes(home: Path) -> dict[str, tuple[int, str]]:
 
 
 @pytest.fixture
-def home(demo: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(demo: Cli, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "a moved home"
     shutil.copytree(demo.home, home)
     monkeypatch.setenv("STOCKCAST_HOME", str(home))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
     return home
-
-
-@pytest.fixture
-def command(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """`command("reconcile")` is its exit status and what it printed."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.delenv("DAGSTER_HOME", raising=False)
-        capsys.readouterr()
-        status = parse.run(app, list(words))
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
 
 
 def execute(home: Path, *statements: str) -> None:
@@ -73,85 +53,79 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_lost_rows_are_seen_everywhere_and_come_back_bit_for_bit(
-    home: Path, command: Callable[..., tuple[int, str, str]], loss: str
-) -> None:
+def test_lost_rows_are_seen_everywhere_and_come_back_bit_for_bit(home: Path, run: Run, loss: str) -> None:
     before = hashes(home)
     execute(home, *LOSSES[loss])
     assert hashes(home) != before
-    status, out, told = command("status", "--json")
+    status, out, told = run("status", "--json")
     assert status == 0, told
     assert any("has lost rows that Dagster remembers" in sentence for sentence in json.loads(out)["parted"])
-    status, out, _ = command("reconcile", "--dry-run", "--json")
+    status, out, _ = run("reconcile", "--dry-run", "--json")
     assert (status, json.loads(out)["runs"]) == (0, [])
-    status, out, told = command("reconcile", "--json")
+    status, out, told = run("reconcile", "--json")
     assert status == 0, told
     assert json.loads(out)["runs"]
     assert hashes(home) == before
     # Which is the whole of it: asked again, nothing is found.
-    status, out, _ = command("reconcile", "--json")
+    status, out, _ = run("reconcile", "--json")
     assert (status, json.loads(out)) == (0, {"found": [], "told": 0, "runs": []})
-    assert "lost" not in command("status")[2]
+    assert "lost" not in run("status")[2]
 
 
-def test_without_its_warehouse_a_home_forecasts_and_fills_itself(
-    home: Path, command: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_without_its_warehouse_a_home_forecasts_and_fills_itself(home: Path, run: Run) -> None:
     before = hashes(home)
     (home / "warehouse.duckdb").unlink()
-    status, out, told = command("backfill", "--tickers", "IBM", "--missing-only", "--dry-run", "--json")
+    status, out, told = run("backfill", "--tickers", "IBM", "--missing-only", "--dry-run", "--json")
     assert status == 0, told
     assert json.loads(out)["estimate"]["keys"] > 0
-    status, _, told = command("explain", "IBM", LAST)
+    status, _, told = run("explain", "IBM", LAST)
     assert (status, "stockcast forecast IBM 2013-03-01" in told) == (1, True)
-    status, _, told = command("forecast", "IBM", LAST)
+    status, _, told = run("forecast", "IBM", LAST)
     assert status == 0, told
-    assert command("explain", "IBM", LAST, "--replay")[0] == 0
+    assert run("explain", "IBM", LAST, "--replay")[0] == 0
     # Yesterday's backup is put back over it.
     assert hashes(home)["raw_prices"] != before["raw_prices"]
 
 
-def test_deleted_runs_lose_no_key(home: Path, command: Callable[..., tuple[int, str, str]]) -> None:
+def test_deleted_runs_lose_no_key(home: Path, run: Run) -> None:
     before = hashes(home)
     from stockcast_assets.orchestration.home import open_instance
     from stockcast_assets.settings import load_settings
 
     with open_instance(load_settings()) as instance:
-        for run in instance.get_runs():
-            instance.delete_run(run.run_id)
+        for finished in instance.get_runs():
+            instance.delete_run(finished.run_id)
         assert not instance.get_materialized_partitions(dg.AssetKey("forecasts"))
-    status, out, told = command("demo", "--sessions", "3", "--json")
+    status, out, told = run("demo", "--sessions", "3", "--json")
     assert (status, json.loads(out)["runs"]) == (0, 0), told
-    status, out, _ = command("reconcile", "--json")
+    status, out, _ = run("reconcile", "--json")
     assert json.loads(out)["told"] > 0
     with open_instance(load_settings()) as instance:
         assert f"{LAST}|IBM" in instance.get_materialized_partitions(dg.AssetKey("forecasts"))
     assert hashes(home) == before
     # What was told is remembered as any other key is.
     execute(home, f"DELETE FROM stockcast.indicators WHERE date = '{LAST}'")  # noqa: S608
-    assert command("reconcile")[0] == 0
+    assert run("reconcile")[0] == 0
     assert hashes(home) == before
 
 
-def test_without_dagsters_storage_the_tickers_are_named(
-    home: Path, command: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_without_dagsters_storage_the_tickers_are_named(home: Path, run: Run) -> None:
     before = hashes(home)
     shutil.rmtree(home / "dagster")
-    _, _, told = command("status")
+    _, _, told = run("status")
     assert "`stockcast tickers add AAPL GOOG IBM MSFT`" in told
-    assert command("tickers", "add", "AAPL", "GOOG", "IBM", "MSFT")[0] == 0
-    assert command("reconcile")[0] == 0
-    assert "warning" not in command("status")[2]
-    status, out, told = command("demo", "--sessions", "3", "--json")
+    assert run("tickers", "add", "AAPL", "GOOG", "IBM", "MSFT")[0] == 0
+    assert run("reconcile")[0] == 0
+    assert "warning" not in run("status")[2]
+    status, out, told = run("demo", "--sessions", "3", "--json")
     assert (status, json.loads(out)["runs"]) == (0, 0), told
     assert hashes(home) == before
 
 
 @pytest.mark.parametrize("lost", ["the database", "the files", "a file"])
-def test_lost_models_are_trained_again(home: Path, command: Callable[..., tuple[int, str, str]], lost: str) -> None:
+def test_lost_models_are_trained_again(home: Path, run: Run, lost: str) -> None:
     for ticker in ("AAPL", "GOOG", "MSFT"):
-        assert command("tickers", "remove", ticker)[0] == 0
+        assert run("tickers", "remove", ticker)[0] == 0
     if lost == "the database":
         (home / "mlflow.db").unlink()
     elif lost == "the files":
@@ -159,19 +133,19 @@ def test_lost_models_are_trained_again(home: Path, command: Callable[..., tuple[
     else:
         for file in (home / "artifacts").rglob("model.npz"):
             file.write_bytes(file.read_bytes()[:500])
-    status, _, told = command("explain", "IBM", LAST)
+    status, _, told = run("explain", "IBM", LAST)
     assert status == 1
     assert told.count("\n") == 1
-    status, _, told = command("reconcile")
+    status, _, told = run("reconcile")
     assert status == 0, told
     assert "The newest model of IBM cannot be read" in told
-    assert command("reconcile", "--json")[1].count("cannot be read") == 0
+    assert run("reconcile", "--json")[1].count("cannot be read") == 0
     if lost != "the database":
-        assert command("explain", "IBM", LAST, "--replay")[0] == 0
+        assert run("explain", "IBM", LAST, "--replay")[0] == 0
 
 
-def test_the_paths_of_the_home_are_its_own(home: Path, command: Callable[..., tuple[int, str, str]]) -> None:
-    assert command("explain", "IBM", LAST, "--replay")[0] == 0
+def test_the_paths_of_the_home_are_its_own(home: Path, run: Run) -> None:
+    assert run("explain", "IBM", LAST, "--replay")[0] == 0
     with sqlite3.connect(home / "mlflow.db") as database:
         places = {place for (place,) in database.execute("SELECT artifact_uri FROM runs")}
     database.close()

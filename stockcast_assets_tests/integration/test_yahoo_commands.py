@@ -1,8 +1,7 @@
 """The real commands on a server of Yahoo's shape that answers oddly: exit statuses, sentences, and what is stored."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -10,15 +9,14 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.market.calendars import LEARNED, sessions
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
+from stockcast_assets_tests.conftest import Run
 from stockcast_assets_tests.market.sources.fake_yahoo import FakeYahoo, Listing, serving
 
-Run = Callable[..., tuple[int, str, str]]
 START, END = date(2024, 1, 2), date(2024, 1, 12)
 
 
@@ -34,8 +32,7 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], home: Settings) -> Run:
-    """`run("backfill", …)` is the command in this process: (exit status, stdout, stderr)."""
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, home: Settings) -> Run:
     for name, value in {
         "HOME": str(home.home),
         "SOURCE": "yahoo",
@@ -44,15 +41,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], home
         "CALENDARS": "XNYS,XKRX,24/7",
     }.items():
         monkeypatch.setenv(f"STOCKCAST_{name}", value)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
+    return run
 
 
 def listed(calendar: str, first: str, zone: str = "America/New_York", without: str = "") -> Listing:

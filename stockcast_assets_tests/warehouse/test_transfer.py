@@ -3,8 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,16 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import ALL_TABLES, FORECASTS, INDICATORS, RAW_PRICES, Column, Table
 from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.slices import Slice
 from stockcast_assets.warehouse.transfer import compare, copy
+from stockcast_assets_tests.conftest import Run
 from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
 from stockcast_assets_tests.warehouse.helpers import HOSTILE
 
-Run = Callable[..., tuple[int, str, str]]
 STORED = [table for table in ALL_TABLES if table.name != "drift_report"]
 
 
@@ -193,19 +190,9 @@ def test_bigquerys_longer_migration_keeps_the_values(bigquery: Store) -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """`run("warehouse", "check")` is the command in this process: (exit status, stdout, stderr)."""
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path))
-    monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        output = capfd.readouterr()
-        return int(stopped.value.code or 0), output.out, output.err
-
-    return command
+    return run
 
 
 def test_the_command_checks_the_configured_warehouse(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
