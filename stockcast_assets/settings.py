@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
+    tickers_per_run: int = Field(
+        100, ge=1, description="Tickers that one run makes at most; more are cut into runs of about as many each"
+    )
     model_max_age_days: int = Field(
         92, ge=1, description="Days after the end of its training during which a champion may serve later months"
     )

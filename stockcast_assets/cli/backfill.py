@@ -25,7 +25,7 @@ from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.bars import first_sources
 from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
-from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, stretches, ticker_ranges
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, shards, stretches
 from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import EARNINGS_DATES, HORIZON, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -234,7 +234,8 @@ def _estimate(session: Session, launches: Sequence[Launch]) -> Estimate:
         times = len(_days(session, launch)) or 1
         its_keys = len(launch.tickers) * times * len(launch.assets)
         keys += its_keys
-        runs += len(ticker_ranges([*known, *(t for t in launch.tickers if t not in known)], launch.tickers))
+        order = [*known, *(t for t in launch.tickers if t not in known)]
+        runs += len(shards(order, launch.tickers, session.settings.tickers_per_run))
         if launch.assets[0] in (PRICE_HISTORY.name, RAW_PRICES.name):
             calls += len(launch.tickers)
         for name in launch.assets:

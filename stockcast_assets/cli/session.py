@@ -77,6 +77,7 @@ class Session:
             observe=_progress,
             log_level="INFO" if self.call.debug else "CRITICAL",
             waiting=_waiting,
+            tickers_per_run=self.settings.tickers_per_run,
         )
 
 

@@ -219,7 +219,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     daily = daily_partitions(start, settings.end_date, closed)
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()
-    universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly)
+    universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly, settings.tickers_per_run)
     checks = [
         *build_checks(),
         build_still_reports(),
@@ -228,7 +228,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         *build_second_opinion_checks(settings.second_source),
     ]
     calendar_table = settings.home / "calendars.toml"
-    inbox = Inbox(uploads_from(settings, gcs), start, settings.end_date, settings.calendars, calendar_table)
+    uploads, most = uploads_from(settings, gcs), settings.tickers_per_run
+    inbox = Inbox(uploads, start, settings.end_date, settings.calendars, calendar_table, most)
     sensor_status = dg.DefaultSensorStatus.RUNNING if settings.automation else dg.DefaultSensorStatus.STOPPED
     schedule_status = dg.DefaultScheduleStatus.RUNNING if settings.automation else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
@@ -238,7 +239,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_price_history(start),
                 build_raw_prices(daily, start),
                 build_earnings_dates(),
-                build_market_state(settings.market_index),
+                build_market_state(settings.market_index, settings.tickers_per_run),
                 build_indicators(daily, start),
                 build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
                 build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),
@@ -258,7 +259,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
             build_ticker_lifecycle(jobs, universe, sensor_status),
             build_daily_catch_up(jobs, universe, sensor_status),
             build_csv_inbox(jobs, inbox, sensor_status),
-            build_revisions(jobs, sensor_status),
+            build_revisions(jobs, universe, sensor_status),
             build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),
             build_freshness(universe, sensor_status),
             build_mlflow_runs(registry_from(settings), sensor_status),

@@ -257,6 +257,26 @@ def test_one_bad_ticker_is_found_by_halving_and_the_others_go_on(bad: int) -> No
     assert runs <= 12
 
 
+def test_a_shard_that_fails_blocks_no_other_and_many_of_them_are_one_run_each() -> None:
+    names = [f"T{number}" for number in range(250)]
+    states, done = {name: running("2024-01-09") for name in names}, done_until(names, "2024-01-09")
+    seen = replace(world("2024-01-11 00:31", states, done), tickers_per_run=100)
+    plan = planner.plan_daily(seen)
+    assert [len(run.tickers) for run in plan.runs] == [83, 83, 84]
+    assert len({run.run_key for run in plan.runs}) == 3
+    first, second, third = plan.runs
+    materialise(done, third, names)
+    under_way = replace(failed(second, "2024-01-11 00:31"), ended=None, run_id="2")
+    attempts = [failed(first, "2024-01-11 00:31"), under_way]
+    again = planner.plan_daily(replace(seen, now=at("2024-01-11 00:33"), attempts=attempts))
+    # The others went on, so its halves are looked at.
+    assert [len(run.tickers) for run in again.runs] == [83]
+    assert again.runs[0].tickers == first.tickers
+    attempts.append(failed(again.runs[0], "2024-01-11 00:33", run_id="3"))
+    halves = planner.plan_daily(replace(seen, now=at("2024-01-11 00:49"), attempts=attempts))
+    assert [len(run.tickers) for run in halves.runs] == [42, 41]
+
+
 def test_a_failing_stage_is_tried_three_times_then_reported() -> None:
     states = {"A": TickerState()}
     attempts: list[Attempt] = []
@@ -284,8 +304,8 @@ def needs_of(ticker: str) -> list[Launch]:
 
 
 @settings(max_examples=6, phases=[Phase.generate])
-@given(seed=st.integers(0, 2**32))
-def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_the_end(seed: int) -> None:
+@given(seed=st.integers(0, 2**32), shard=st.sampled_from((1, 2, 3, 100)))
+def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_the_end(seed: int, shard: int) -> None:
     """Ticks at random moments of six weeks over a month's end, runs that fail at random, tickers that pause."""
     rng, order = random.Random(seed), list(TICKERS)
     states: dict[str, TickerState] = dict.fromkeys(order, TickerState())
@@ -299,7 +319,8 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
     while moments[-1] < end:
         moments.append(moments[-1] + pd.Timedelta(minutes=rng.choice((7, 60, 360, 1440))))
     for now in [*moments, *[moments[-1]] * 4]:
-        seen = replace(world(str(now.tz_localize(None)), states, done), attempts=list(attempts))
+        here = world(str(now.tz_localize(None)), states, done)
+        seen = replace(here, attempts=list(attempts), tickers_per_run=shard)
         bring_up = planner.plan_bring_up(seen)
         for ticker, day in bring_up.brought_up.items():
             states[ticker] = replace(states[ticker], daily_from=day)
@@ -311,6 +332,7 @@ def test_whatever_is_late_or_dies_every_expected_key_is_there_exactly_once_in_th
             fate = rng.choice(("ok",) * 5 + ("late", "killed")) if now < fails_until else "ok"
             if run.reason != DAILY and sum(not attempt.ok for attempt in attempts) >= 2:
                 fate = "ok"
+            assert len(run.tickers) <= shard
             late = rng.choice(run.tickers) if fate == "late" and run.reason == DAILY else ""
             if run.reason.cause:
                 asked_for = [need for need in needs if need.reason == run.reason and need.assets == run.assets]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.market import calendars
-from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
+from stockcast_assets.orchestration.planning.ranges import session_stretches, shards, ticker_ranges
 
 NAMES = [f"T{i}" for i in range(8)]
 
@@ -18,6 +18,22 @@ def test_ticker_ranges_cover_exactly_what_was_asked(known: list[str], asked: set
     for first, last in ticker_ranges(known, asked):
         covered += known[known.index(first) : known.index(last) + 1]
     assert sorted(covered) == sorted(asked)
+
+
+@given(st.permutations(NAMES), st.sets(st.sampled_from(NAMES)), st.integers(1, 9))
+def test_shards_are_small_neighbours_of_equal_size_and_exactly_what_was_asked(
+    known: list[str], asked: set[str], most: int
+) -> None:
+    cut = shards(known, asked, most)
+    assert [ticker for shard in cut for ticker in shard] == [ticker for ticker in known if ticker in asked]
+    for shard in cut:
+        place = known.index(shard[0])
+        assert list(shard) == known[place : place + len(shard)]
+        assert len(shard) <= most
+    for first, last in ticker_ranges(known, asked):
+        sizes = [len(shard) for shard in cut if known.index(first) <= known.index(shard[0]) <= known.index(last)]
+        assert max(sizes) - min(sizes) <= 1
+        assert len(sizes) == -(-sum(sizes) // most)
 
 
 @given(st.sets(st.integers(0, 60)))

@@ -57,6 +57,23 @@ def test_the_market_of_stored_bars_is_stored_once_and_for_all(store: Store, bars
     assert days_after(warehouse, tickers, LAST, LAST.date()).empty
 
 
+def test_days_wait_for_the_bars_that_other_runs_fetch(store: Store, bars: dict[str, pd.DataFrame]) -> None:
+    warehouse, names = store.warehouse, ["AAPL", "IBM", "MSFT"]
+    short = bars["MSFT"][bars["MSFT"]["date"] < "2012-12-27"]
+    put(warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"], short], ignore_index=True))
+    since = pd.Timestamp("2012-12-20")
+
+    def added(awaited: list[str]) -> pd.Timestamp:
+        return days_after(warehouse, names, since, LAST.date(), awaited=awaited)["date"].iloc[-1]
+
+    assert added(names) == pd.Timestamp("2012-12-26")
+    # Whoever is not forecast every day is not waited for, nor for ever.
+    assert added(["AAPL", "IBM"]) == LAST
+    long_ago = bars["MSFT"][bars["MSFT"]["date"] < "2012-12-10"]
+    put(warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"], long_ago], ignore_index=True))
+    assert added(names) == LAST
+
+
 def test_an_index_is_no_member(store: Store, bars: dict[str, pd.DataFrame]) -> None:
     put(store.warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"]], ignore_index=True))
     rows = days_after(store.warehouse, ["AAPL", "IBM"], None, LAST.date(), "IBM")

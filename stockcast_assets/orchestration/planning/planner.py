@@ -6,6 +6,7 @@ about the same world, the plan is the same, and so are its run keys.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ from stockcast_assets.orchestration.planning.launch import (
     Launch,
     Reason,
 )
-from stockcast_assets.orchestration.planning.ranges import session_stretches, ticker_ranges
+from stockcast_assets.orchestration.planning.ranges import session_stretches, shards
 from stockcast_assets.orchestration.tickers import TickerState
 from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
 
@@ -115,6 +116,7 @@ class World:
         attempts: the runs of the last weeks, in order of creation.
         uploaded: the tickers whose bars come by CSV, with the days of `raw_prices` they have, ascending.
         left_out: what others wrote and nobody understands, a sentence each.
+        tickers_per_run: STOCKCAST_TICKERS_PER_RUN.
     """
 
     now: pd.Timestamp
@@ -128,6 +130,7 @@ class World:
     attempts: Sequence[Attempt] = ()
     uploaded: Mapping[str, Sequence[date]] = field(default_factory=dict)
     left_out: Sequence[str] = ()
+    tickers_per_run: int = sys.maxsize
 
     @cached_property
     def with_losses(self) -> Collection[str]:
@@ -470,10 +473,9 @@ def _next_try(
 
 
 def _runs(world: World, launch: Launch, tickers: list[str]) -> Iterator[Launch]:
-    for start, end in ticker_ranges(world.order, tickers):
-        chosen = tuple(world.order[world.order.index(start) : world.order.index(end) + 1])
-        tried = [attempt.run_id for attempt in world.attempts if attempt.covers(start, launch.first)]
-        after = tried[-1] if tried else world.states[start].began or "the start"
+    for chosen in shards(world.order, tickers, world.tickers_per_run):
+        tried = [attempt.run_id for attempt in world.attempts if attempt.covers(chosen[0], launch.first)]
+        after = tried[-1] if tried else world.states[chosen[0]].began or "the start"
         yield replace(launch, tickers=chosen, after=after)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 
 import dagster as dg
 
@@ -48,6 +49,17 @@ def ticker_ranges(known: Sequence[str], wanted: Iterable[str]) -> list[TickerRan
                 ranges.append([ticker, ticker])
         previous_asked = ticker in asked
     return [(first, last) for first, last in ranges]
+
+
+def shards(known: Sequence[str], wanted: Iterable[str], most: int) -> list[tuple[str, ...]]:
+    """The stretches of `wanted` as a run each may make them: of at most `most` tickers, and of about as many each."""
+    cut = []
+    for first, last in ticker_ranges(known, wanted):
+        tickers = known[known.index(first) : known.index(last) + 1]
+        parts = -(-len(tickers) // most)
+        bounds = [len(tickers) * part // parts for part in range(parts + 1)]
+        cut += [tuple(tickers[start:end]) for start, end in pairwise(bounds)]
+    return cut
 
 
 def range_tags(tickers: TickerRange, first: date | None = None, last: date | None = None) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from stockcast_assets.orchestration.planning.ranges import (
     known_tickers,
     month_stretches,
     session_stretches,
-    ticker_ranges,
+    shards,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
 from stockcast_assets.orchestration.stored import look
@@ -54,6 +55,7 @@ class Runner:
         observe: called with each launch; a context manager around its run, for progress.
         log_level: Dagster's console log level.
         waiting: called with a table that another process writes; a context manager around the wait for it.
+        tickers_per_run: how many tickers a run makes at most.
         finished: the launches that are done, each with its seconds.
     """
 
@@ -64,6 +66,7 @@ class Runner:
     observe: Observer
     log_level: str = "CRITICAL"
     waiting: Waiting = lambda pool: nullcontext()
+    tickers_per_run: int = sys.maxsize
     finished: list[tuple[Launch, float]] = field(default_factory=list)
 
     def run(self, launch: Launch) -> None:
@@ -77,11 +80,11 @@ class Runner:
             enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
-            for first, last in ticker_ranges(known_tickers(self.instance), launch.tickers):
-                started = time.monotonic()
-                with self.observe(launch):
-                    self._execute(replace(launch, tickers=(first, last)), config)
-                self.finished.append((launch, time.monotonic() - started))
+            for tickers in shards(known_tickers(self.instance), launch.tickers, self.tickers_per_run):
+                part, started = replace(launch, tickers=tickers), time.monotonic()
+                with self.observe(part):
+                    self._execute(part, config)
+                self.finished.append((part, time.monotonic() - started))
 
     def _execute(self, launch: Launch, config: Mapping[str, Any]) -> None:
         stop_if_signalled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -40,13 +41,14 @@ _MEMORY = timedelta(days=45)
 @dataclass(frozen=True)
 class Universe:
     """What the settings say about keys: the first daily key, the calendars, whether every ticker's bars come by CSV,
-    and the partitions themselves."""
+    the partitions themselves, and how many tickers a run makes at most."""
 
     first_daily_key: date
     calendars: tuple[str, ...]
     uploads_only: bool
     daily: dg.MultiPartitionsDefinition
     monthly: dg.MultiPartitionsDefinition
+    tickers_per_run: int = sys.maxsize
 
     def days(self, now: pd.Timestamp) -> list[date]:
         """The daily keys that are due at `now`."""
@@ -98,7 +100,7 @@ def read_world(
     `keys_at` is the moment whose due days and months count; default `now`.
     """
     keys_at = keys_at or now
-    runs = read_runs(instance, now)
+    runs = read_runs(instance, now, universe.tickers_per_run)
     order, states = runs.order, runs.states
     stored = look(instance, warehouse)
     done = {name: stored.known(name) for name in ORDER}
@@ -121,11 +123,18 @@ def _of_active(lost: Mapping[str, Mapping[str, str]], states: Mapping[str, Ticke
     return {asset: {key: run for key, run in runs.items() if ticker_of(key) in active} for asset, runs in lost.items()}
 
 
-def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp) -> World:
+def read_runs(instance: dg.DagsterInstance, now: pd.Timestamp, tickers_per_run: int = sys.maxsize) -> World:
     """The tickers, their states and the runs: all that needs of others depend on, without what is materialised."""
     space, left_out = ticker_space.read(instance), list[str]()
     runs = attempts(instance, space, now, left_out.append)
-    return World(now, list(space.tickers), states_in(space), attempts=runs, left_out=left_out)
+    return World(
+        now,
+        list(space.tickers),
+        states_in(space),
+        attempts=runs,
+        left_out=left_out,
+        tickers_per_run=tickers_per_run,
+    )
 
 
 def _new_uploaded(new: Sequence[str], sources: Sources, warehouse: Warehouse) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -54,6 +55,7 @@ class Inbox:
         last_daily_key: bars after it have no key; None if the keys are open-ended.
         calendars: the enabled exchange calendars.
         calendar_table: the user's own table of calendars, if there is one.
+        tickers_per_run: how many tickers a run makes at most.
     """
 
     uploads: Uploads
@@ -61,6 +63,7 @@ class Inbox:
     last_daily_key: date | None
     calendars: tuple[str, ...]
     calendar_table: Path | None = None
+    tickers_per_run: int = sys.maxsize
 
     def sandbox(self) -> Sandbox:
         """Where files are parsed: the process of the sensors has to outlive each of them."""
@@ -209,7 +212,7 @@ def build_csv_inbox(jobs: Jobs, inbox: Inbox, status: dg.DefaultSensorStatus) ->
                     handled[upload.name] = upload.version
         seen, new = World(utc_now(), [], {}), list[str]()
         if needs:
-            seen = read_runs(context.instance, utc_now())
+            seen = read_runs(context.instance, utc_now(), inbox.tickers_per_run)
             new = [ticker for ticker in dict.fromkeys(tickers) if ticker not in seen.states]
             # They are partitions before the runs begin.
             states = {**seen.states, **dict.fromkeys(new, TickerState())}

@@ -144,7 +144,7 @@ def build_retraining(
         if not days:
             return dg.SensorResult(skip_reason="No day is over yet.")
         stored = understood(_Cursor.load, context.cursor, "The cursor", context.log.warning) or _Cursor("")
-        seen = read_runs(context.instance, now)
+        seen = read_runs(context.instance, now, universe.tickers_per_run)
         looked_at = stored.looked_at if stored.day == days[-1].isoformat() else frozenset()
         scored = context.instance.get_materialized_partitions(dg.AssetKey(FORECAST_ACCURACY.name))
         watched: dict[str, date] = {}

@@ -31,7 +31,7 @@ from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import REPAIR, Launch, Reason
 from stockcast_assets.orchestration.planning.planner import World
 from stockcast_assets.orchestration.planning.ranges import known_tickers, month_stretches, session_stretches
-from stockcast_assets.orchestration.planning.world import read_runs
+from stockcast_assets.orchestration.planning.world import Universe, read_runs
 from stockcast_assets.orchestration.sensors.ticks import result
 from stockcast_assets.orchestration.tickers import ticker_states
 from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
@@ -293,7 +293,7 @@ def _load(text: str) -> tuple[str | None, list[_Repair]]:
     return state["cursor"] and str(int(state["cursor"])), [_Repair.load(entry) for entry in state["repairs"]]
 
 
-def build_revisions(jobs: Jobs, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def build_revisions(jobs: Jobs, universe: Universe, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor. Its cursor holds how far the observations were read and the repairs under way.
 
     What is observed of a ticker under repair is judged after the repair.
@@ -318,7 +318,7 @@ def build_revisions(jobs: Jobs, status: dg.DefaultSensorStatus) -> dg.SensorDefi
         if not repairs:
             idle = json.dumps({"cursor": cursor, "repairs": []})
             return dg.SensorResult(skip_reason="No source has changed a stored bar.", cursor=idle)
-        seen = read_runs(instance, utc_now())
+        seen = read_runs(instance, utc_now(), universe.tickers_per_run)
         wanted, left = [], repairs[MOST_AT_ONCE:]
         for repair in repairs[:MOST_AT_ONCE]:
             need = repair.next_need(instance, seen)
