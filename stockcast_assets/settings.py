@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     allowed_hosts: Names = Field(
         (), description="Comma-separated host names under which the web pages may be reached besides this machine's own"
     )
+    network: Literal["universe", "ticker"] = Field(
+        "universe", description="Whether one network is trained for all tickers together, or one for each ticker"
+    )
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
@@ -225,6 +228,11 @@ class Settings(BaseSettings):
     def market_index(self) -> str | None:
         """The ticker of the index, if there is one."""
         return self.index or ("^GSPC" if self.source == "yahoo" else None)
+
+    @property
+    def shared_network(self) -> bool:
+        """Whether the tickers share a network."""
+        return self.network == "universe"
 
     @property
     def reports_location(self) -> str:

@@ -224,11 +224,16 @@ TRAINED_MODEL = Table(
         Column("serving_version", "STRING", "Version that serves the month: the model's own, or the champion's before"),
         Column("serving_run_id", "STRING", "MLflow run of that version; null in rows of earlier releases"),
         Column("trigger", "STRING", "Why it was trained again within the month; null for the month's first model"),
+        Column("universe_run_id", "STRING", "MLflow run of the universe_model that it serves with; null: with none"),
+        Column("universe_sha256", "STRING", "SHA-256 of that model's file"),
+        Column("without_universe", "STRING", "Why it has a network of its own, in words; null with a universe_model"),
     ),
     ("ticker", "date", "trained_to"),
     {
         "ticker": _both("ticker"),
         "model_name": _both("ticker"),
+        "universe_run_id": ("universe_model.run_id",),
+        "universe_sha256": ("universe_model.weights_sha256",),
         **dict.fromkeys(("trained_from", "trained_to", "n_samples", "n_cases"), _both("date")),
         **dict.fromkeys(
             (
@@ -383,6 +388,52 @@ MARKET_STATE = Table(
     },
 )
 
+UNIVERSE_MODEL = Table(
+    "universe_model",
+    "The networks of a month of use, fitted on all tickers together on what was known before it, with their proof.",
+    (
+        Column("date", "DATE", "First day of the month of use", required=True),
+        Column("model_name", "STRING", "Registered model in MLflow", required=True),
+        Column("model_version", "STRING", "Version in the MLflow registry", required=True),
+        Column("run_id", "STRING", "MLflow run that trained it", required=True),
+        Column("weights_sha256", "STRING", "SHA-256 of the stored file", required=True),
+        Column("trained_to", "DATE", "Last session of any member known to the training", required=True),
+        Column("n_samples", "INT64", "Rows that the networks learnt from", required=True, ge=1),
+        Column("n_members", "INT64", "Tickers that they learnt from", required=True, ge=2),
+        Column("members", "STRING", "Their symbols, sorted, separated by spaces", required=True),
+        Column("origins", "STRING", "Days as of which its fits were made, ascending: the proof's and its own", True),
+        Column("n_judged", "INT64", "Members that the proof pools", required=True, ge=0),
+        Column("n_cases", "INT64", "Walk-forward as-of dates of all of them behind the metrics", required=True, ge=0),
+        Column("pinball_ratio_start", "FLOAT64", "Pinball / that of the interval that the networks start from", ge=0),
+        Column("pinball_ratio_start_low", "FLOAT64", "Lower end of its 95 % block-bootstrap interval", ge=0),
+        Column("pinball_ratio_start_high", "FLOAT64", "Upper end of its 95 % block-bootstrap interval", ge=0),
+        Column("pinball_ratio_har_earnings", "FLOAT64", "Pinball / HAR x reports", ge=0),
+        Column("pinball_ratio_har", "FLOAT64", "Pinball / linear HAR", ge=0),
+        Column("coverage_80", "FLOAT64", "Share of outcomes inside the 80 % interval", ge=0, le=1),
+        Column(
+            "promoted", "BOOL", "Whether tickers may publish it: pooled, it is better than its start", required=True
+        ),
+        Column("reason", "STRING", "Why, in words", required=True),
+    ),
+    ("date",),
+    {
+        "members": _both("ticker"),
+        "n_members": _both("ticker"),
+        "trained_to": _both("date"),
+        **dict.fromkeys(
+            (
+                *("weights_sha256", "pinball_ratio_start", "pinball_ratio_start_low", "pinball_ratio_start_high"),
+                *("pinball_ratio_har_earnings", "pinball_ratio_har", "coverage_80", "promoted", "reason"),
+            ),
+            (
+                *_BARS_LEARNT,
+                *(f"earnings_dates.{name}" for name in ("date", "hour", "kind", "known_on", "cancelled")),
+                *(f"market_state.{name}" for name in ("log_variance", "mean_return", "dispersion", "variance_22")),
+            ),
+        ),
+    },
+)
+
 ALL_TABLES = (
     PRICE_HISTORY,
     RAW_PRICES,
@@ -393,4 +444,5 @@ ALL_TABLES = (
     FORECAST_ACCURACY,
     EARNINGS_DATES,
     MARKET_STATE,
+    UNIVERSE_MODEL,
 )

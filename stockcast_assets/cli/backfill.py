@@ -25,12 +25,18 @@ from stockcast_assets.market.sources import Source
 from stockcast_assets.orchestration.assets.bars import first_sources
 from stockcast_assets.orchestration.graph import KEY_OF, STAGES
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch, Reason
-from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, shards, stretches
-from stockcast_assets.orchestration.stored import look
+from stockcast_assets.orchestration.planning.ranges import (
+    add_tickers,
+    known_tickers,
+    month_stretches,
+    shards,
+    stretches,
+)
+from stockcast_assets.orchestration.stored import look, trained_months
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import EARNINGS_DATES, HORIZON, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, HORIZON, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 
-ASSETS = tuple(name for stage in STAGES for name in stage)
+ASSETS = (*(name for stage in STAGES for name in stage), UNIVERSE_MODEL.name)
 
 _FETCHED = frozenset({PRICE_HISTORY.name, RAW_PRICES.name})
 
@@ -129,6 +135,8 @@ def run(
                 going = [ticker for ticker in wanted if ticker not in failed]
                 failed |= apart(going, lambda tickers: session.runner.ingest(dict.fromkeys(tickers, until)))
             for launch in launches[len(past) :]:
+                if TRAINED_MODEL.name in launch.assets:
+                    session.runner.train_networks(pd.Timestamp(month) for month in _days(session, launch))
                 _run_apart(session, launch, failed, options.missing_only)
                 left.remove(launch)
         if options.source not in (None, "csv"):
@@ -185,7 +193,15 @@ def _command(tickers: Sequence[str], left: Sequence[Launch], span: tuple[date, d
 
 
 def _run_apart(session: Session, launch: Launch, failed: dict[str, str], missing_only: bool = False) -> None:
-    """Run a launch for the tickers that have not failed; if it fails, each of them alone, noting who does."""
+    """Run a launch for the tickers that have not failed; if it fails, each of them alone, noting who does.
+
+    Raises:
+        StockcastError: if one for all tickers together fails.
+    """
+    if not launch.tickers:
+        for part in _missing(session, launch) if missing_only else [launch]:
+            session.runner.run(part)
+        return
 
     def together(tickers: Sequence[str]) -> None:
         of_them = replace(launch, tickers=tuple(tickers))
@@ -199,6 +215,11 @@ def _run_apart(session: Session, launch: Launch, failed: dict[str, str], missing
 
 def _missing(session: Session, launch: Launch) -> Iterator[Launch]:
     """The parts of a launch that together are exactly its keys of which one of its assets is not there."""
+    if not launch.tickers:
+        there = trained_months(session.instance, session.warehouse)
+        for start, end in month_stretches(month for month in _days(session, launch) if month not in there):
+            yield replace(launch, first=start, last=end)
+        return
     stored = look(session.instance, session.warehouse, launch.assets, launch.tickers)
     done = [stored.there(name) for name in launch.assets]
     if launch.first is None or launch.last is None:
@@ -221,7 +242,7 @@ def _days(session: Session, launch: Launch) -> list[pd.Timestamp]:
     """The time keys of a launch, months or days."""
     if launch.first is None or launch.last is None:
         return []
-    if TRAINED_MODEL.name in launch.assets:
+    if TRAINED_MODEL.name in launch.assets or not launch.tickers:
         return list(pd.date_range(launch.first, launch.last, freq="MS"))
     return [pd.Timestamp(day) for day in session.daily_keys(launch.first, launch.last)]
 
@@ -232,15 +253,16 @@ def _estimate(session: Session, launches: Sequence[Launch]) -> Estimate:
     known = known_tickers(session.instance)
     for launch in launches:
         times = len(_days(session, launch)) or 1
-        its_keys = len(launch.tickers) * times * len(launch.assets)
+        its_tickers = len(launch.tickers) or 1
+        its_keys = its_tickers * times * len(launch.assets)
         keys += its_keys
         order = [*known, *(t for t in launch.tickers if t not in known)]
-        runs += len(shards(order, launch.tickers, session.settings.tickers_per_run))
+        runs += len(shards(order, launch.tickers, session.settings.tickers_per_run)) or 1
         if launch.assets[0] in (PRICE_HISTORY.name, RAW_PRICES.name):
             calls += len(launch.tickers)
         for name in launch.assets:
             per_key = _ROWS_PER_KEY.get(name, 1)
-            rows += len(launch.tickers) * times * per_key
+            rows += its_tickers * times * per_key
         seconds += its_keys * seconds_per_key(session.instance, launch)
     return Estimate(keys, runs, calls, rows, seconds)
 
@@ -262,8 +284,8 @@ def _warn_of_many_keys(session: Session, tickers: Sequence[str]) -> None:
 
 def _names(assets: str | None) -> tuple[str, ...]:
     if assets is None:
-        # Reports are asked for every evening; who wants them now names them.
-        return tuple(name for name in ASSETS if name != EARNINGS_DATES.name)
+        # Reports are asked for every evening, and networks are trained once; who wants either now names it.
+        return tuple(name for name in ASSETS if name not in (EARNINGS_DATES.name, UNIVERSE_MODEL.name))
     return tuple(one_of(name, ASSETS, "asset") for name in listed(assets))
 
 
@@ -300,8 +322,13 @@ def _plan(
         "ticker-day": (days[0], days[-1]),
         "ticker-month": (month_of(first), month_of(last)),
     }
-    return [
+    launches = [
         Launch(assets, tickers, *bounds[KEY_OF[assets[0]]], fetching if assets[0] in _FETCHED else COMMAND)
         for stage in STAGES
         if (assets := tuple(name for name in stage if name in names))
     ]
+    if UNIVERSE_MODEL.name in names:
+        # After the bars, before the models that are judged beside them.
+        place = sum(launch.assets[0] in (*_FETCHED, EARNINGS_DATES.name) for launch in launches)
+        launches.insert(place, Launch((UNIVERSE_MODEL.name,), (), *bounds["ticker-month"]))
+    return launches

@@ -9,10 +9,11 @@ from stockcast_assets.cli.session import Session
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.launch import Launch
-from stockcast_assets.tables import MARKET_STATE, TRAINED_MODEL
+from stockcast_assets.tables import MARKET_STATE, TRAINED_MODEL, UNIVERSE_MODEL
 
-SECONDS_PER_KEY = {"trained_model": 8.0}
-"""Seconds a key takes where no run was measured yet: a model of a long history on two cores, else `DEFAULT_SECONDS`."""
+SECONDS_PER_KEY = {"trained_model": 8.0, "universe_model": 30.0}
+"""Seconds a key takes where no run was measured yet: a model of a long history on two cores, the networks of four
+tickers, else `DEFAULT_SECONDS`."""
 
 DEFAULT_SECONDS = 0.05
 
@@ -40,5 +41,7 @@ def training_ahead(session: Session, days: Mapping[str, pd.Timestamp]) -> str | 
     if not untrained:
         return None
     seconds = len(untrained) * seconds_per_key(session.instance, Launch((TRAINED_MODEL.name,), untrained))
+    networks = session.runner.without_networks({months[ticker][0] for ticker in untrained})
+    seconds += len(networks) * seconds_per_key(session.instance, Launch((UNIVERSE_MODEL.name,), ()))
     models = "A model is" if len(untrained) == 1 else f"{len(untrained)} models are"
     return f"{models} trained first: about {f'{seconds:.0f} s' if seconds < 100 else f'{seconds / 60:.0f} minutes'}."

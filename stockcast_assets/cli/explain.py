@@ -12,6 +12,7 @@ import typer
 
 from stockcast_assets import __version__
 from stockcast_assets.cli.days import session_before
+from stockcast_assets.cli.explain_around import around, later_statements, words
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
@@ -21,10 +22,11 @@ from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models
+from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models, surroundings_of
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS
@@ -152,6 +154,7 @@ class Provenance:
                 "bars": _described(self.bars),
             },
             "model": None if self.model_version == UNREGISTERED else self._model(),
+            "around": self._around(),
             "code_version": __version__,
             "revised": self._revised(),
         }
@@ -181,6 +184,13 @@ class Provenance:
             "promoted": model.decision.promoted,
             "reason": model.decision.reason,
         }
+
+    def _around(self) -> Row | None:
+        """What a part of a universe's model saw beside its ticker's bars; None of another model."""
+        forecaster = None if self.model_version == UNREGISTERED else self.model.forecaster
+        if not isinstance(forecaster, UniverseForecaster):
+            return None
+        return around(forecaster, self.day, self.session.warehouse, self._registry)
 
     def _verified(self) -> bool:
         """Whether the stored file has the digest that `trained_model` and the registry state."""
@@ -217,7 +227,8 @@ class Provenance:
             forecaster = naive_on_the_spot(bars, pd.Timestamp(month_of(self.day)))
         else:
             forecaster = self.model.forecaster
-        again = forecast({self.ticker: forecaster}, {self.ticker: bars}, {self.ticker: [self.day]})
+        beside = surroundings_of([forecaster], session.warehouse, self.day)
+        again = forecast({self.ticker: forecaster}, {self.ticker: bars}, {self.ticker: [self.day]}, beside)
         again = with_target_dates(again)
         differences = []
         for before, now in zip(
@@ -241,6 +252,10 @@ class Provenance:
         revised = self._revised()["bars_stored_after_the_forecast"]
         if revised:
             causes.append(f"{len(revised)} bars were ingested again after the forecast, first {revised[0]}")
+        if self.made is not None and self._around() is not None:
+            stated = later_statements(self.ticker, pd.Timestamp(self.made[0]), self.day, self.session.warehouse)
+            if stated:
+                causes.append(f"{stated} statements on reports that the day knew were recorded after the forecast")
         if self.model_version != UNREGISTERED and self.model.code_version != __version__:
             causes.append(f"the model was made by stockcast {self.model.code_version} and this is {__version__}")
         return causes or [
@@ -288,6 +303,7 @@ def _print(document: Row) -> None:
         ]
     else:
         rows.append(["model", "none registered: the naive forecast was fitted on the bars known when the month began"])
+    rows += words(document["around"]) if document["around"] else []
     rows.append(["revised", _revised_words(document["revised"])])
     print_table(f"{document['ticker']} as of {document['as_of']}", ["link", "what"], rows)
     replay = document.get("replay")
@@ -316,11 +332,11 @@ def _bars_words(bars: Row) -> str:
 
 def _revised_words(revised: Row) -> str:
     days, reported = revised["bars_stored_after_the_forecast"], revised["reported_by_the_source"]
-    words = []
+    told = []
     if days:
-        words.append(f"{len(days)} bars were stored again after the forecast: {shortlist(days, _SHOWN)}")
+        told.append(f"{len(days)} bars were stored again after the forecast: {shortlist(days, _SHOWN)}")
     for each in reported[:_SHOWN]:
-        words.append(f"the source changed {each['column']} of {each['date']} from {each['before']} to {each['after']}")
+        told.append(f"the source changed {each['column']} of {each['date']} from {each['before']} to {each['after']}")
     if len(reported) > _SHOWN:
-        words.append(f"and {len(reported) - _SHOWN} more changes")
-    return "; ".join(words) or "no bar changed since"
+        told.append(f"and {len(reported) - _SHOWN} more changes")
+    return "; ".join(told) or "no bar changed since"

@@ -78,6 +78,8 @@ class Session:
             log_level="INFO" if self.call.debug else "CRITICAL",
             waiting=_waiting,
             tickers_per_run=self.settings.tickers_per_run,
+            shared_network=self.settings.shared_network,
+            tell=warn,
         )
 
 

@@ -223,6 +223,7 @@ def drift_page(ticker: str, day: date) -> str:
 def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.DataFrame:
     """The series of a day's report; without predictions if the model that made them cannot be asked any more."""
     from stockcast_assets.forecasting.serving.predict import hindcast
+    from stockcast_assets.orchestration.assets.bars import surroundings_of
     from stockcast_assets.orchestration.assets.drift_report import observed, stored_residuals
     from stockcast_assets.orchestration.build import registry_from
     from stockcast_assets.tracking.serving import ModelServer
@@ -239,7 +240,8 @@ def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.Da
         return seen
     if serving.version != model_version:
         return seen
-    return seen.merge(series.predictions(*hindcast(serving.forecaster, own)), on="date", how="left")
+    around = surroundings_of([serving.forecaster], _warehouse(), day)
+    return seen.merge(series.predictions(*hindcast(serving.forecaster, own, around)), on="date", how="left")
 
 
 @st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)

@@ -33,8 +33,9 @@ from stockcast_assets.orchestration.assets.metadata import with_code_link
 from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
 from stockcast_assets.orchestration.assets.tuning import build_tuning
+from stockcast_assets.orchestration.assets.universe_model import build_universe_model
 from stockcast_assets.orchestration.jobs import build_jobs
-from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
+from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions, months_of
 from stockcast_assets.orchestration.planning.world import Universe
 from stockcast_assets.orchestration.schedules import build_schedules
 from stockcast_assets.orchestration.sensors.alerts import build_alerts
@@ -219,7 +220,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     daily = daily_partitions(start, settings.end_date, closed)
     monthly = monthly_partitions(start, settings.end_date)
     jobs = build_jobs()
-    universe = Universe(start, settings.calendars, settings.source == "csv", daily, monthly, settings.tickers_per_run)
+    by_csv, shared = settings.source == "csv", settings.shared_network
+    universe = Universe(start, settings.calendars, by_csv, daily, monthly, settings.tickers_per_run, shared)
     checks = [
         *build_checks(),
         build_still_reports(),
@@ -241,7 +243,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_earnings_dates(),
                 build_market_state(settings.market_index, settings.tickers_per_run),
                 build_indicators(daily, start),
-                build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days),
+                build_universe_model(months_of(monthly), start, settings.train_workers),
+                build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days, shared),
                 build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),
                 build_drift_report(daily, start, settings.model_max_age_days, settings.dashboard_url),
                 build_forecast_accuracy(daily, start, settings.dashboard_url),

@@ -6,15 +6,27 @@ A test holds that Dagster's own asset graph has the same order and keys.
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 
-from stockcast_assets.tables import ALL_TABLES, EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import (
+    ALL_TABLES,
+    EARNINGS_DATES,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 
-_KEYED = tuple(table for table in ALL_TABLES if table is not MARKET_STATE)
+OF_ALL = (MARKET_STATE.name, UNIVERSE_MODEL.name)
+"""What is made of all tickers together, so that none of its keys has a ticker."""
+
+_KEYED = tuple(table for table in ALL_TABLES if table.name not in OF_ALL)
 """The market's state has no keys: each run adds the days that it needs."""
 
 KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in _KEYED} | {
     PRICE_HISTORY.name: "ticker",
     EARNINGS_DATES.name: "ticker",
     TRAINED_MODEL.name: "ticker-month",
+    UNIVERSE_MODEL.name: "month",
 }
 
 # Dictionaries, not sets: they keep the order in which lineage is declared, so that ours is the same in every process.
@@ -25,13 +37,13 @@ ORDER: tuple[str, ...] = tuple(
                 name
                 for from_ in table.lineage.values()
                 for origin in from_
-                if (name := origin.partition(".")[0]) != MARKET_STATE.name
+                if (name := origin.partition(".")[0]) not in OF_ALL
             )
             for table in _KEYED
         }
     ).static_order()
 )
-"""Every asset that is stored as a table by keys, after all that it is computed from."""
+"""Every asset that is stored as a table by keys of tickers, after all that it is computed from."""
 
 DAILY_ASSETS = tuple(name for name in ORDER if KEY_OF[name] == "ticker-day")
 DERIVED_ASSETS = tuple(name for name in DAILY_ASSETS if name != RAW_PRICES.name)

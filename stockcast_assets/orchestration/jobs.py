@@ -9,13 +9,22 @@ from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF
-from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import (
+    EARNINGS_DATES,
+    FORECASTS,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 
 ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
     "ingest_earnings": (EARNINGS_DATES.name,),
     "ingest_history": (PRICE_HISTORY.name, EARNINGS_DATES.name),
     "ingest_daily": (RAW_PRICES.name,),
     "daily_forecast": (*DAILY_ASSETS, MARKET_STATE.name),
+    "universe_training": (UNIVERSE_MODEL.name, MARKET_STATE.name),
     "monthly_training": (TRAINED_MODEL.name, MARKET_STATE.name),
     # A job cannot have the name of an asset.
     "tune": (TUNING,),
@@ -26,7 +35,7 @@ ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
 def with_companions(assets: Iterable[str]) -> tuple[str, ...]:
     """What a run makes together with these assets: forecasts and models read the market's days, which it adds first."""
     wanted = tuple(assets)
-    needy = {FORECASTS.name, TRAINED_MODEL.name}
+    needy = {FORECASTS.name, TRAINED_MODEL.name, UNIVERSE_MODEL.name}
     return (*wanted, MARKET_STATE.name) if needy & set(wanted) else wanted
 
 
@@ -44,6 +53,7 @@ class Jobs:
     ingest_history: AssetJob
     ingest_daily: AssetJob
     daily_forecast: AssetJob
+    universe_training: AssetJob
     monthly_training: AssetJob
     tune: AssetJob
 
@@ -53,6 +63,7 @@ class Jobs:
             self.ingest_history,
             self.ingest_daily,
             self.daily_forecast,
+            self.universe_training,
             self.monthly_training,
             self.tune,
         ]
@@ -71,6 +82,10 @@ _DESCRIPTIONS = {
     "daily_forecast": (
         "A finished day of all tickers in one run: bars, indicators, forecasts, drift, and the score of older "
         "forecasts. Every night at 00:30 UTC. It needs the month's models, which monthly_training makes."
+    ),
+    "universe_training": (
+        "The networks of a month of use, fitted on all tickers together on what was known before it: once, before "
+        "monthly_training judges each ticker beside them."
     ),
     "monthly_training": (
         "The models of a month of use, trained on what was known before it, and judged before they are used. At 02:00 "

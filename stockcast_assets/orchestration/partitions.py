@@ -66,3 +66,10 @@ def monthly_partitions(start: date, end: date | None) -> dg.MultiPartitionsDefin
             ),
         }
     )
+
+
+def months_of(monthly: dg.MultiPartitionsDefinition) -> dg.MonthlyPartitionsDefinition:
+    """The months of use of ticker × month: the keys of what is made for all tickers together."""
+    months = monthly.time_window_dimension.partitions_def
+    assert isinstance(months, dg.MonthlyPartitionsDefinition)
+    return months

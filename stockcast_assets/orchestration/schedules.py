@@ -8,7 +8,7 @@ import dagster as dg
 
 from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.jobs import Jobs
+from stockcast_assets.orchestration.jobs import Jobs, job_for
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.requests import requests
@@ -22,10 +22,11 @@ NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 def build_schedules(
     jobs: Jobs, universe: world.Universe, warehouse: Warehouse, status: dg.DefaultScheduleStatus
 ) -> list[dg.ScheduleDefinition]:
-    """`daily_forecast` at 00:30 UTC, when the day's last market has closed, `monthly_training` at 02:00 UTC on the
-    first of the month, when the last day of the month before was ingested, and `daily_earnings` at 22:30 UTC.
+    """`daily_forecast` at 00:30 UTC, when the day's last market has closed, `universe_training` and `monthly_training`
+    at 02:00 UTC on the first of the month, when the last day of the month before was ingested, and `daily_earnings` at
+    22:30 UTC.
 
-    All launch what the planner plans at that moment; what the first two miss, the sensor `daily_catch_up` launches.
+    All launch what the planner plans at that moment; what the first three miss, the sensor `daily_catch_up` launches.
     """
 
     def schedule(
@@ -33,7 +34,7 @@ def build_schedules(
     ) -> dg.ScheduleDefinition:
         @dg.schedule(name=name, job=job, cron_schedule=cron, default_status=status, description=about)
         def due(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-            return _due(context, universe, warehouse, plan_of, nothing_due)
+            return _due(context, universe, warehouse, plan_of, nothing_due, job.name)
 
         return due
 
@@ -46,6 +47,15 @@ def build_schedules(
             "Every finished day of every active ticker is there.",
             "The day that just ended (UTC), of all active tickers, in one run; a ticker whose market was closed gets "
             "an empty key that says so. What it misses, the sensor daily_catch_up launches.",
+        ),
+        schedule(
+            "universe_training",
+            jobs.universe_training,
+            "0 2 1 * *",
+            planner.plan_training,
+            "The networks of every month that began are there, or not possible.",
+            "The networks that all tickers share in the month that begins, trained on what was known before it. "
+            "monthly_training waits for them, and the sensor daily_catch_up launches it then.",
         ),
         schedule(
             "monthly_training",
@@ -74,6 +84,7 @@ def _due(
     warehouse: Warehouse,
     plan_of: PlanOf,
     nothing_due: str,
+    job: str,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC")
     if not known_tickers(context.instance):
@@ -82,6 +93,6 @@ def _due(
     for line in seen.left_out:
         context.log.warning(line)
     plan = plan_of(seen)
-    if plan.runs:
-        return list(requests(context.instance, plan.runs))
+    if runs := [launch for launch in plan.runs if job_for(launch.assets) == job]:
+        return list(requests(context.instance, runs))
     return dg.SkipReason(" ".join([plan.in_words() or nothing_due, *seen.left_out]))

@@ -20,9 +20,10 @@ from datetime import date
 import dagster as dg
 
 from stockcast_assets.keys import NotAKey, days_of, parse_key, partition_key, ticker_of
+from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.graph import KEY_OF, ORDER
-from stockcast_assets.tables import ALL_TABLES, FORECASTS, HORIZON, Table
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, HORIZON, UNIVERSE_MODEL, Table
 from stockcast_assets.warehouse import Warehouse
 
 _TABLES: Mapping[str, Table] = {table.name: table for table in ALL_TABLES}
@@ -90,6 +91,17 @@ def look(
         lost[asset] = _lost(instance, asset, remembered[asset], counts)
         rows[asset] = {key: count for key, count in counts.items() if count >= _WHOLE.get(asset, 1)}
     return Stored(rows, remembered, lost)
+
+
+def trained_months(instance: dg.DagsterInstance, warehouse: Warehouse) -> set[pd.Timestamp]:
+    """The months of use whose shared networks were trained, or found impossible.
+
+    Raises:
+        StockcastError: if the warehouse cannot be read.
+    """
+    remembered = instance.get_materialized_partitions(dg.AssetKey(UNIVERSE_MODEL.name))
+    stored = warehouse.count_rows(UNIVERSE_MODEL, ["date"]).column("date").to_pylist()
+    return {pd.Timestamp(month) for month in [*remembered, *stored]}
 
 
 def _counts(warehouse: Warehouse, table: Table, tickers: Collection[str] | None) -> dict[str, int]:

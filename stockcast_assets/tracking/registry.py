@@ -192,6 +192,21 @@ class ModelRegistry(Tracking):
         except MlflowException as error:
             raise self._trouble(f"look for the model of run {run_id}", error) from error
 
+    def mend(self, run_id: str, content: bytes) -> bool:
+        """Write a run's file anew; returns whether there is such a run.
+
+        Raises:
+            MlflowException: if MLflow cannot be reached or refuses.
+        """
+        if not self._is_run(run_id):
+            return False
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / ARTIFACT
+            file.parent.mkdir()
+            file.write_bytes(content)
+            self._files(run_id).log_artifacts(folder)
+        return True
+
     def _holds(self, run_id: str, sha256: str) -> bool:
         from mlflow.exceptions import MlflowException
 

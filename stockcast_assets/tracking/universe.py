@@ -29,7 +29,7 @@ def publish_month(
     """Record a universe's model of a month and register it.
 
     Doing it again for the same month and bytes changes nothing, unless the file is gone or damaged: then it is written
-    anew, in a run of its own.
+    anew, in the same run if that is still there, so that the tickers' parts that name it serve again.
 
     Args:
         registry: where to.
@@ -49,7 +49,9 @@ def publish_month(
     try:
         for known in registry.client.search_model_versions(f"name = '{UNIVERSE}'"):
             run_id = known.run_id or ""
-            if identity.items() <= known.tags.items() and registry.has(run_id, digest):
+            if not identity.items() <= known.tags.items():
+                continue
+            if registry.has(run_id, digest) or registry.mend(run_id, content):
                 return ModelVersion(UNIVERSE, str(known.version), run_id, digest)
         run_id = _record(registry, identity, model, content, tags or {}, parent)
         return registry.register(UNIVERSE, run_id, {_UNIVERSE: "true"}, identity)

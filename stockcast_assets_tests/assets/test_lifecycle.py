@@ -83,7 +83,8 @@ class Home:
             "trained_from": pd.Timestamp(model.trained_from), "trained_to": pd.Timestamp(model.trained_to),
             "n_samples": model.n_samples, **model.summary(), "promoted": model.decision.promoted,
             "method": method, "reason": model.decision.reason, "serving_version": version.model_version,
-            "serving_run_id": version.run_id, "trigger": None,
+            "serving_run_id": version.run_id, "trigger": None, "universe_run_id": None, "universe_sha256": None,
+            "without_universe": None,
         }  # fmt: skip
         write(self.settings.home, TRAINED_MODEL, pd.concat([self.models(), pd.DataFrame([row])], ignore_index=True))
         return row

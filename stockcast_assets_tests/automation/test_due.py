@@ -21,6 +21,7 @@ from stockcast_assets.orchestration.planning.launch import (
     REPAIR,
     RETRAINING,
     TRAINING,
+    UNIVERSE,
     UPLOAD,
     Launch,
     Reason,
@@ -188,6 +189,86 @@ def test_a_failed_training_does_not_hold_the_days_up() -> None:
     assert planner.plan_daily(seen).runs == []
     seen = replace(seen, attempts=[failed(training, "2024-02-02 02:30")])
     assert asked(planner.plan_daily(seen)) == [("daily", "A", "2024-02-01..2024-02-01")]
+
+
+MARCH = date(2024, 3, 1)
+
+
+def networks(when: str, ended: str | None, ok: bool, run_id: str) -> Attempt:
+    """A run of March's shared networks."""
+    keys = frozenset({"universe_model", "market_state"}), (), MARCH, MARCH
+    return Attempt(run_id, *keys, at(when), at(ended) if ended else None, ok, reason=UNIVERSE)
+
+
+def test_a_months_networks_are_trained_once_before_its_tickers_models() -> None:
+    states = {"A": running("2024-02-01"), "B": running("2024-02-01")}
+    done = done_until(states, "2024-02-29", ["2024-02-01"])
+    seen = world("2024-03-01 02:30", states, done, networks={date(2024, 2, 1)})
+    plan = planner.plan_training(seen)
+    assert asked(plan) == [("universe", "", f"{MARCH}..{MARCH}")]
+    assert "waits for the networks of all tickers" in plan.waiting["A"]
+    next_day = world("2024-03-02 01:00", states, done, networks={date(2024, 2, 1)})
+    assert "wait for the month's model" in planner.plan_daily(next_day).waiting["B"]
+    # Asked again, the run is the same; while it is under way nothing else is.
+    assert [run.run_key for run in planner.plan_training(seen).runs] == [run.run_key for run in plan.runs]
+    under_way = replace(seen, attempts=[networks("2024-03-01 02:30", None, False, "one")])
+    assert (planner.plan_training(under_way).runs, planner.plan_training(under_way).under_way) == ([], True)
+    trained = replace(seen, networks={date(2024, 2, 1), MARCH})
+    assert asked(planner.plan_training(trained)) == [("training", "A+B", f"{MARCH}..{MARCH}")]
+    # Who has networks of their own, or is alone, waits for none.
+    assert asked(planner.plan_training(replace(seen, networks=None))) == asked(planner.plan_training(trained))
+    alone = world(
+        "2024-03-01 02:30", {"A": states["A"]}, done_until(["A"], "2024-02-29", ["2024-02-01"]), networks=set()
+    )
+    assert asked(planner.plan_training(alone)) == [("training", "A", f"{MARCH}..{MARCH}")]
+
+
+def test_networks_that_fail_hold_nobody_up() -> None:
+    states = {"A": running("2024-02-01"), "B": running("2024-02-01")}
+    seen = world("2024-03-01 02:30", states, done_until(states, "2024-02-29", ["2024-02-01"]), networks=set())
+    once = [networks("2024-03-01 02:30", "2024-03-01 02:31", False, "one")]
+    waits = planner.plan_training(replace(seen, now=at("2024-03-01 02:31"), attempts=once))
+    assert (waits.runs, waits.wake) == ([], at("2024-03-01 02:32"))
+    again = planner.plan_training(replace(seen, now=at("2024-03-01 02:32"), attempts=once))
+    assert asked(again) == [("universe", "", f"{MARCH}..{MARCH}")]
+    assert again.runs[0].run_key != planner.plan_training(seen).runs[0].run_key
+    twice = [*once, networks("2024-03-01 02:32", "2024-03-01 02:33", False, "two")]
+    assert asked(planner.plan_training(replace(seen, now=at("2024-03-01 02:33"), attempts=twice))) == [
+        ("training", "A+B", f"{MARCH}..{MARCH}")
+    ]
+
+
+def test_networks_wait_for_bars_that_were_not_tried_in_vain() -> None:
+    states = {"A": running("2024-02-01"), "B": running("2024-02-01")}
+    done = done_until(["A"], "2024-02-29", ["2024-02-01"])
+    for asset, keys in done_until(["B"], "2024-02-28", ["2024-02-01"]).items():
+        done[asset] |= keys
+    seen = world("2024-03-01 02:30", states, done, networks=set())
+    plan = planner.plan_training(seen)
+    assert (plan.runs, plan.under_way) == ([], True)
+    day = planner.plan_daily(seen).runs[0]
+    assert (day.tickers, day.first) == (("B",), date(2024, 2, 29))
+    late = replace(seen, attempts=[failed(day, "2024-03-01 02:20", late="B")])
+    assert asked(planner.plan_training(late)) == [("universe", "", f"{MARCH}..{MARCH}")]
+
+
+def test_new_tickers_come_in_together_before_their_networks() -> None:
+    states = {"A": TickerState(), "B": TickerState()}
+    with_bars = done_until(["A"], "2024-03-04")
+    done = with_bars | {"price_history": {"A", "B"}}
+    for asset in ("trained_model", *(name for name in DAILY_ASSETS if name != "raw_prices")):
+        done[asset] = set()
+    seen = world("2024-03-05 03:00", states, done, networks=set())
+    plan = planner.plan_bring_up(seen)
+    assert {run.reason.kind for run in plan.runs} == {"bars"}
+    bars = plan.runs[0]
+    assert "waits for the networks" in plan.waiting["A"]
+    failing = replace(seen, attempts=[failed(bars, "2024-03-05 02:59")])
+    assert [run.reason.kind for run in planner.plan_bring_up(failing).runs] == ["universe", "bars"]
+    done["raw_prices"] |= done_until(["B"], "2024-03-04")["raw_prices"]
+    assert asked(planner.plan_bring_up(seen)) == [("universe", "", f"{MARCH}..{MARCH}")]
+    trained = planner.plan_bring_up(replace(seen, networks={MARCH}))
+    assert asked(trained) == [("model", "A+B", f"{MARCH}..{MARCH}")]
 
 
 def test_the_punctual_are_run_at_once_and_the_late_with_growing_waits() -> None:

@@ -104,5 +104,8 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "reason": REASON if month == 1 else "The LSTM is published: on 756 walk-forward cases it beats every baseline.",
         "serving_version": str(month),
         "serving_run_id": None,
+        "universe_run_id": None,
+        "universe_sha256": None,
+        "without_universe": None,
         "trigger": None,
     }

@@ -16,7 +16,14 @@ from stockcast_assets.orchestration.planning.planner import DERIVED_ASSETS
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
-from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import (
+    FORECAST_ACCURACY,
+    FORECASTS,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 from stockcast_assets_tests.integration.simulated import Simulation, simulation, walk
 from stockcast_assets_tests.market.sources.fake_yahoo import Script, serving
 
@@ -163,5 +170,11 @@ def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simula
         pytest.approx(here.scripts["VOD.L"].traded["2024-02-26"][3]), pytest.approx(corrected[3]),
     ]  # fmt: skip
     assert "GONE is delisted: acquired" in here.observed(PRICE_HISTORY.name)
-    trained = [run.status for run in runs if run.tags.get("dagster/schedule_name") == "monthly_training"]
-    assert set(trained) == {dg.DagsterRunStatus.SUCCESS}
+    # A month's networks come first. Months are too short a past for them, so each ticker has a model of its own.
+    networks = [run.status for run in runs if run.tags.get("dagster/schedule_name") == "universe_training"]
+    assert set(networks) == {dg.DagsterRunStatus.SUCCESS}
+    assert here.warehouse.read(UNIVERSE_MODEL).empty
+    months = here.instance.get_materialized_partitions(dg.AssetKey(UNIVERSE_MODEL.name))
+    assert set(months) == {f"2024-0{month}-01" for month in range(1, 5)}
+    models = here.warehouse.read(TRAINED_MODEL)
+    assert models["without_universe"].str.startswith("universe_model has no row of").all()

@@ -35,14 +35,17 @@ class Decision:
         return LSTM if self.champion_serves else self.method
 
 
-def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt: bool = True) -> Decision:
+def decide(
+    evaluation: Evaluation, champion: Evaluation | None = None, *, learnt: bool = True, pooled: bool = True
+) -> Decision:
     """Promote the LSTM only if, on the walk-forward cases,
 
     - there are at least MIN_CASES of them,
     - its pinball loss is below that of every baseline,
     - its RMSE ratio to the random walk is at most 1 within its 95 % interval,
     - its pinball loss is not above the champion's on the days both forecast, beyond its 95 % interval,
-    - the final fit `learnt` something: its validation loss got below the interval's that it starts from.
+    - the final fit `learnt` something: its validation loss got below the interval's that it starts from,
+    - `pooled` over all tickers of its universe, if it is of one, it is better than what it starts from.
 
     Otherwise the champion serves on if it was found better than the LSTM and its own pinball loss is below the best
     baseline's on the same days; failing that, the baseline with the lowest pinball loss is published under its name.
@@ -67,6 +70,8 @@ def decide(evaluation: Evaluation, champion: Evaluation | None = None, *, learnt
         objections.append(beaten)
     if not learnt:
         objections.append("its final fit improved nothing on the validation sessions")
+    if not pooled:
+        objections.append("over all tickers of its universe it is no better than the interval that it starts from")
     if not objections:
         return Decision(
             True,

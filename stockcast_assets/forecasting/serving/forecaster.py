@@ -81,6 +81,11 @@ class Forecaster:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
         return self.network.lstm.predict(history, rows).quantiles
 
+    @classmethod
+    def raw_of(cls, models: Sequence[Forecaster], seen: Sequence[History], rows: Sequence[Rows]) -> list[Floats]:
+        """`raw` of many."""
+        return [model.raw(history, of_rows) for model, history, of_rows in zip(models, seen, rows, strict=True)]
+
     def hindcast(self, history: History) -> tuple[Rows, Floats]:
         """What the model says as of every row it has the inputs for, those it was trained on included.
 
@@ -133,6 +138,10 @@ class Published(Protocol):
     def raw(self, seen: Any, rows: Rows, /) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""
 
+    @classmethod
+    def raw_of(cls, models: Sequence[Any], seen: Sequence[Any], rows: Sequence[Rows], /) -> list[Floats]:
+        """`raw` of many models of this kind."""
+
     def first_needed(self, dates: np.ndarray, row: int) -> int:
         """Number of the first session that a forecast as of `row` looks at, the recursions apart."""
 
@@ -160,25 +169,43 @@ def published_quantiles(
     Returns:
         Per model [n, HORIZON, quantiles] of the log returns.
     """
-    published: list[Floats] = []
-    hindcasts, outcomes, starts, asked = [], [], [], []
-    for model, history, of_model, of_rows in zip(models, histories, seen, rows, strict=True):
+    wanted, trained_of, known_of = [], [], []
+    for model, history, of_rows in zip(models, histories, rows, strict=True):
         model.require_rows(history, of_rows)
-        start = model.goes_on_from
-        if start is None:
-            published.append(model.raw(of_model, of_rows))
-            continue
         last_trained = int(history.dates.searchsorted(pd.Timestamp(model.trained_to), side="right")) - 1
         known = np.arange(last_trained - HORIZON + 1, of_rows.max() - HORIZON + 1)
-        needed = np.union1d(known, of_rows)
-        raw = model.raw(of_model, needed)
-        hindcasts.append(raw[np.searchsorted(needed, known)])
-        outcomes.append(history.outcomes(known))
-        starts.append(start)
-        asked.append((len(published), of_rows - last_trained))
+        known = of_rows[:0] if model.goes_on_from is None else known
+        trained_of.append(last_trained)
+        known_of.append(known)
+        wanted.append(np.union1d(known, of_rows))
+    published: list[Floats] = []
+    hindcasts, outcomes, starts, asked = [], [], [], []
+    for model, history, of_rows, last_trained, known, needed, raw in zip(
+        models, histories, rows, trained_of, known_of, wanted, _raw(models, seen, wanted), strict=True
+    ):
         published.append(raw[np.searchsorted(needed, of_rows)])
+        start = model.goes_on_from
+        if start is not None:
+            hindcasts.append(raw[np.searchsorted(needed, known)])
+            outcomes.append(history.outcomes(known))
+            starts.append(start)
+            asked.append((len(published) - 1, of_rows - last_trained))
     replayed = replay(starts, hindcasts, outcomes)
     for (place, days), states in zip(asked, replayed, strict=True):
         log_factors = np.stack([states[day].log_factors for day in days.tolist()])
         published[place] = Calibration(log_factors, states[0].step).apply(published[place])
     return published
+
+
+def _raw(models: Sequence[Published], seen: Sequence[Any], rows: Sequence[Rows]) -> list[Floats]:
+    """`raw` of many models; those of one kind at once."""
+    found: dict[int, Floats] = {}
+    for kind in dict.fromkeys(type(model) for model in models):
+        numbers = [number for number, model in enumerate(models) if type(model) is kind]
+        of_kind = models[numbers[0]].raw_of(
+            [models[number] for number in numbers],
+            [seen[number] for number in numbers],
+            [rows[number] for number in numbers],
+        )
+        found |= dict(zip(numbers, of_kind, strict=True))
+    return [found[number] for number in range(len(models))]

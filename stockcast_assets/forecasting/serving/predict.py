@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from threadpoolctl import threadpool_limits
@@ -112,6 +112,11 @@ def hindcast(
         history = prepare(bars)
         rows, quantiles = model.hindcast(_seen(model, history, bars, around))
     return history.dates[rows], quantiles
+
+
+def looks_around(models: Iterable[Published]) -> bool:
+    """Whether any of the models looks at more than its ticker's bars."""
+    return any(isinstance(model, UniverseForecaster) for model in models)
 
 
 def _seen(model: Published, history: History, bars: pd.DataFrame, around: Surroundings | None) -> History | Series:

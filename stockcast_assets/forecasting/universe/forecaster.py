@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -63,6 +63,28 @@ class UniverseForecaster:
         if name in self.naive:
             return self.naive[name].predict(series.history, rows).quantiles
         return self.own.quantiles(series, rows, self.model if name == LSTM else None)[name]
+
+    @classmethod
+    def raw_of(cls, models: Sequence[UniverseForecaster], seen: Sequence[Series], rows: Sequence[Rows]) -> list[Floats]:
+        """`raw` of many, in a fraction of the time: networks that they share are asked once."""
+        found: dict[int, Floats] = {}
+        together: dict[int, list[int]] = {}
+        for number, model in enumerate(models):
+            if model.method == LSTM:
+                together.setdefault(id(model.model), []).append(number)
+            else:
+                found[number] = model.raw(seen[number], rows[number])
+        for numbers in together.values():
+            networks = models[numbers[0]].model
+            starts = [models[number].own.start for number in numbers]
+            sigmas = [start.sigma(seen[number], rows[number]) for number, start in zip(numbers, starts, strict=True)]
+            asked = [
+                networks.asked(seen[number], start, rows[number], sigma)
+                for number, start, sigma in zip(numbers, starts, sigmas, strict=True)
+            ]
+            for number, sigma, scales in zip(numbers, sigmas, networks.log_scales_of(asked), strict=True):
+                found[number] = models[number].own.network_quantiles(sigma * np.exp(scales))
+        return [found[number] for number in range(len(models))]
 
     def require_rows(self, history: History, rows: Rows) -> None:
         """Raise StockcastError if a row precedes the end of the training, or has too short a past."""

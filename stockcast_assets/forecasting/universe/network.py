@@ -7,7 +7,9 @@ number in the history decides and nothing else, and a recursion serves many sess
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Rows
@@ -22,6 +24,29 @@ WINDOW = 22
 
 STRETCH = 22
 """Sessions that share a recursion. WINDOW + STRETCH - 1 is less than the training sees at once."""
+
+
+_TOGETHER = 64
+"""Tickers whose blocks go through the networks at once: more would leave the processor's cache."""
+
+
+class Asked(NamedTuple):
+    """What the networks read for n rows of one or many tickers.
+
+    Attributes:
+        stretches: [blocks, WINDOW + STRETCH - 1, BLOCK, inputs] standardised inputs of the sessions, zeros where none
+            is.
+        heads: [places, BLOCK, HORIZON, head inputs] standardised, of the sessions of each stretch that are asked for.
+        block, place: [places] where in the stretches each is.
+        at, slot: [n] the place and the slot of each row.
+    """
+
+    stretches: Singles
+    heads: Singles
+    block: Rows
+    place: Rows
+    at: Rows
+    slot: Rows
 
 
 @dataclass(frozen=True)
@@ -43,13 +68,13 @@ class Network:
     state_out: Singles
     out_bias: Singles
 
-    def log_scales(self, stretches: Singles, heads: Singles) -> Singles:
-        """[blocks, STRETCH, BLOCK, HORIZON] of standardised stretches [blocks, WINDOW + STRETCH - 1, BLOCK, inputs] and
-        heads [blocks, STRETCH, BLOCK, HORIZON, head inputs]."""
-        state = hidden_states(self.lstm, stretches)[:, WINDOW - 1 :]
-        told = heads.reshape(*heads.shape[:2], BLOCK * HORIZON, -1) @ self.head_hidden
+    def log_scales(self, asked: Asked) -> Singles:
+        """[places, BLOCK, HORIZON]"""
+        states = hidden_states(self.lstm, asked.stretches)
+        state = states[asked.block, WINDOW - 1 + asked.place]
+        told = asked.heads.reshape(len(asked.heads), BLOCK * HORIZON, -1) @ self.head_hidden
         mixed = np.tanh(
-            (state @ self.state_hidden)[:, :, :, None] + told.reshape(*heads.shape[:4], -1) + self.hidden_bias
+            (state @ self.state_hidden)[:, :, None] + told.reshape(*asked.heads.shape[:3], -1) + self.hidden_bias
         )
         # Term by term: numpy would choose a kernel by the number of rows.
         extra = np.add.reduce(mixed * self.hidden_out, axis=-1)
@@ -79,20 +104,48 @@ class UniverseModel:
 
     def log_scales(self, series: Series, start: Start, rows: Rows, sigma: Floats) -> Floats:
         """[n, HORIZON] what the networks make of the start's `sigma`."""
+        return self.log_scales_of([self.asked(series, start, rows, sigma)])[0]
+
+    def asked(self, series: Series, start: Start, rows: Rows, sigma: Floats) -> Asked:
+        """What the networks read for the rows of a ticker, whose `sigma` [n, HORIZON] the start says."""
         numbers = series.history.skipped + rows
         blocks, block = np.unique(numbers // (STRETCH * BLOCK), return_inverse=True)
-        slot, place = numbers // STRETCH % BLOCK, numbers % STRETCH
         steps = standardised(self.steps, start.steps(series)).astype(np.float32)
         # [blocks, slots] the first row of each stretch, and of it all rows that it reads.
         firsts = (blocks[:, None] * BLOCK + np.arange(BLOCK)) * STRETCH - series.history.skipped
         read = firsts[:, None] + np.arange(1 - WINDOW, STRETCH)[:, None]
         there = (read >= 0) & (read < len(steps))
         stretches = np.where(there[..., None], steps[np.clip(read, 0, len(steps) - 1)], np.float32(0))
-        heads = np.zeros((len(blocks), STRETCH, BLOCK, HORIZON, len(self.heads.mean)), np.float32)
-        heads[block, place, slot] = standardised(self.heads, start.head(series, rows, sigma))
-        total = sum(network.log_scales(stretches, heads).astype(np.float64) for network in self.networks)
-        values: Floats = np.asarray(total)[block, place, slot] / len(self.networks)
-        return values
+        places, at = np.unique(block * STRETCH + numbers % STRETCH, return_inverse=True)
+        slot = numbers // STRETCH % BLOCK
+        heads = np.zeros((len(places), BLOCK, HORIZON, len(self.heads.mean)), np.float32)
+        heads[at, slot] = standardised(self.heads, start.head(series, rows, sigma))
+        return Asked(stretches, heads, places // STRETCH, places % STRETCH, at, slot)
+
+    def log_scales_of(self, asked: Sequence[Asked]) -> list[Floats]:
+        """[n, HORIZON] of each ticker: the same bits as alone, in a fraction of the time."""
+        found: list[Floats] = []
+        for first in range(0, len(asked), _TOGETHER):
+            part = asked[first : first + _TOGETHER]
+            joined = _joined(part)
+            total = sum(network.log_scales(joined).astype(np.float64) for network in self.networks)
+            values = np.asarray(total)[joined.at, joined.slot] / len(self.networks)
+            found += np.split(values, np.cumsum([len(one.at) for one in part])[:-1])
+        return found
+
+
+def _joined(asked: Sequence[Asked]) -> Asked:
+    """The blocks and places of many tickers one after the other."""
+    blocks = np.cumsum([0, *(len(one.stretches) for one in asked)])
+    places = np.cumsum([0, *(len(one.heads) for one in asked)])
+    return Asked(
+        np.concatenate([one.stretches for one in asked]),
+        np.concatenate([one.heads for one in asked]),
+        np.concatenate([one.block + before for one, before in zip(asked, blocks, strict=False)]),
+        np.concatenate([one.place for one in asked]),
+        np.concatenate([one.at + before for one, before in zip(asked, places, strict=False)]),
+        np.concatenate([one.slot for one in asked]),
+    )
 
 
 def standardised(scaler: Scaler, values: Floats) -> Floats:

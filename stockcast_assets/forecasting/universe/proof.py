@@ -1,4 +1,4 @@
-"""A ticker's walk-forward proof on the networks of a universe's month, and the gate's decision.
+"""The walk-forward proof on the networks of a universe's month, pooled and of each ticker, and what is decided by it.
 
 No network is trained for it: the month's vintages judge the years after their origins, and what is the ticker's own is
 fitted anew at each origin on what was known then.
@@ -7,11 +7,12 @@ fitted anew at each origin on what was known then.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from stockcast_assets import __version__
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
-from stockcast_assets.forecasting.evaluation.gate import decide
+from stockcast_assets.forecasting.evaluation.gate import MIN_CASES, decide
 from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, Fold, evaluate
 from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
@@ -24,7 +25,10 @@ from stockcast_assets.forecasting.universe.month import MonthModel, final_rows
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import LSTM
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, MIX_EARNINGS
+
+MOST_JUDGED = 40
+"""Members that a month is judged on together; of a larger universe always the same draw."""
 
 
 def fold_quantiles(series: Series, fold: Fold, own: OwnFit, model: UniverseModel) -> dict[str, Floats]:
@@ -54,12 +58,128 @@ def joined_cases(
     return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts), calibration
 
 
+Part = tuple[Fold, dict[str, Floats]]
+
+
+def _parts(series: Series, month: MonthModel, config: ModelConfig) -> list[Part]:
+    """What each vintage says of the sessions it judges; none if the past is too short for a day to be judged."""
+    return [
+        (fold, fold_quantiles(series, fold, fit_own(series, fold.known, vintage.model), vintage.model))
+        for vintage, fold in month.folds(series.history, config)
+    ]
+
+
+@dataclass(frozen=True)
+class PooledProof:
+    """A month's networks over its members together.
+
+    Attributes:
+        judged: the members that were looked at.
+        evaluation: their walk-forward scores, pooled.
+        promoted: whether tickers may publish the networks: they are better than what they start from.
+        reason: why, in words.
+    """
+
+    judged: tuple[str, ...]
+    evaluation: Evaluation
+    promoted: bool
+    reason: str
+
+    def summary(self) -> dict[str, float | int | bool | str]:
+        """The columns of `universe_model` that tell of it."""
+        evaluation, nothing = self.evaluation, not self.evaluation.contenders
+        found = {} if nothing else evaluation.summary()
+        low, high = (np.nan, np.nan) if nothing else evaluation.pinball_ratio_interval(LSTM, MIX_EARNINGS)
+        return {
+            "n_judged": len(self.judged),
+            "n_cases": int(found.get("n_cases", 0)),
+            "pinball_ratio_start": np.nan if nothing else evaluation.pinball_ratio(LSTM, MIX_EARNINGS),
+            "pinball_ratio_start_low": low,
+            "pinball_ratio_start_high": high,
+            "pinball_ratio_har_earnings": np.nan if nothing else evaluation.pinball_ratio(LSTM, HAR_EARNINGS),
+            "pinball_ratio_har": np.nan if nothing else evaluation.pinball_ratio(LSTM, HAR),
+            "coverage_80": float(found.get("coverage_80", np.nan)),
+            "promoted": self.promoted,
+            "reason": self.reason,
+        }
+
+
+def judge_pooled(series: Mapping[str, Series], month: MonthModel, config: ModelConfig | None = None) -> PooledProof:
+    """Judge a month's networks on its members together, at most MOST_JUDGED of them."""
+    config = config or ModelConfig()
+    members = month.newest.members
+    chosen = members[:: -(-len(members) // MOST_JUDGED)]
+    cases, judged = [], []
+    for ticker in chosen:
+        if parts := _parts(series[ticker], month, config):
+            cases.append(joined_cases(series[ticker].history, parts, config)[0])
+            judged.append(ticker)
+    if not cases:
+        reason = "No member has a day that an earlier fit could be judged on, so no ticker publishes the networks."
+        return PooledProof((), Evaluation.without_cases(), False, reason)
+    evaluation = evaluate(cases)
+    count, ratio = int(evaluation.cases.sum()), evaluation.pinball_ratio(LSTM, MIX_EARNINGS)
+    low, high = evaluation.pinball_ratio_interval(LSTM, MIX_EARNINGS)
+    words = (
+        f"on {count} walk-forward cases of {len(judged)} of {len(members)} members their pinball loss is {ratio:.4f} "
+        f"[{low:.4f}, {high:.4f}] times that of {LABELS[MIX_EARNINGS]}, which they start from"
+    )
+    objections = []
+    if count < MIN_CASES:
+        objections.append(f"there are only {count} walk-forward cases of the {MIN_CASES} it takes")
+    if ratio >= 1:
+        objections.append(words)
+    if not month.newest.learnt:
+        objections.append("their last fit improved nothing on the validation sessions")
+    if objections:
+        reason = f"No ticker publishes the networks because {' and '.join(objections)}."
+    else:
+        reason = f"Tickers may publish the networks: {words}."
+    return PooledProof(tuple(judged), evaluation, not objections, reason)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A ticker beside the networks of a month, to be judged.
+
+    Attributes:
+        series: the ticker's, up to the last session that may be known.
+        month: the networks.
+        universe: where they are.
+        pooled: whether the networks are better than their start over all members.
+        config: how the folds are cut, and the step of the calibration.
+    """
+
+    series: Series
+    month: MonthModel
+    universe: Reference
+    pooled: bool = True
+    config: ModelConfig = field(default_factory=ModelConfig)
+
+    @property
+    def history(self) -> History:
+        return self.series.history
+
+    @property
+    def has_cases(self) -> bool:
+        """Whether its past is long enough for a day to be judged."""
+        return bool(self.month.folds(self.history, self.config))
+
+    def judged(self, champion: Evaluation | None) -> TrainedModel:
+        """The ticker's part of the month's model, with its proof; see `judge`."""
+        found = judge(self.series, self.month, self.universe, self.config, champion, pooled=self.pooled)
+        assert found is not None
+        return found
+
+
 def judge(
     series: Series,
     month: MonthModel,
     universe: Reference,
     config: ModelConfig | None = None,
     champion: Evaluation | None = None,
+    *,
+    pooled: bool = True,
 ) -> TrainedModel | None:
     """Judge a ticker, whether the month's model learnt from it or not, on everything its series holds.
 
@@ -72,21 +192,19 @@ def judge(
         universe: where they are.
         config: how the folds are cut, and the step of the calibration.
         champion: walk-forward scores of the model that was promoted last, if it may go on serving.
+        pooled: whether the networks are better than their start over all members.
 
     Returns:
         The ticker's part of the month's model, with its proof; None if its past is too short for a day to be judged.
     """
     config = config or ModelConfig()
     history = series.history
-    parts = [
-        (fold, fold_quantiles(series, fold, fit_own(series, fold.known, vintage.model), vintage.model))
-        for vintage, fold in month.folds(history, config)
-    ]
+    parts = _parts(series, month, config)
     if not parts:
         return None
     cases, calibration = joined_cases(history, parts, config)
     evaluation = evaluate([cases])
-    decision = decide(evaluation, champion, learnt=month.newest.learnt)
+    decision = decide(evaluation, champion, learnt=month.newest.learnt, pooled=pooled)
     rows, model, trained_to = final_rows(history, config), month.newest.model, history.dates[-1].date()
     forecaster = UniverseForecaster(
         history.ticker, decision.method, trained_to, fit_naive(history, rows), fit_own(series, rows, model),

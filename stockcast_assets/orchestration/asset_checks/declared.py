@@ -22,6 +22,7 @@ from stockcast_assets.tables import (
     PRICE_HISTORY,
     QUANTILE_COLUMNS,
     TRAINED_MODEL,
+    UNIVERSE_MODEL,
     Table,
 )
 from stockcast_assets.warehouse import Warehouse
@@ -56,6 +57,17 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
         (
             "the training knew the end of the month of use",
             lambda rows: rows["trained_to"] >= rows["date"] + pd.offsets.MonthEnd(0),
+        ),
+        (
+            "one of universe_run_id and universe_sha256 lacks",
+            lambda rows: rows["universe_run_id"].isna() != rows["universe_sha256"].isna(),
+        ),
+    ),
+    UNIVERSE_MODEL.name: (
+        ("the training knew the month of use", lambda rows: rows["trained_to"] >= rows["date"]),
+        (
+            "n_members is not the number of members",
+            lambda rows: rows["members"].str.count(" ") + 1 != rows["n_members"],
         ),
     ),
 }
@@ -103,7 +115,7 @@ def _named(rows: "pd.DataFrame") -> str:
 
 def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> "pd.DataFrame":
     """The rows of the run's keys, or the whole table if the check is executed alone."""
-    if table is MARKET_STATE or not has_keys(context):
+    if table in (MARKET_STATE, UNIVERSE_MODEL) or not has_keys(context):
         return warehouse.read(table)
     if table in (PRICE_HISTORY, EARNINGS_DATES):
         return warehouse.read(table, tickers=list(context.partition_keys))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.serving.forecaster import Published
+from stockcast_assets.forecasting.serving.predict import looks_around
 from stockcast_assets.forecasting.universe.earnings import reports_of
 from stockcast_assets.forecasting.universe.inputs import Surroundings
 from stockcast_assets.forecasting.universe.market import market_from
@@ -16,8 +19,15 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.specs import shown_days
-from stockcast_assets.orchestration.stored import look
-from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.orchestration.stored import Stored, look
+from stockcast_assets.tables import (
+    EARNINGS_DATES,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 from stockcast_assets.warehouse import Warehouse
 
 # No exchange stays closed longer; a wider hole before the first daily key means that the start date was moved.
@@ -27,6 +37,11 @@ LONGEST_CLOSURE = timedelta(days=30)
 def stored_models(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> pd.DataFrame:
     """The rows of `trained_model` of some tickers, of the months up to the one of `until`."""
     return warehouse.read(TRAINED_MODEL, tickers=tickers, end=pd.Timestamp(until).date())
+
+
+def stored_networks(warehouse: Warehouse) -> dict[pd.Timestamp, Mapping[Any, Any]]:
+    """The rows of `universe_model`, by month of use."""
+    return {row["date"]: row for row in warehouse.read(UNIVERSE_MODEL).to_dict("records")}
 
 
 def first_sources(warehouse: Warehouse, tickers: Sequence[str]) -> dict[str, str]:
@@ -81,6 +96,14 @@ def surroundings(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.
     return Surroundings(market_from(states), reports_of(warehouse.read(EARNINGS_DATES, tickers=tickers)))
 
 
+def surroundings_of(
+    models: Iterable[Published], warehouse: Warehouse, until: date | pd.Timestamp
+) -> Surroundings | None:
+    """What forecasts by these models as of the days up to `until` depend on beside their tickers' bars, if anything."""
+    around = [model.ticker for model in models if looks_around([model])]
+    return surroundings(warehouse, around, until) if around else None
+
+
 def complete_bars(
     warehouse: Warehouse,
     instance: dg.DagsterInstance,
@@ -99,37 +122,86 @@ def complete_bars(
         StockcastError: if a ticker's deep past was never materialised, or a session between the first daily
             key (or the day it was listed) and `until` is missing.
     """
+    by_ticker, faults = _looked_at(warehouse, instance, tickers, until, first_daily_key, sources, to_the_end=True)
+    for fault in faults.values():
+        raise fault
+    return by_ticker
+
+
+def whole_bars(
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    tickers: Sequence[str],
+    until: date | pd.Timestamp,
+    first_daily_key: date,
+    sources: Sources,
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """As `complete_bars` of tickers of which some may lack something: each has its bars up to its last stored one.
+
+    Returns:
+        {ticker: bars} of those with bars and without holes, and why each other one is left out.
+    """
+    by_ticker, faults = _looked_at(warehouse, instance, tickers, until, first_daily_key, sources, to_the_end=False)
+    left_out = {ticker: str(fault) for ticker, fault in faults.items()}
+    left_out |= {ticker: "it has no bar before" for ticker in by_ticker if by_ticker[ticker].empty}
+    return {ticker: by_ticker[ticker] for ticker in tickers if ticker not in left_out}, left_out
+
+
+def _looked_at(
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    tickers: Sequence[str],
+    until: date | pd.Timestamp,
+    first_daily_key: date,
+    sources: Sources,
+    to_the_end: bool,
+) -> tuple[dict[str, pd.DataFrame], dict[str, StockcastError]]:
+    """The bars of each ticker up to `until`, and what is wrong with those that have holes.
+
+    A ticker whose bars end before is whole, unless they are to reach `to_the_end`.
+    """
     bars = with_total_return(read_bars(warehouse, tickers, until))
     by_ticker = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
     stored = look(instance, warehouse, [PRICE_HISTORY.name], tickers)
+    faults = {}
     for ticker in tickers:
         series = by_ticker.setdefault(ticker, bars.iloc[:0])
-        started = pd.Timestamp(first_daily_key)
-        past = series["date"][series["date"] < started]
-        if ticker in stored.lost[PRICE_HISTORY.name]:
-            raise StockcastError(
-                f"price_history of {ticker} has lost rows that it had, so its indicators would start at the wrong bar: "
-                f"fetch it again (`stockcast backfill --tickers {ticker} --assets price_history`)."
-            )
-        if not (ticker in stored.there(PRICE_HISTORY.name) or len(past)):
-            raise StockcastError(
-                f"price_history of {ticker} is not materialised, so its indicators would start at the wrong bar: "
-                f"materialise it first (`stockcast backfill --tickers {ticker}` does)."
-            )
-        if len(past) and started - past.iloc[-1] > LONGEST_CLOSURE:
-            raise StockcastError(
-                f"price_history of {ticker} ends on {past.iloc[-1].date()}, but its daily keys start on "
-                f"{started.date()} (STOCKCAST_START_DATE): fetch it again "
-                f"(`stockcast backfill --tickers {ticker} --assets price_history`)."
-            )
-        # A ticker that came by CSV is known to the csv source only, whatever the default source is.
-        listed = sources.get(series["source"].iloc[0] if len(series) else None).first_session(ticker)
-        if listed is not None:
-            started = max(started, pd.Timestamp(listed))
-        elif len(series):
-            started = max(started, series["date"].iloc[0])
-        require_sessions(ticker, series, started, pd.Timestamp(until))
-    return by_ticker
+        end = pd.Timestamp(until) if to_the_end or series.empty else series["date"].iloc[-1]
+        try:
+            _require_whole(ticker, series, end, first_daily_key, stored, sources)
+        except StockcastError as fault:
+            faults[ticker] = fault
+    return by_ticker, faults
+
+
+def _require_whole(
+    ticker: str, series: pd.DataFrame, until: pd.Timestamp, first_daily_key: date, stored: Stored, sources: Sources
+) -> None:
+    started = pd.Timestamp(first_daily_key)
+    past = series["date"][series["date"] < started]
+    if ticker in stored.lost[PRICE_HISTORY.name]:
+        raise StockcastError(
+            f"price_history of {ticker} has lost rows that it had, so its indicators would start at the wrong bar: "
+            f"fetch it again (`stockcast backfill --tickers {ticker} --assets price_history`)."
+        )
+    if not (ticker in stored.there(PRICE_HISTORY.name) or len(past)):
+        raise StockcastError(
+            f"price_history of {ticker} is not materialised, so its indicators would start at the wrong bar: "
+            f"materialise it first (`stockcast backfill --tickers {ticker}` does)."
+        )
+    if len(past) and started - past.iloc[-1] > LONGEST_CLOSURE:
+        raise StockcastError(
+            f"price_history of {ticker} ends on {past.iloc[-1].date()}, but its daily keys start on "
+            f"{started.date()} (STOCKCAST_START_DATE): fetch it again "
+            f"(`stockcast backfill --tickers {ticker} --assets price_history`)."
+        )
+    # A ticker that came by CSV is known to the csv source only, whatever the default source is.
+    listed = sources.get(series["source"].iloc[0] if len(series) else None).first_session(ticker)
+    if listed is not None:
+        started = max(started, pd.Timestamp(listed))
+    elif len(series):
+        started = max(started, series["date"].iloc[0])
+    require_sessions(ticker, series, started, until)
 
 
 def require_sessions(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
 
 from stockcast_assets.charts.png import drift_png
-from stockcast_assets.forecasting.serving.predict import hindcast
+from stockcast_assets.forecasting.serving.predict import hindcast, looks_around
+from stockcast_assets.forecasting.universe.inputs import Surroundings
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
-from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings
 from stockcast_assets.orchestration.assets.metadata import newest_days, numbers, picture, report_page, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
 from stockcast_assets.tables import (
     DRIFT_REPORT,
+    EARNINGS_DATES,
     FORECAST_ACCURACY,
     FORECASTS,
+    MARKET_STATE,
     PRICE_HISTORY,
     RAW_PRICES,
     TRAINED_MODEL,
@@ -70,8 +74,9 @@ def _reports_of_ticker(
     server: ModelServer,
     residuals: pd.DataFrame,
     reasons: dict[tuple[str, pd.Timestamp], str],
+    around: Callable[[], Surroundings],
 ) -> list[DriftResult]:
-    """The reports of one ticker's days; `reasons` gets why a day has none."""
+    """The reports of one ticker's days; `reasons` gets why a day has none, `around` is what some models look at."""
     seen = observed(server.bars, residuals)
     windows = {}
     for day in asked:
@@ -82,7 +87,8 @@ def _reports_of_ticker(
             windows[day] = row["trained_from"].date(), row["trained_to"].date()
     results = []
     for serving, days in server.by_model(list(windows)):
-        said = series.predictions(*hindcast(serving.forecaster, server.bars))
+        beside = around() if looks_around([serving.forecaster]) else None
+        said = series.predictions(*hindcast(serving.forecaster, server.bars, beside))
         compared = seen.merge(said, on="date", how="left")
         results += [drift_report(ticker, day.date(), compared, *windows[day], serving.version) for day in days]
     return results
@@ -137,6 +143,8 @@ def build_drift_report(
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
             FORECASTS.name,
             FORECAST_ACCURACY.name,
+            dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
+            MARKET_STATE.name,
         ],
     )
     @timed
@@ -153,6 +161,7 @@ def build_drift_report(
         traded, reasons = open_days(days, bars)
         rows = rows_by_ticker(stored_models(warehouse, list(traded), last))
         residuals = stored_residuals(warehouse, list(traded), first, last)
+        around = cache(partial(surroundings, warehouse, list(traded), last))
         results = [
             result
             for ticker, asked in traded.items()
@@ -163,6 +172,7 @@ def build_drift_report(
                 ModelServer(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days),
                 residuals[ticker],
                 reasons,
+                around,
             )
         ]
         if not results:

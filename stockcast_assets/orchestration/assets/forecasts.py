@@ -11,10 +11,11 @@ from stockcast_assets.charts.png import forecast_png
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import forecast
+from stockcast_assets.forecasting.universe.inputs import Surroundings
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models
+from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings_of
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
 from stockcast_assets.tables import (
@@ -40,11 +41,13 @@ own name. Where another model served than the month's, `fallback` says why. The 
 
 
 def _by_one_model_each(
-    served: Mapping[str, tuple[Serving, list[pd.Timestamp]]], bars: Mapping[str, pd.DataFrame]
+    served: Mapping[str, tuple[Serving, list[pd.Timestamp]]],
+    bars: Mapping[str, pd.DataFrame],
+    around: Surroundings | None,
 ) -> pd.DataFrame:
     """Forecasts of tickers whose days all have one model, with its version and why it serves."""
     models = {ticker: serving.forecaster for ticker, (serving, _) in served.items()}
-    made = forecast(models, bars, {ticker: days for ticker, (_, days) in served.items()})
+    made = forecast(models, bars, {ticker: days for ticker, (_, days) in served.items()}, around)
     version_of = {ticker: serving.version for ticker, (serving, _) in served.items()}
     fallback_of = {ticker: serving.fallback for ticker, (serving, _) in served.items()}
     return made.assign(model_version=made["ticker"].map(version_of), fallback=made["ticker"].map(fallback_of))
@@ -141,7 +144,9 @@ def build_forecasts(
             ticker: ModelServer(ticker, rows.get(ticker, []), bars[ticker], registry, max_age_days).by_model(asked)
             for ticker, asked in traded.items()
         }
-        made = [_by_one_model_each(part, bars) for part in rounds(served)]
+        models = [serving.forecaster for groups in served.values() for serving, _ in groups]
+        around = surroundings_of(models, warehouse, last)
+        made = [_by_one_model_each(part, bars, around) for part in rounds(served)]
         _show_fallbacks(context, served)
         if not made:
             return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)

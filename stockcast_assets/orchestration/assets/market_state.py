@@ -11,7 +11,7 @@ import dagster as dg
 from stockcast_assets.clock import utc_today
 from stockcast_assets.forecasting.features import History, Needed, prepare_many
 from stockcast_assets.forecasting.universe.market import market_frame
-from stockcast_assets.keys import parse_key
+from stockcast_assets.keys import key_day, parse_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.adjust import with_total_return
@@ -21,7 +21,7 @@ from stockcast_assets.orchestration.assets.metadata import timed
 from stockcast_assets.orchestration.assets.specs import of_all, table_asset
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.orchestration.ticker_space import DAILY, STATE
-from stockcast_assets.tables import MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 _ABOUT = """
@@ -119,9 +119,11 @@ def _of_every_day(instance: dg.DagsterInstance) -> list[str]:
 def _until(context: dg.AssetExecutionContext) -> date:
     """The last day that the run may know: that of its keys, or the one before its month."""
     end = context.run.tags.get(tags.RANGE_END) or context.run.tags.get(tags.PARTITION)
+    chosen = {key.to_user_string() for key in context.run.asset_selection or ()}
+    if end is not None and (UNIVERSE_MODEL.name in chosen or context.job_name == "universe_training"):
+        return key_day(end) - timedelta(days=1)
     day = None if end is None else parse_key(end).day
     if day is None:
         return utc_today()
-    chosen = {key.to_user_string() for key in context.run.asset_selection or ()}
     of_month = TRAINED_MODEL.name in chosen if chosen else context.job_name == "monthly_training"
     return day - timedelta(days=1) if of_month else day

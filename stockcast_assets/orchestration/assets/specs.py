@@ -84,8 +84,13 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
     return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
 
 
+def of_month() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Lineage from a ticker × month asset to one partitioned by month alone."""
+    return dg.MultiToSingleDimensionPartitionMapping(DATE_DIMENSION)
+
+
 def of_all(asset: str) -> dg.AssetDep:
-    """Lineage from every key of an asset to one without keys."""
+    """Lineage from every key of an asset to one of all tickers."""
     return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
 
 
@@ -93,6 +98,8 @@ def key_of(partitions_def: dg.PartitionsDefinition | None) -> str:
     """What a key is, as the value of `tags.KEY`."""
     if partitions_def is None:
         return "none"
+    if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return "month"
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return "ticker"
     times = partitions_def.time_window_dimension.partitions_def
@@ -128,8 +135,11 @@ def table_asset(
         deps: what it reads by itself.
         hooks: what follows its step.
     """
-    by_day = isinstance(partitions_def, dg.MultiPartitionsDefinition)
-    expr = {"ticker": "ticker", "date": "date"} if by_day else "ticker"
+    expr: str | dict[str, str] = "ticker"
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        expr = {"ticker": "ticker", "date": "date"}
+    elif isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        expr = "date"
     arguments: dict[str, Any] = {
         "name": table.name,
         "description": f"{table.description}\n{about}".strip(),

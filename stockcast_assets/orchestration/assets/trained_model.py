@@ -4,45 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
+from stockcast_assets.forecasting.features import Needed, prepare_many
+from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.training.train import Candidate, fit_many
+from stockcast_assets.forecasting.universe.proof import Beside
 from stockcast_assets.inputs import validate_reason
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.assets.bars import complete_bars, stored_models
+from stockcast_assets.orchestration.assets.bars import (
+    complete_bars,
+    stored_models,
+    stored_networks,
+    surroundings,
+)
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
+    of_month,
     of_ticker,
     rows_of_keys,
     same_ticker,
     table_asset,
 )
-from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import (
+    EARNINGS_DATES,
+    MARKET_STATE,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
 from stockcast_assets.tracking.registry import ModelRegistry
-from stockcast_assets.tracking.serving import Row, current_champion
+from stockcast_assets.tracking.serving import Row, current_champion, model_of
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # The months of daily bars that Dagster shows as upstream of a model. The training reads every bar before the
 # month; twelve months of lineage are enough to see staleness and keep the graph cheap to compute.
 LINEAGE_MONTHS = 12
 
+Job: TypeAlias = "tuple[str, pd.Timestamp]"
+"""A ticker, and the month of use."""
 
 _ABOUT = """
-An LSTM predicts the quantiles of the next 10 returns. Before it is published it is judged, walk-forward, on cases that
-its training did not know, beside the random walk, a drift and five volatility baselines. **Only a model that is not
-worse is published** (`promoted`, alias `champion` in MLflow); else the champion of an earlier month or the best naive
-interval serves the month, under its own name. The row's `reason` says which, with the numbers.
+An LSTM predicts the quantiles of the next 10 returns: the month's `universe_model`, to which the ticker adds a part of
+its own (volatilities, calibration), or, where there is none or the run sets hyper-parameters, a network of its own.
+Before it is published it is judged, walk-forward, on cases that its training did not know, beside the baselines. **Only
+a model that is not worse is published** (`promoted`, alias `champion` in MLflow); else the champion of an earlier month
+or the best naive interval serves the month, under its own name. The row's `reason` says which, with the numbers.
 """
 
 
@@ -127,7 +147,7 @@ def _known_bars(
     instance: dg.DagsterInstance,
     first_daily_key: date,
     sources: Sources,
-) -> dict[tuple[str, pd.Timestamp], pd.DataFrame]:
+) -> dict[Job, pd.DataFrame]:
     """What each model may know, months in order.
 
     Raises:
@@ -153,15 +173,63 @@ def _known_bars(
     return jobs
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """Of some models, those that are a part of their month's networks, and why the others are not."""
+
+    beside: Mapping[Job, Beside]
+    without: Mapping[Job, str]
+
+
+def _placed(
+    bars: Mapping[Job, pd.DataFrame],
+    config: TrainingConfig,
+    warehouse: Warehouse,
+    registry: ModelRegistry,
+    shared: bool,
+) -> _Placed:
+    """Which models have a part of their month's networks."""
+    if not shared:
+        return _Placed({}, dict.fromkeys(bars, "STOCKCAST_NETWORK is ticker"))
+    networks, defaults = stored_networks(warehouse), ModelConfig()
+    beside: dict[Job, Beside] = {}
+    without: dict[Job, str] = {}
+    for month in sorted({month for _, month in bars}):
+        jobs = [job for job in bars if job[1] == month]
+        row = networks.get(month)
+        if row is None:
+            without |= dict.fromkeys(jobs, f"universe_model has no row of {month:%Y-%m}")
+            continue
+        universe = model_of(row)
+        try:
+            model = registry.universe(universe)
+        except ModelFileError as error:
+            without |= dict.fromkeys(jobs, str(error))
+            continue
+        around = surroundings(warehouse, [ticker for ticker, _ in jobs], config.last_known_day(month))
+        histories = prepare_many([Needed(bars[job], 0, len(bars[job])) for job in jobs])
+        for job, history in zip(jobs, histories, strict=True):
+            if config.hyperparameters(job[0]) != defaults:
+                without[job] = "the run sets hyper-parameters, which a network of its own has"
+                continue
+            one = Beside(around.series(history, bars[job]), model, universe, bool(row["promoted"]))
+            if one.has_cases:
+                beside[job] = one
+            else:
+                without[job] = "its past is too short for a day to be judged beside the month's networks"
+    return _Placed(beside, without)
+
+
 def _judge_and_publish(
     ticker: str,
     month: pd.Timestamp,
-    candidate: Candidate,
+    candidate: Candidate | Beside,
     earlier: Sequence[Row],
     registry: ModelRegistry,
     max_age_days: int,
     trigger: str | None,
     mlflow: ParentRun,
+    without_universe: str | None,
 ) -> dict[str, Any]:
     """The row of a model, judged against the champion among the ticker's `earlier` rows, and published."""
     known_to = candidate.history.dates[-1]
@@ -179,6 +247,7 @@ def _judge_and_publish(
         mlflow.begin,
         candidate.history,
     )
+    universe = candidate.universe if isinstance(candidate, Beside) else None
     return {
         "ticker": ticker,
         "date": month,
@@ -196,6 +265,9 @@ def _judge_and_publish(
         "serving_version": serving_version or version.model_version,
         "serving_run_id": version.run_id if serving is None else serving["run_id"],
         "trigger": trigger,
+        "universe_run_id": None if universe is None else universe.run_id,
+        "universe_sha256": None if universe is None else universe.sha256,
+        "without_universe": without_universe,
     }
 
 
@@ -209,13 +281,14 @@ def _shown(row: Row, registry: ModelRegistry) -> dict[str, Any]:
         "MLflow run": dg.MetadataValue.url(registry.run_link(row["run_id"])),
         "model version": dg.MetadataValue.url(registry.version_link(row["model_name"], row["model_version"])),
         "serving version": row["serving_version"],
+        **({"network of its own because": row["without_universe"]} if row["without_universe"] else {}),
         "knows until": f"{row['trained_to']:%Y-%m-%d}",
         "training samples": row["n_samples"],
         **{name.replace("_", " "): number(value) for name, value in proof.items() if math.isfinite(value)},
     }
 
 
-def _is_replaced(row: Row, jobs: Mapping[tuple[str, pd.Timestamp], pd.DataFrame], config: TrainingConfig) -> bool:
+def _is_replaced(row: Row, jobs: Mapping[Job, pd.DataFrame], config: TrainingConfig) -> bool:
     """Whether a run's new model takes the place of a stored row.
 
     The first model of a month replaces the first one; a further one replaces the one with the same knowledge.
@@ -233,8 +306,12 @@ def build_trained_model(
     first_daily_key: date,
     workers: int,
     max_age_days: int,
+    shared: bool = True,
 ) -> dg.AssetsDefinition:
-    """The month's models. The first knows nothing of its month of use: its training ends with the month before."""
+    """The month's models. The first knows nothing of its month of use: its training ends with the month before.
+
+    `shared` says whether the tickers have networks in common.
+    """
     before_the_month = dg.TimeWindowPartitionMapping(
         start_offset=-LINEAGE_MONTHS, end_offset=-1, allow_nonexistent_upstream_partitions=True
     )
@@ -253,6 +330,7 @@ def build_trained_model(
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
             dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
             MARKET_STATE.name,
+            dg.AssetDep(UNIVERSE_MODEL.name, partition_mapping=of_month()),
         ],
     )
     @timed
@@ -267,18 +345,30 @@ def build_trained_model(
     ) -> KeyedFrame:
         months = days_by_ticker(context.partition_keys)
         bars = _known_bars(months, config, warehouse, context.instance, first_daily_key, sources)
-        candidates = fit_many(
-            bars,
-            {job: config.hyperparameters(job[0]) for job in bars},
+        placed = _placed(bars, config, warehouse, registry, shared)
+        alone = fit_many(
+            {job: bars[job] for job in placed.without},
+            {job: config.hyperparameters(job[0]) for job in placed.without},
             workers=workers,
             progress=lambda job, done, total: context.log.info(f"{job[0]} {job[1]:%Y-%m}: trained, {done} of {total}"),
         )
+        candidates: dict[Job, Candidate | Beside] = {job: placed.beside.get(job) or alone[job] for job in bars}
         stored = stored_models(warehouse, list(months), max(month for _, month in bars)).to_dict("records")
         shown = {}
         rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
         for (ticker, month), candidate in candidates.items():
             own = [row for row in rows if row["ticker"] == ticker]
-            row = _judge_and_publish(ticker, month, candidate, own, registry, max_age_days, config.why(), mlflow)
+            row = _judge_and_publish(
+                ticker,
+                month,
+                candidate,
+                own,
+                registry,
+                max_age_days,
+                config.why(),
+                mlflow,
+                placed.without.get((ticker, month)),
+            )
             rows.append(row)
             shown[partition_key(ticker, month)] = _shown(row, registry)
         show(context, shown)

@@ -11,7 +11,7 @@ from typing import Any
 
 from stockcast_assets.keys import key_day, validate_ticker
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, DERIVED_ASSETS, KEY_OF, ORDER
-from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,16 @@ class Reason:
     config: tuple[tuple[str, Any], ...] = ()
 
 
-HISTORY, BARS, MODEL, NEWEST, DAILY, TRAINING = map(Reason, ("history", "bars", "model", "newest", "daily", "training"))
+HISTORY, BARS, UNIVERSE, MODEL, NEWEST, DAILY, TRAINING = map(
+    Reason, ("history", "bars", "universe", "model", "newest", "daily", "training")
+)
 COMMAND = Reason("command line")
 REPAIR, RESTORE, RETRAINING, UPLOAD, EARNINGS = "repair", "restore", "retraining", "upload", "earnings"
 
 ASSETS_OF: Mapping[Reason, tuple[str, ...]] = {
     HISTORY: (PRICE_HISTORY.name, EARNINGS_DATES.name),
     BARS: (RAW_PRICES.name,),
+    UNIVERSE: (UNIVERSE_MODEL.name,),
     MODEL: (TRAINED_MODEL.name,),
     NEWEST: DERIVED_ASSETS,
     DAILY: DAILY_ASSETS,
@@ -52,7 +55,7 @@ class Launch:
 
     Attributes:
         assets: in the order of the graph.
-        tickers: in the order of the partitions.
+        tickers: in the order of the partitions; none for an asset of all of them.
         first: first day or month; None for assets partitioned by ticker alone.
         last: the last, included.
         reason: why.
@@ -71,7 +74,9 @@ class Launch:
         whom = ", ".join(self.tickers) if len(self.tickers) <= 4 else f"{len(self.tickers)} tickers"
         if self.first is None:
             return f"{names}: {whom}"
-        return f"{names}: {whom}, {self.first}" + (f" to {self.last}" if self.last != self.first else "")
+        return f"{names}: {whom or 'all tickers'}, {self.first}" + (
+            f" to {self.last}" if self.last != self.first else ""
+        )
 
     @property
     def what(self) -> str:
@@ -86,7 +91,8 @@ class Launch:
         if self.reason.cause:
             what += f" {self.reason.cause} {'+'.join(self.assets)}"
         days = "" if self.first is None else f" {self.first} to {self.last}"
-        return f"{what}{days} {self.tickers[0]} to {self.tickers[-1]}, after {self.after}"
+        whom = f" {self.tickers[0]} to {self.tickers[-1]}" if self.tickers else ""
+        return f"{what}{days}{whom}, after {self.after}"
 
     @property
     def words(self) -> str:

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from functools import cached_property
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.universe.month import FEWEST
 from stockcast_assets.keys import month_of, parse_key, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
@@ -32,13 +33,14 @@ from stockcast_assets.orchestration.planning.launch import (
     RESTORE,
     RETRAINING,
     TRAINING,
+    UNIVERSE,
     UPLOAD,
     Launch,
     Reason,
 )
 from stockcast_assets.orchestration.planning.ranges import session_stretches, shards
 from stockcast_assets.orchestration.tickers import TickerState
-from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import EARNINGS_DATES, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 
 LATE_WAITS = tuple(timedelta(minutes=minutes) for minutes in (15, 60, 240, 1440))
 """Waits after the first, second, … run that a late source stopped; the last one repeats."""
@@ -60,6 +62,9 @@ REMEDY: Mapping[str, str] = dict.fromkeys(KINDS, "`stockcast tickers resume {}`,
     EARNINGS: "wait for the next evening, which asks again",
 }
 """What to do about a ticker that was given up, by the reason's kind."""
+
+UNIVERSE_ATTEMPTS = 2
+"""Failed runs of a month's shared networks after which its tickers get networks of their own: nothing waits longer."""
 
 MOST_SHARED_FAILURES = 10
 """Failed runs shared with other tickers before a ticker is given up."""
@@ -114,6 +119,8 @@ class World:
         done: by asset, the keys that were made once.
         lost: by asset, those of them whose rows are gone, with the run that had stored them.
         attempts: the runs of the last weeks, in order of creation.
+        networks: the months of use whose shared networks were trained, or found impossible; None where each ticker has
+            its own.
         uploaded: the tickers whose bars come by CSV, with the days of `raw_prices` they have, ascending.
         left_out: what others wrote and nobody understands, a sentence each.
         tickers_per_run: STOCKCAST_TICKERS_PER_RUN.
@@ -128,6 +135,7 @@ class World:
     done: Mapping[str, Collection[str]] = field(default_factory=dict)
     lost: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     attempts: Sequence[Attempt] = ()
+    networks: Collection[date] | None = None
     uploaded: Mapping[str, Sequence[date]] = field(default_factory=dict)
     left_out: Sequence[str] = ()
     tickers_per_run: int = sys.maxsize
@@ -202,7 +210,8 @@ def plan_bring_up(world: World) -> Plan:
     new = [ticker for ticker in world.order if world.states[ticker].is_new and ticker not in world.with_losses]
     for ticker in traded(new, plan):
         needs += _bring_up_needs(world, ticker, plan)
-    _decide(world, needs, plan, most_days=None)
+    ingesting = [need for need in needs if need.reason in (HISTORY, BARS)]
+    _decide(world, _after_networks(world, needs, ingesting, plan), plan, most_days=None)
     return plan
 
 
@@ -233,7 +242,11 @@ def plan_daily(world: World) -> Plan:
 def plan_training(world: World) -> Plan:
     """The models of every month that began, as soon as the last session before it is ingested; missed ones first."""
     plan = Plan()
-    _decide(world, list(_training_needs(world, _running(world, plan))), plan, most_days=None)
+    running = _running(world, plan)
+    missing = _missing_days(world, running)
+    needs = list(_training_needs(world, running))
+    before = [_need(ticker, DAILY, days[0], days[0]) for ticker, days in missing.items()]
+    _decide(world, _after_networks(world, needs, before, plan), plan, most_days=None)
     return plan
 
 
@@ -364,6 +377,64 @@ def _training_needs(world: World, running: Mapping[str, date]) -> Iterator[Launc
             if uploaded and (reach is None or reach >= month):
                 yield _need(ticker, TRAINING, month, month)
             break
+
+
+def _after_networks(world: World, needs: list[Launch], ingesting: Sequence[Launch], plan: Plan) -> list[Launch]:
+    """The needs without the trainings of months whose shared networks come first; the plan launches those.
+
+    Networks wait for bars before their month that were not tried in vain yet, and nothing waits for networks that
+    failed UNIVERSE_ATTEMPTS times.
+
+    Args:
+        world: the world.
+        needs: of one ticker each.
+        ingesting: needs of bars.
+        plan: gets the runs, and why tickers wait.
+    """
+    months = sorted({need.first for need in needs if need.assets == ASSETS_OF[MODEL] and need.first is not None})
+    with_past = sum(ticker in world.done.get(PRICE_HISTORY.name, ()) for ticker in world.order)
+    if world.networks is None or with_past < FEWEST:
+        return needs
+    held = set()
+    for month in months:
+        coming = [need for need in ingesting if need.first is None or need.first < month]
+        if month not in world.networks and not _networks_stand_aside(world, month, coming, plan):
+            held.add(month)
+    for need in needs:
+        if need.assets == ASSETS_OF[MODEL] and need.first in held:
+            words = f"{need.tickers[0]}: its model of {need.first:%Y-%m} waits for the networks of all tickers."
+            plan.waiting[need.tickers[0]] = words
+    return [need for need in needs if need.assets != ASSETS_OF[MODEL] or need.first not in held]
+
+
+def _networks_stand_aside(world: World, month: date, coming: Sequence[Launch], plan: Plan) -> bool:
+    """Whether a month's tickers go on without shared networks; if not, these are launched or waited for."""
+    tries = [
+        attempt
+        for attempt in world.attempts
+        if UNIVERSE_MODEL.name in attempt.assets
+        and attempt.first is not None
+        and attempt.last is not None
+        and attempt.first <= month <= attempt.last
+    ]
+    if any(attempt.ended is None for attempt in tries):
+        plan.under_way = True
+        return False
+    failures = [attempt for attempt in tries if not attempt.ok]
+    if len(failures) >= UNIVERSE_ATTEMPTS:
+        return True
+    if any(not _failed(world, need) for need in coming):
+        plan.under_way = True
+        return False
+    if failures:
+        ended = failures[-1].ended
+        assert ended is not None
+        if (due := ended + BROKEN_WAITS[0]) > world.now:
+            plan.wake = due if plan.wake is None else min(plan.wake, due)
+            return False
+    after = tries[-1].run_id if tries else "the start"
+    plan.runs.append(Launch(ASSETS_OF[UNIVERSE], (), month, month, UNIVERSE, after))
+    return False
 
 
 def _history(world: World, need: Launch) -> list[Attempt]:

@@ -62,8 +62,10 @@ def shards(known: Sequence[str], wanted: Iterable[str], most: int) -> list[tuple
     return cut
 
 
-def range_tags(tickers: TickerRange, first: date | None = None, last: date | None = None) -> Mapping[str, str]:
-    """Run tags for a range of tickers, and of days if given."""
+def range_tags(tickers: TickerRange | None, first: date | None = None, last: date | None = None) -> Mapping[str, str]:
+    """Run tags for a range of tickers, and of days if given; without tickers, for the days of an asset of all."""
+    if tickers is None:
+        return {tags.RANGE_START: f"{first}", tags.RANGE_END: f"{last}"}
     start, end = tickers
     if first is not None and last is not None:
         start, end = partition_key(start, first), partition_key(end, last)

@@ -17,6 +17,7 @@ from stockcast_assets.orchestration.planning.launch import (
     RESTORE,
     RETRAINING,
     TRAINING,
+    UNIVERSE,
     UPLOAD,
     Launch,
     Reason,
@@ -26,7 +27,7 @@ from stockcast_assets.orchestration.planning.tuned import training_run_config
 from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.tables import TRAINED_MODEL
 
-_PRIORITY = {DAILY.kind: "10", NEWEST.kind: "5", TRAINING.kind: "5"}
+_PRIORITY = {DAILY.kind: "10", NEWEST.kind: "5", UNIVERSE.kind: "5", TRAINING.kind: "5"}
 _CAUSE_TAG = {
     REPAIR: tags.REPAIR,
     RESTORE: tags.RESTORE,
@@ -39,7 +40,8 @@ _CAUSE_TAG = {
 def run_tags(launch: Launch) -> dict[str, str]:
     """The tags of its run: exactly its keys, and why."""
     kind, cause = launch.reason.kind, launch.reason.cause
-    labels = dict(range_tags((launch.tickers[0], launch.tickers[-1]), launch.first, launch.last))
+    ends = (launch.tickers[0], launch.tickers[-1]) if launch.tickers else None
+    labels = dict(range_tags(ends, launch.first, launch.last))
     labels[tags.LAUNCHED_BY if kind == COMMAND.kind else tags.STAGE] = kind
     if kind in _PRIORITY:
         labels[tags.PRIORITY] = _PRIORITY[kind]

@@ -18,6 +18,7 @@ from stockcast_assets.dagster_private.execution import execute
 from stockcast_assets.dagster_private.machine import this_machine
 from stockcast_assets.dagster_private.turns import Waiting, turn
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.universe.month import FEWEST
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
@@ -32,10 +33,10 @@ from stockcast_assets.orchestration.planning.ranges import (
     shards,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
-from stockcast_assets.orchestration.stored import look
+from stockcast_assets.orchestration.stored import look, trained_months
 from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.stopping import shield_children, signalled, stop_if_signalled
-from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
+from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
@@ -56,6 +57,8 @@ class Runner:
         log_level: Dagster's console log level.
         waiting: called with a table that another process writes; a context manager around the wait for it.
         tickers_per_run: how many tickers a run makes at most.
+        shared_network: whether the tickers share networks, which are trained before their models.
+        tell: called with a sentence that people should read.
         finished: the launches that are done, each with its seconds.
     """
 
@@ -67,6 +70,8 @@ class Runner:
     log_level: str = "CRITICAL"
     waiting: Waiting = lambda pool: nullcontext()
     tickers_per_run: int = sys.maxsize
+    shared_network: bool = False
+    tell: Callable[[str], object] = lambda sentence: None
     finished: list[tuple[Launch, float]] = field(default_factory=list)
 
     def run(self, launch: Launch) -> None:
@@ -80,7 +85,9 @@ class Runner:
             enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
-            for tickers in shards(known_tickers(self.instance), launch.tickers, self.tickers_per_run):
+            parts = shards(known_tickers(self.instance), launch.tickers, self.tickers_per_run)
+            # What is of all tickers is one run.
+            for tickers in parts if launch.tickers else [()]:
                 part, started = replace(launch, tickers=tickers), time.monotonic()
                 with self.observe(part):
                     self._execute(part, config)
@@ -133,8 +140,33 @@ class Runner:
         """
         self.ingest({ticker: days[-1] for ticker, days in wanted.items()})
         months = {ticker: sorted({pd.Timestamp(month_of(day)) for day in days}) for ticker, days in wanted.items()}
+        untrained = self.missing(TRAINED_MODEL.name, months)
+        self.train_networks({month for of_ticker in untrained.values() for month in of_ticker})
         self._make_up(TRAINED_MODEL.name, months, lambda _, of_ticker: month_stretches(of_ticker))
         self._make_up(FORECASTS.name, wanted, session_stretches, DERIVED_ASSETS)
+
+    def train_networks(self, months: Iterable[pd.Timestamp]) -> None:
+        """Train the networks that the tickers share in these months of use, as far as they were not.
+
+        They stop nothing: a ticker whose month has none gets a network of its own.
+        """
+        assets, asked = (UNIVERSE_MODEL.name,), set(months)
+        if not self.without_networks(asked):
+            return
+        with self.turn(assets):
+            # Asked again: whoever had the turn before may have made them.
+            for first, last in month_stretches(self.without_networks(asked)):
+                try:
+                    self.run(Launch(assets, (), first, last))
+                except StockcastError as error:
+                    self.tell(f"Every ticker gets a network of its own, because theirs together failed: {error}")
+
+    def without_networks(self, months: Iterable[pd.Timestamp]) -> set[pd.Timestamp]:
+        """Those of the months whose shared networks are not trained, if the tickers share any."""
+        asked = set(months)
+        if not (self.shared_network and asked and len(known_tickers(self.instance)) >= FEWEST):
+            return set()
+        return asked - trained_months(self.instance, self.warehouse)
 
     def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
         """Materialise the bars that are missing up to a session of each ticker, the deep past included.

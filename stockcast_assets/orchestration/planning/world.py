@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-from stockcast_assets.keys import NotAKey, days_of, parse_key, ticker_of
+from stockcast_assets.keys import NotAKey, days_of, key_day, parse_key, ticker_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
@@ -24,10 +24,10 @@ from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import ASSETS_OF, KINDS
 from stockcast_assets.orchestration.planning.planner import Attempt, Plan, World
 from stockcast_assets.orchestration.planning.requests import reason_of
-from stockcast_assets.orchestration.stored import look
+from stockcast_assets.orchestration.stored import look, trained_months
 from stockcast_assets.orchestration.ticker_space import TickerSpace
 from stockcast_assets.orchestration.tickers import TickerState, set_daily_from, states_in
-from stockcast_assets.tables import RAW_PRICES
+from stockcast_assets.tables import RAW_PRICES, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 _UNFINISHED = [
@@ -41,7 +41,7 @@ _MEMORY = timedelta(days=45)
 @dataclass(frozen=True)
 class Universe:
     """What the settings say about keys: the first daily key, the calendars, whether every ticker's bars come by CSV,
-    the partitions themselves, and how many tickers a run makes at most."""
+    the partitions themselves, how many tickers a run makes at most, and whether the tickers share networks."""
 
     first_daily_key: date
     calendars: tuple[str, ...]
@@ -49,6 +49,7 @@ class Universe:
     daily: dg.MultiPartitionsDefinition
     monthly: dg.MultiPartitionsDefinition
     tickers_per_run: int = sys.maxsize
+    shared_network: bool = False
 
     def days(self, now: pd.Timestamp) -> list[date]:
         """The daily keys that are due at `now`."""
@@ -71,7 +72,7 @@ def fingerprint(instance: dg.DagsterInstance, universe: Universe, now: pd.Timest
     The user's calendar table counts, too, and is read again if it has changed.
     """
     states = states_in(ticker_space.read(instance))
-    records = instance.get_asset_records([dg.AssetKey(name) for name in ORDER])
+    records = instance.get_asset_records([dg.AssetKey(name) for name in (*ORDER, UNIVERSE_MODEL.name)])
     newest = sorted(
         (record.asset_entry.asset_key.to_user_string(), record.asset_entry.last_materialization_storage_id)
         for record in records
@@ -114,6 +115,7 @@ def read_world(
         months=universe.months(keys_at),
         done=done,
         lost=_of_active(stored.lost, states),
+        networks={month.date() for month in trained_months(instance, warehouse)} if universe.shared_network else None,
         uploaded=days_of(done[RAW_PRICES.name], uploaded) if uploaded else {},
     )
 
@@ -184,13 +186,20 @@ def _attempt(record: dg.RunRecord, space: TickerSpace, now: pd.Timestamp) -> Att
         start = end = run.tags.get(tags.PARTITION)
     if not start or not end:
         return None
+    if UNIVERSE_MODEL.name in _assets(run):
+        return _attempt_of(record, (), key_day(start), key_day(end), now)
     first, last = parse_key(start), parse_key(end)
     tickers = tuple(ticker_space.between(list(space.tickers), first.ticker, last.ticker, space.places))
     backwards = not tickers and first.ticker in space.tickers and last.ticker in space.tickers
     if backwards or (first.day is None) != (last.day is None) or (first.day and last.day and first.day > last.day):
         raise NotAKey(f"{start} to {end} is no range of keys")
-    if not tickers:
-        return None
+    return _attempt_of(record, tickers, first.day, last.day, now) if tickers else None
+
+
+def _attempt_of(
+    record: dg.RunRecord, tickers: tuple[str, ...], first: date | None, last: date | None, now: pd.Timestamp
+) -> Attempt:
+    run = record.dagster_run
     created = pd.Timestamp(record.create_timestamp)
     created = created.tz_localize("UTC") if created.tzinfo is None else created
     dead = not run.is_finished and now - created > planner.DEAD_AFTER
@@ -199,8 +208,8 @@ def _attempt(record: dg.RunRecord, space: TickerSpace, now: pd.Timestamp) -> Att
         run_id=run.run_id,
         assets=_assets(run),
         tickers=tickers,
-        first=first.day,
-        last=last.day,
+        first=first,
+        last=last,
         created=created,
         ended=(ended or created) if run.is_finished or dead else None,
         ok=run.is_success,

@@ -10,7 +10,8 @@ from stockcast_assets.tracking.parent_runs import end_abandoned
 
 def build_mlflow_runs(tracking: Tracking, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor; MLflow is imported only when such a Dagster run has failed."""
-    recorded = {"monthly_training": registry.EXPERIMENT, "tune": studies.EXPERIMENT}
+    trained = dict.fromkeys(("universe_training", "monthly_training"), registry.EXPERIMENT)
+    recorded = {**trained, "tune": studies.EXPERIMENT}
 
     @dg.run_failure_sensor(
         name="mlflow_runs",

@@ -20,7 +20,13 @@ def build_ticker_lifecycle(jobs: Jobs, universe: Universe, status: dg.DefaultSen
 
     @dg.sensor(
         name="ticker_lifecycle",
-        jobs=[jobs.ingest_history, jobs.ingest_daily, jobs.monthly_training, jobs.daily_forecast],
+        jobs=[
+            jobs.ingest_history,
+            jobs.ingest_daily,
+            jobs.universe_training,
+            jobs.monthly_training,
+            jobs.daily_forecast,
+        ],
         minimum_interval_seconds=30,
         default_status=status,
         description=(
