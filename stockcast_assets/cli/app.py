@@ -206,6 +206,32 @@ def inspect(
     command.run(ctx.obj, file, ticker)
 
 
+@app.command(epilog="For example: stockcast audit --mine features.py:momentum")
+def audit(
+    ctx: typer.Context,
+    assets: Annotated[
+        list[str] | None,
+        typer.Option("--asset", help="What of stockcast's own to audit, again for each; default all of it."),
+    ] = None,
+    mine: Annotated[
+        list[str] | None,
+        typer.Option(help="A function or class of yours, my_module:function or file.py:function; again for each."),
+    ] = None,
+    bars: Annotated[
+        list[Path] | None, typer.Option(help="CSV file of daily bars to audit on; default the bundled history.")
+    ] = None,
+    earnings: Annotated[
+        Path | None, typer.Option(help="CSV file of earnings reports, Ticker,Date[,When][,Known]; with --bars.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(min=1, max=1000, help="Days drawn to cut at, beside the eventful ones.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+) -> None:
+    """Look for look-ahead: spoil all that comes after a day, and say what moved before it; exit status 1 if it did."""
+    from stockcast_assets.cli import audit as command
+
+    command.run(ctx.obj, assets or [], mine or [], command.Data(tuple(bars or ()), earnings, cuts, seed))
+
+
 @app.command(epilog="For example: stockcast tune MSFT --trials 50")
 def tune(
     ctx: typer.Context,

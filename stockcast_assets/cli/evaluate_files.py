@@ -59,10 +59,19 @@ def read_reports(path: Path) -> dict[str, Reports]:
     """
     from stockcast_assets.forecasting.universe.earnings import reports_of
 
+    return reports_of(read_statements(path))
+
+
+def read_statements(path: Path) -> pd.DataFrame:
+    """The same as rows of `earnings_dates`.
+
+    Raises:
+        StockcastError: if it is bad.
+    """
     now = utc_now()
     said = said_by_file(read_earnings(_content(path), path.name), now.date())
     none = EARNINGS_DATES.empty()
-    return reports_of(pd.concat([told(none, of_ticker, now).rows for _, of_ticker in said.groupby("ticker")]))
+    return pd.concat([told(none, of_ticker, now).rows for _, of_ticker in said.groupby("ticker")], ignore_index=True)
 
 
 def _content(path: Path) -> bytes:

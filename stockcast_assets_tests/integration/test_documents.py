@@ -28,6 +28,7 @@ LINES = {
     "home clean-secrets": "home clean-secrets --dry-run",
     "doctor": "doctor",
     "backup": "backup stockcast.tar.gz",
+    "audit": "audit --mine features.py:momentum --cuts 1",
 }
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 NAMES = {"model_version", "version"}
@@ -52,6 +53,8 @@ def document(demo: Cli, monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Pat
     monkeypatch.setenv("STOCKCAST_HOME", str(demo.home))
     monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
     (tmp_path / "NEW.csv").write_text("Date,Open,High,Low,Close,Volume\n2012-01-04,9,9,9,9,5\n2012-01-05,9,9,9,9,5\n")
+
+    (tmp_path / "features.py").write_text("def momentum(bars):\n    return bars.groupby('ticker')['close'].shift(20)\n")
 
     def printed(line: str) -> Any:
         status, out, err = run(*line.split(), "--json")
