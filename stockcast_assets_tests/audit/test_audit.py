@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from stockcast_assets.audit import mine, own, platform, worlds
 from stockcast_assets.audit.compare import FAILS, ROWS, moved
-from stockcast_assets.cli.app import app
-from stockcast_assets.cli.parse import run
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.earnings import told
 from stockcast_assets.market.sources.sample import SampleSource
@@ -135,20 +133,22 @@ def test_values_are_compared_to_the_last_bit():
     assert moved(frame, frame.iloc[1:], days[-1], "")[0].column == ROWS
 
 
-def test_the_command_names_column_and_day_and_its_status_is_one(tmp_path, capsys):
+def test_the_command_names_column_and_day_and_its_status_is_one(tmp_path, run):
     (tmp_path / "features.py").write_text(
         "def honest(bars):\n    return bars.groupby('ticker')['close'].transform(lambda c: c.rolling(3).mean())\n\n"
         "def leaky(prices):\n    return prices.assign(next=prices.groupby('ticker')['close'].shift(-1))\n"
     )
-    few = ["--cuts", "1"]
-    assert run(app, ["audit", "--mine", "features.py:honest", *few, "-q"]) == 0
-    assert "No bit moved of features.py:honest" in capsys.readouterr().out.replace("\n", " ")
-    assert run(app, ["audit", "--mine", "features.py:leaky", "--json", *few]) == 1
-    document = json.loads(capsys.readouterr().out)
+    clean = run("audit", "--mine", "features.py:honest", "--cuts", "1", "-q")
+    assert (clean.status, clean.err) == (0, "")
+    assert "No bit moved of features.py:honest" in clean.out
+    found = run("audit", "--mine", "features.py:leaky", "--cuts", "1", "--json")
+    assert found.status == 1
+    document = json.loads(found.out)
     assert document["clean"] is False
-    (leak,) = document["subjects"]["features.py:leaky"]["moved"]
-    assert leak["column"] == "next"
-    assert leak["first_day"] <= leak["cut"]
+    moved = {each["column"]: each for each in document["subjects"]["features.py:leaky"]["moved"]}
+    # A provider tells its adjusted closes anew: who hands them on hands on what came later.
+    assert set(moved) == {"next", "adj_close"}
+    assert moved["next"]["first_day"] <= moved["next"]["cut"]
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,10 @@ def test_what_cannot_be_audited_is_a_sentence(tmp_path, world, code, said):
         (["--earnings", "reports.csv"], "--earnings goes with --bars"),
     ],
 )
-def test_a_wrong_word_is_a_sentence(capsys, arguments, said):
-    assert run(app, ["audit", *arguments]) == 1
-    assert said in " ".join(capsys.readouterr().err.split())
+def test_a_wrong_word_is_a_sentence(run, arguments, said):
+    ended = run("audit", *arguments)
+    assert ended.status == 1
+    assert said in " ".join(ended.err.split())
 
 
 def test_a_function_that_fails_without_the_future_is_found(world, days, monkeypatch):
