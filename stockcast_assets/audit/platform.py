@@ -135,7 +135,14 @@ def tables(world: World, cut: pd.Timestamp, assets: Collection[str]) -> dict[str
         sources = WorldSources(world, home / "inbox")
         with dg.DagsterInstance.ephemeral(str(home / "dagster")) as instance:
             definitions = build_definitions(settings, sources=sources, warehouse=warehouse)
-            runner = Runner(definitions, instance, start, warehouse, observe=lambda launch: nullcontext())
+            runner = Runner(
+                definitions,
+                instance,
+                start,
+                warehouse,
+                observe=lambda launch: nullcontext(),
+                shared_network=settings.shared_network,
+            )
             _bring_up(runner, world, cut, assets)
         return {table.name: _of_days(warehouse, table, cut) for table in AUDITED if table.name in assets}
 
@@ -157,6 +164,7 @@ def _bring_up(runner: Runner, world: World, cut: pd.Timestamp, assets: Collectio
         return
     runner.bring_up(days)
     month = (cut + pd.offsets.MonthBegin()).date()
+    runner.train_networks([pd.Timestamp(month)])
     runner.run(Launch((TRAINED_MODEL.name,), tuple(there), month, month, MODEL))
 
 
@@ -164,7 +172,7 @@ def _of_days(warehouse: Warehouse, table: Table, cut: pd.Timestamp) -> pd.DataFr
     rows = warehouse.read(table)
     moments = [column.name for column in table.columns if column.type == "TIMESTAMP"]
     rows = rows.drop(columns=[*moments, *(name for name in OF_THE_HOME if name in rows)])
-    if KEY_OF.get(table.name) == "ticker-month":
+    if KEY_OF.get(table.name) in ("ticker-month", "month"):
         # Known when the month began: at the end of the day before.
         rows = rows.assign(date=rows["date"] - pd.Timedelta(days=1))
     if "horizon" not in rows and (extra := [name for name in table.primary_key if name not in ("ticker", "date")]):
