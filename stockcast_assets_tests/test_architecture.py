@@ -15,7 +15,7 @@ import time_machine
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
-from stockcast_assets.orchestration.graph import KEY_OF, OF_ALL, ORDER, STAGES
+from stockcast_assets.orchestration.graph import KEY_OF, MARKET_DAYS, OF_ALL, ORDER, STAGES
 from stockcast_assets.orchestration.planning.ranges import range_tags
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import RAW_PRICES
@@ -103,7 +103,7 @@ def test_the_order_and_the_keys_are_those_of_dagsters_graph(tmp_path: Path) -> N
     for order in (ORDER, [name for stage in STAGES for name in stage]):
         for place, name in enumerate(order):
             node = graph.get(dg.AssetKey(name))
-            # The market's state has no keys, and goes along with what reads it; networks are of all tickers.
-            parents = {key.to_user_string() for key in node.parent_keys} - set(OF_ALL)
+            # The market's days and the networks are of all tickers, and go along with what reads them.
+            parents = {key.to_user_string() for key in node.parent_keys} - {*OF_ALL, MARKET_DAYS}
             assert parents <= set(order[:place]), name
             assert node.tags["stockcast/key"] == KEY_OF[name]

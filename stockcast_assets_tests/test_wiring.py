@@ -52,7 +52,7 @@ def test_every_asset_has_an_owner_a_key_tag_kinds_and_a_link_to_its_own_code(
     graph = build_definitions(make_settings()).resolve_asset_graph()
     for node in graph.asset_nodes:
         assert node.owners == ["team:stockcast"]
-        assert node.tags["stockcast/key"] in ("ticker", "ticker-day", "ticker-month", "month", "none")
+        assert node.tags["stockcast/key"] in ("ticker", "ticker-day", "ticker-month", "month", "day", "none")
         assert len([tag for tag in node.tags if tag.startswith("dagster/kind/")]) >= 2
         (link,) = node.metadata["dagster/code_references"].code_references
         lines = Path(link.file_path).read_text().splitlines()[link.line_number - 1 :]

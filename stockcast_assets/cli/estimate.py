@@ -8,8 +8,9 @@ import dagster as dg
 from stockcast_assets.cli.session import Session
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.orchestration.planning.launch import Launch
-from stockcast_assets.tables import MARKET_STATE, TRAINED_MODEL, UNIVERSE_MODEL
+from stockcast_assets.tables import TRAINED_MODEL, UNIVERSE_MODEL
 
 SECONDS_PER_KEY = {"trained_model": 8.0, "universe_model": 30.0}
 """Seconds a key takes where no run was measured yet: a model of a long history on two cores, the networks of four
@@ -20,7 +21,7 @@ DEFAULT_SECONDS = 0.05
 
 def seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:
     """The median of the last runs of the same assets, else what is documented."""
-    wanted, beside = {dg.AssetKey(name) for name in launch.assets}, dg.AssetKey(MARKET_STATE.name)
+    wanted, beside = {dg.AssetKey(name) for name in launch.assets}, dg.AssetKey(MARKET_DAYS)
     measured = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50):
         run = record.dagster_run

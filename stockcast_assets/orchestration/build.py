@@ -219,6 +219,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
     closed = () if always else calendars.kept_closed_days(settings.calendars, start, reach)
     daily = daily_partitions(start, settings.end_date, closed)
     monthly = monthly_partitions(start, settings.end_date)
+    days = daily.time_window_dimension.partitions_def
     jobs = build_jobs()
     by_csv, shared = settings.source == "csv", settings.shared_network
     universe = Universe(start, settings.calendars, by_csv, daily, monthly, settings.tickers_per_run, shared)
@@ -241,7 +242,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_price_history(start),
                 build_raw_prices(daily, start),
                 build_earnings_dates(),
-                build_market_state(settings.market_index, settings.tickers_per_run),
+                *build_market_state(days, settings.market_index, settings.tickers_per_run),
                 build_indicators(daily, start),
                 build_universe_model(months_of(monthly), start, settings.train_workers),
                 build_trained_model(monthly, start, settings.train_workers, settings.model_max_age_days, shared),

@@ -19,14 +19,17 @@ from stockcast_assets.tables import (
 OF_ALL = (MARKET_STATE.name, UNIVERSE_MODEL.name)
 """What is made of all tickers together, so that none of its keys has a ticker."""
 
+MARKET_DAYS = "market_days"
+"""The step that records the days of `market_state`: it goes along with what reads them."""
+
 _KEYED = tuple(table for table in ALL_TABLES if table.name not in OF_ALL)
-"""The market's state has no keys: each run adds the days that it needs."""
 
 KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in _KEYED} | {
     PRICE_HISTORY.name: "ticker",
     EARNINGS_DATES.name: "ticker",
     TRAINED_MODEL.name: "ticker-month",
     UNIVERSE_MODEL.name: "month",
+    MARKET_STATE.name: "day",
 }
 
 # Dictionaries, not sets: they keep the order in which lineage is declared, so that ours is the same in every process.

@@ -8,24 +8,16 @@ import dagster as dg
 from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
-from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF
-from stockcast_assets.tables import (
-    EARNINGS_DATES,
-    FORECASTS,
-    MARKET_STATE,
-    PRICE_HISTORY,
-    RAW_PRICES,
-    TRAINED_MODEL,
-    UNIVERSE_MODEL,
-)
+from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF, MARKET_DAYS
+from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 
 ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
     "ingest_earnings": (EARNINGS_DATES.name,),
     "ingest_history": (PRICE_HISTORY.name, EARNINGS_DATES.name),
     "ingest_daily": (RAW_PRICES.name,),
-    "daily_forecast": (*DAILY_ASSETS, MARKET_STATE.name),
-    "universe_training": (UNIVERSE_MODEL.name, MARKET_STATE.name),
-    "monthly_training": (TRAINED_MODEL.name, MARKET_STATE.name),
+    "daily_forecast": (*DAILY_ASSETS, MARKET_DAYS),
+    "universe_training": (UNIVERSE_MODEL.name, MARKET_DAYS),
+    "monthly_training": (TRAINED_MODEL.name, MARKET_DAYS),
     # A job cannot have the name of an asset.
     "tune": (TUNING,),
 }
@@ -36,7 +28,7 @@ def with_companions(assets: Iterable[str]) -> tuple[str, ...]:
     """What a run makes together with these assets: forecasts and models read the market's days, which it adds first."""
     wanted = tuple(assets)
     needy = {FORECASTS.name, TRAINED_MODEL.name, UNIVERSE_MODEL.name}
-    return (*wanted, MARKET_STATE.name) if needy & set(wanted) else wanted
+    return (*wanted, MARKET_DAYS) if needy & set(wanted) else wanted
 
 
 def job_for(assets: Iterable[str]) -> str:

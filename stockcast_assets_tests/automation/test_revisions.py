@@ -196,8 +196,8 @@ def test_a_split_stops_its_ticker_until_all_of_its_past_was_fetched_again_once(h
     assert here.launched == [
         "TSLA price_history",
         "TSLA raw_prices, 2024-01-02 to 2024-01-16",
-        "TSLA trained_model+market_state, 2024-01-01 to 2024-01-01",
-        "TSLA indicators+forecasts+forecast_accuracy+drift_report+market_state, 2024-01-11 to 2024-01-16",
+        "TSLA trained_model+market_days, 2024-01-01 to 2024-01-01",
+        "TSLA indicators+forecasts+forecast_accuracy+drift_report+market_days, 2024-01-11 to 2024-01-16",
     ]
     assert here.run("daily_forecast", first=TODAY, last=TODAY, ticker="TSLA").success
     assert here.tick() == []
@@ -244,7 +244,7 @@ def test_corrections_are_repaired_from_their_day_on_and_no_other_ticker(home) ->
     }
     here.repair()
     assert sorted(name for name in here.launched if "TSLA" in name) == [
-        "TSLA indicators+forecasts+forecast_accuracy+drift_report+market_state, 2024-01-12 to 2024-01-17",
+        "TSLA indicators+forecasts+forecast_accuracy+drift_report+market_days, 2024-01-12 to 2024-01-17",
         "TSLA raw_prices, 2024-01-12 to 2024-01-12",
     ]
     stored = here.stored(RAW_PRICES, "TSLA").set_index("date")

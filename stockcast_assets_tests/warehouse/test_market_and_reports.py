@@ -5,12 +5,13 @@ import pytest
 
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.universe.earnings import reports_of
-from stockcast_assets.forecasting.universe.market import market_from, market_of
+from stockcast_assets.forecasting.universe.market import market_frame, market_from, market_of
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import told
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.orchestration.assets.bars import surroundings
-from stockcast_assets.orchestration.assets.market_state import days_after
+from stockcast_assets.orchestration.assets.market_state import days_of_market
+from stockcast_assets.orchestration.assets.market_state import store as record
 from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, RAW_PRICES, Table
 from stockcast_assets.warehouse import TableRef, Warehouse, frames
 from stockcast_assets.warehouse.slices import Slice
@@ -37,8 +38,8 @@ def test_the_market_of_stored_bars_is_stored_once_and_for_all(store: Store, bars
     warehouse, three = store.warehouse, ["AAPL", "IBM", "MSFT"]
     put(warehouse, RAW_PRICES, pd.concat([bars[ticker] for ticker in three], ignore_index=True))
     middle = pd.Timestamp("2012-09-28")
-    first = days_after(warehouse, three, None, middle.date())
-    put(warehouse, MARKET_STATE, first)
+    first = days_of_market(warehouse, three, middle.date())
+    record(warehouse, first)
     histories = {t: prepare(with_total_return(bars[t][bars[t]["date"] <= middle])) for t in three}
     assert same(market_from(warehouse.read(MARKET_STATE)), market_of(histories))
 
@@ -49,22 +50,40 @@ def test_the_market_of_stored_bars_is_stored_once_and_for_all(store: Store, bars
     tickers = [*three, "GOOG"]
     stored = warehouse.read(MARKET_STATE)
     pd.testing.assert_frame_equal(stored, first, check_exact=True)
-    together = days_after(warehouse, tickers, stored["date"].iloc[-1], LAST.date())
+    together = days_of_market(warehouse, tickers, LAST.date())
     assert together["date"].iloc[0] == pd.Timestamp("2012-10-01")
     assert set(together["members"]) == {"AAPL GOOG IBM MSFT"}
-    alone = days_after(warehouse, tickers[::-1], together["date"].iloc[-2], LAST.date())
+    record(warehouse, together.head(-1))
+    alone = days_of_market(warehouse, tickers[::-1], LAST.date())
     pd.testing.assert_frame_equal(alone, together.tail(1).reset_index(drop=True), check_exact=True)
-    assert days_after(warehouse, tickers, LAST, LAST.date()).empty
+    record(warehouse, alone)
+    assert days_of_market(warehouse, tickers, LAST.date()).empty
+    pd.testing.assert_frame_equal(warehouse.read(MARKET_STATE), pd.concat([first, together], ignore_index=True))
+
+    # Asked for again, the days that the correction touches are repaired by the members that they had, and no other.
+    again = days_of_market(warehouse, tickers, middle.date(), first["date"].iloc[0].date())
+    touched = again["log_variance"] != first["log_variance"]
+    assert again["members"].tolist() == first["members"].tolist()
+    assert touched.any()
+    assert not touched[:5].any()
+    repaired = {t: prepare(with_total_return(corrected[corrected["ticker"] == t])) for t in three}
+    whole = market_frame(repaired)
+    pd.testing.assert_frame_equal(again, whole[whole["date"] <= middle], check_exact=True)
+
+    # A day of which a member is gone stays what it was.
+    put(warehouse, RAW_PRICES, corrected[corrected["ticker"] != "IBM"])
+    kept = days_of_market(warehouse, tickers, middle.date(), first["date"].iloc[0].date())
+    pd.testing.assert_frame_equal(kept, first, check_exact=True)
 
 
 def test_days_wait_for_the_bars_that_other_runs_fetch(store: Store, bars: dict[str, pd.DataFrame]) -> None:
     warehouse, names = store.warehouse, ["AAPL", "IBM", "MSFT"]
     short = bars["MSFT"][bars["MSFT"]["date"] < "2012-12-27"]
     put(warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"], short], ignore_index=True))
-    since = pd.Timestamp("2012-12-20")
+    record(warehouse, days_of_market(warehouse, names, pd.Timestamp("2012-12-20").date()))
 
     def added(awaited: list[str]) -> pd.Timestamp:
-        return days_after(warehouse, names, since, LAST.date(), awaited=awaited)["date"].iloc[-1]
+        return days_of_market(warehouse, names, LAST.date(), awaited=awaited)["date"].iloc[-1]
 
     assert added(names) == pd.Timestamp("2012-12-26")
     # Whoever is not forecast every day is not waited for, nor for ever.
@@ -76,10 +95,10 @@ def test_days_wait_for_the_bars_that_other_runs_fetch(store: Store, bars: dict[s
 
 def test_an_index_is_no_member(store: Store, bars: dict[str, pd.DataFrame]) -> None:
     put(store.warehouse, RAW_PRICES, pd.concat([bars["AAPL"], bars["IBM"]], ignore_index=True))
-    rows = days_after(store.warehouse, ["AAPL", "IBM"], None, LAST.date(), "IBM")
+    rows = days_of_market(store.warehouse, ["AAPL", "IBM"], LAST.date(), index="IBM")
     assert (set(rows["members"]), set(rows["index_ticker"])) == ({"AAPL"}, {"IBM"})
     # The only ticker there is counts, whatever it is called.
-    assert set(days_after(store.warehouse, ["IBM"], None, LAST.date(), "IBM")["members"]) == {"IBM"}
+    assert set(days_of_market(store.warehouse, ["IBM"], LAST.date(), index="IBM")["members"]) == {"IBM"}
 
 
 def test_reports_come_back_as_they_were_stored(store: Store) -> None:

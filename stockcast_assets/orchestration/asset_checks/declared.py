@@ -115,8 +115,10 @@ def _named(rows: "pd.DataFrame") -> str:
 
 def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, table: Table) -> "pd.DataFrame":
     """The rows of the run's keys, or the whole table if the check is executed alone."""
-    if table in (MARKET_STATE, UNIVERSE_MODEL) or not has_keys(context):
+    if table is UNIVERSE_MODEL or not has_keys(context):
         return warehouse.read(table)
+    if table is MARKET_STATE:
+        return warehouse.read(table, start=context.partition_keys[0], end=context.partition_keys[-1])
     if table in (PRICE_HISTORY, EARNINGS_DATES):
         return warehouse.read(table, tickers=list(context.partition_keys))
     days = days_by_ticker(context.partition_keys)

@@ -20,7 +20,15 @@ from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE,
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings
 from stockcast_assets.orchestration.assets.metadata import newest_days, numbers, picture, report_page, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
+from stockcast_assets.orchestration.assets.specs import (
+    days_by_ticker,
+    keyed,
+    of_period,
+    of_ticker,
+    same_ticker,
+    table_asset,
+)
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.tables import (
     DRIFT_REPORT,
     EARNINGS_DATES,
@@ -144,7 +152,8 @@ def build_drift_report(
             FORECASTS.name,
             FORECAST_ACCURACY.name,
             dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
-            MARKET_STATE.name,
+            MARKET_DAYS,
+            dg.AssetDep(MARKET_STATE.name, partition_mapping=of_period()),
         ],
     )
     @timed

@@ -17,7 +17,15 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings_of
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
-from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, same_ticker, table_asset
+from stockcast_assets.orchestration.assets.specs import (
+    days_by_ticker,
+    keyed,
+    of_period,
+    of_ticker,
+    same_ticker,
+    table_asset,
+)
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.tables import (
     EARNINGS_DATES,
     FORECASTS,
@@ -125,7 +133,8 @@ def build_forecasts(
             INDICATORS.name,
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
             dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
-            MARKET_STATE.name,
+            MARKET_DAYS,
+            dg.AssetDep(MARKET_STATE.name, partition_mapping=of_period()),
         ],
     )
     @timed

@@ -84,8 +84,8 @@ def of_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
     return dg.MultiToSingleDimensionPartitionMapping(TICKER_DIMENSION)
 
 
-def of_month() -> dg.MultiToSingleDimensionPartitionMapping:
-    """Lineage from a ticker × month asset to one partitioned by month alone."""
+def of_period() -> dg.MultiToSingleDimensionPartitionMapping:
+    """Lineage between a ticker × day (or month) asset and one partitioned by day (or month) alone."""
     return dg.MultiToSingleDimensionPartitionMapping(DATE_DIMENSION)
 
 
@@ -99,7 +99,7 @@ def key_of(partitions_def: dg.PartitionsDefinition | None) -> str:
     if partitions_def is None:
         return "none"
     if isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
-        return "month"
+        return "month" if isinstance(partitions_def, dg.MonthlyPartitionsDefinition) else "day"
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return "ticker"
     times = partitions_def.time_window_dimension.partitions_def
@@ -114,26 +114,28 @@ def kinds(*extra: str) -> Mapping[str, Any]:
 def table_asset(
     table: Table,
     group: str,
-    partitions_def: dg.PartitionsDefinition | None,
+    partitions_def: dg.PartitionsDefinition,
     *extra_kinds: str,
     about: str = "",
     links: Mapping[str, str] | None = None,
     config: type[RunInput] | None = None,
     deps: Sequence[str | dg.AssetDep] = (),
     hooks: frozenset[dg.HookDefinition] = frozenset(),
+    pool: str | None = None,
 ) -> Decorator:
     """`dg.asset` for an asset that is stored as a table: all that its declaration and its partitions say.
 
     Args:
         table: its declaration.
         group: its group.
-        partitions_def: its partitions; None for an asset that every run adds to.
+        partitions_def: its partitions.
         extra_kinds: what it is made with, for the graph.
         about: what somebody who looks at it must know beyond the table's description (markdown).
         links: pages about the whole asset, by name.
         config: what a run may say to it; nothing if None.
         deps: what it reads by itself.
         hooks: what follows its step.
+        pool: who writes it; those of its name if None.
     """
     expr: str | dict[str, str] = "ticker"
     if isinstance(partitions_def, dg.MultiPartitionsDefinition):
@@ -145,15 +147,13 @@ def table_asset(
         "description": f"{table.description}\n{about}".strip(),
         "group_name": group,
         "partitions_def": partitions_def,
-        "backfill_policy": None if partitions_def is None else SINGLE_RUN,
+        "backfill_policy": SINGLE_RUN,
         "metadata": {
-            **asset_metadata(table, None if partitions_def is None else expr),
-            # Before the first bar there is no day.
-            **({"allow_empty": True} if partitions_def is None else {}),
+            **asset_metadata(table, expr),
             **{name: dg.MetadataValue.url(link) for name, link in (links or {}).items()},
         },
         "tags": {tags.KEY: key_of(partitions_def)},
-        "pool": table.name,
+        "pool": pool or table.name,
         "config_schema": NOTHING if config is None else config.schema_of_runs(),
         "deps": deps,
         "hooks": hooks,

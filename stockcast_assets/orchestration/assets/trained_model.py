@@ -31,12 +31,14 @@ from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
-    of_month,
+    of_all,
+    of_period,
     of_ticker,
     rows_of_keys,
     same_ticker,
     table_asset,
 )
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.tables import (
     EARNINGS_DATES,
     MARKET_STATE,
@@ -329,8 +331,9 @@ def build_trained_model(
             dg.AssetDep(RAW_PRICES.name, partition_mapping=same_ticker(before_the_month)),
             dg.AssetDep(PRICE_HISTORY.name, partition_mapping=of_ticker()),
             dg.AssetDep(EARNINGS_DATES.name, partition_mapping=of_ticker()),
-            MARKET_STATE.name,
-            dg.AssetDep(UNIVERSE_MODEL.name, partition_mapping=of_month()),
+            MARKET_DAYS,
+            of_all(MARKET_STATE.name),
+            dg.AssetDep(UNIVERSE_MODEL.name, partition_mapping=of_period()),
         ],
     )
     @timed

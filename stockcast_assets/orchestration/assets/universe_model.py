@@ -22,6 +22,7 @@ from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import stored_networks, surroundings, whole_bars
 from stockcast_assets.orchestration.assets.metadata import number, show, timed
 from stockcast_assets.orchestration.assets.specs import of_all, table_asset
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.orchestration.partitions import ticker_partitions
 from stockcast_assets.tables import EARNINGS_DATES, MARKET_STATE, PRICE_HISTORY, RAW_PRICES, UNIVERSE_MODEL
 from stockcast_assets.tracking.parent_runs import ParentRun, end_parent
@@ -126,7 +127,13 @@ def build_universe_model(
         "mlflow",
         about=_ABOUT,
         hooks=frozenset({end_parent}),
-        deps=[of_all(RAW_PRICES.name), of_all(PRICE_HISTORY.name), of_all(EARNINGS_DATES.name), MARKET_STATE.name],
+        deps=[
+            of_all(RAW_PRICES.name),
+            of_all(PRICE_HISTORY.name),
+            of_all(EARNINGS_DATES.name),
+            of_all(MARKET_STATE.name),
+            MARKET_DAYS,
+        ],
     )
     @timed
     def universe_model(

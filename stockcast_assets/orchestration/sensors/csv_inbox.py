@@ -18,7 +18,6 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.market.earnings import is_earnings, read_earnings
 from stockcast_assets.market.sources.uploads import MAX_BYTES, Upload, UploadChanged, Uploads, UploadUnavailable
 from stockcast_assets.orchestration.fence import understood
 from stockcast_assets.orchestration.jobs import Jobs
@@ -98,6 +97,8 @@ class Inbox:
         Raises:
             StockcastError: if it is bad.
         """
+        from stockcast_assets.market.sources.files import is_earnings, read_earnings
+
         if is_earnings(self.uploads.read(upload, _HEAD_BYTES)):
             named = dict.fromkeys(read_earnings(self.uploads.read(upload), upload.label)["ticker"])
             reason = Reason(UPLOAD, f"{upload.name} {upload.version}")
