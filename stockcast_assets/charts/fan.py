@@ -1,10 +1,15 @@
-"""Where the intervals of a forecast lie: the same for every painter."""
+"""Where the intervals of a forecast and the earnings reports lie: the same for every painter."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 from stockcast_assets.libraries import pd
+from stockcast_assets.market.earnings import AFTER_CLOSE, NO_HOUR
+
+Report: TypeAlias = "tuple[pd.Timestamp, str, str]"
+"""Day, hour and kind of an earnings report."""
 
 BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
 """From the widest interval to the narrowest: label, lower and upper quantile in percent, opacity."""
@@ -23,6 +28,22 @@ class Band(NamedTuple):
     lower: list[float]
     upper: list[float]
     opacity: float
+
+
+class Mark(NamedTuple):
+    """An earnings report on the axis of sessions.
+
+    Attributes:
+        ahead: sessions from the last known one to the one on which the price answers; negative before it.
+        day: that session.
+        height: its close, or its median forecast.
+        words: the report's day and what is known of it.
+    """
+
+    ahead: int
+    day: pd.Timestamp
+    height: float
+    words: str
 
 
 class Fan(NamedTuple):
@@ -53,3 +74,30 @@ class Fan(NamedTuple):
             line(50),
             [Band(label, line(low), line(high), opacity) for label, low, high, opacity in BANDS],
         )
+
+
+def said(report: Report) -> str:
+    """Hour and kind of a report, as far as they are known: `after close, announced`."""
+    _, hour, kind = report
+    return kind if hour == NO_HOUR else f"{hour}, {kind}"
+
+
+def marks(reports: Iterable[Report], past: pd.DataFrame, fan: Fan | None = None) -> list[Mark]:
+    """The reports on the axis of the known sessions and those of a fan; the others are left out.
+
+    A report after the close, or on a day without a session, is answered on the next one.
+
+    Args:
+        reports: in any order.
+        past: `date` and `close` of the known sessions, ascending, at least one.
+        fan: the forecast that goes on from the last of them.
+    """
+    days = pd.DatetimeIndex([*past["date"], *(fan.days[1:] if fan else ())])
+    heights = [*past["close"], *(fan.median[1:] if fan else ())]
+    found = {}
+    for report in sorted(reports):
+        place = int(days.searchsorted(report[0], side="right" if report[1] == AFTER_CLOSE else "left"))
+        if days[0] <= report[0] and place < len(days):
+            words = f"{report[0]:%d %b %Y}, {said(report)}"
+            found[place] = Mark(place - len(past) + 1, days[place], float(heights[place]), words)
+    return list(found.values())

@@ -1,6 +1,6 @@
 """The figures of the pages: frame in, plotly figure out, in a light and a dark palette."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from stockcast_assets.charts.fan import Fan
+from stockcast_assets.charts.fan import Fan, Report, marks
 from stockcast_assets.charts.palette import DARK as DARK
 from stockcast_assets.charts.palette import LIGHT as LIGHT
 from stockcast_assets.charts.palette import Palette
@@ -57,6 +57,7 @@ def price_and_fan(
     palette: Palette,
     candles: bool = False,
     log: bool = False,
+    reports: Sequence[Report] = (),
 ) -> go.Figure:
     """Close with SMA 5 and 15 (or candlesticks with volume) and the fan of the next sessions.
 
@@ -66,6 +67,7 @@ def price_and_fan(
         happened: `date` and `close` after the as-of date, for comparison; may be empty.
         candles: candlesticks and volume instead of the line and averages.
         log: prices on a logarithmic axis, on which equal changes in per cent are equally high.
+        reports: earnings reports, of which those in the window are marked.
     """
     figure = make_subplots(
         rows=2 if candles else 1, cols=1, shared_xaxes=True, vertical_spacing=0.04,
@@ -87,8 +89,20 @@ def price_and_fan(
         figure.add_trace(_line(studied, "close", "Close", palette.close, width=2))
         for window, color in zip(SMA_WINDOWS[:2], palette.averages, strict=True):
             figure.add_trace(_line(studied, f"sma_{window}", f"SMA {window}", color, width=1.2))
-    if len(forecast):
-        _add_fan(figure, Fan.of(forecast), palette)
+    fan = Fan.of(forecast) if len(forecast) else None
+    if fan is not None:
+        _add_fan(figure, fan, palette)
+    if marked := marks(reports, studied, fan):
+        for mark in marked:
+            figure.add_vline(x=mark.day, line={"color": palette.muted, "width": 1, "dash": "dash"}, row=1, col=1)
+        figure.add_trace(
+            go.Scatter(
+                x=[mark.day for mark in marked], y=[mark.height for mark in marked], mode="markers",
+                name="Earnings report", text=[mark.words for mark in marked], hovertemplate="%{text}",
+                marker={"color": palette.muted, "size": 9, "symbol": "diamond"},
+            ),
+            row=1, col=1,
+        )  # fmt: skip
     if len(happened):
         start = studied.tail(1)[["date", "close"]]
         since = pd.concat([start, happened[["date", "close"]]])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
-from stockcast_assets.charts.fan import Fan
+from stockcast_assets.charts.fan import Fan, Report, marks
 from stockcast_assets.charts.palette import LIGHT
 from stockcast_assets.charts.style import own_style
 from stockcast_assets.libraries import pd
@@ -17,12 +18,13 @@ CLOSE, FORECAST, ACTUAL = LIGHT.close, LIGHT.forecast, LIGHT.happened
 TAIL_SESSIONS = 60
 
 
-def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
+def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame, reports: Sequence[Report] = ()) -> bytes:
     """The recent closes of one ticker and the fan of its next sessions.
 
     Args:
         bars_tail: `date` and `close` up to the as-of date; the last 60 rows are drawn.
         forecast_rows: rows of the `forecasts` table of one ticker and as-of date.
+        reports: earnings reports; those among these sessions are dashed lines.
 
     Returns:
         A PNG of 640 × 320 pixels, about 30 KB. The same frames give the same bytes.
@@ -45,6 +47,11 @@ def forecast_png(bars_tail: pd.DataFrame, forecast_rows: pd.DataFrame) -> bytes:
         axes.fill_between(fan.ahead, band.lower, band.upper, color=FORECAST, alpha=band.opacity, linewidth=0)
     axes.plot(fan.ahead, fan.median, color=FORECAST, linewidth=1.6)
     axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+    for mark in marks(reports, tail, fan):
+        axes.axvline(mark.ahead, color=MUTED, linewidth=0.8, linestyle="--")
+        axes.annotate(
+            "report", (mark.ahead, 1), (2, -8), ("data", "axes fraction"), "offset points", fontsize=7, color=MUTED
+        )
     axes.set_title(
         f"{first['ticker']} as of {pd.Timestamp(first['date']):%d %b %Y} · {first['method']} · 50/80/90 %",
         fontsize=9,

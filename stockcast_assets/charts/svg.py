@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stockcast_assets.charts.fan import Fan
+from stockcast_assets.charts.fan import Fan, Report, marks
 from stockcast_assets.charts.palette import Palette
 from stockcast_assets.methods import RATIOS
 from stockcast_assets.tables import SMA_WINDOWS
@@ -18,12 +18,13 @@ from stockcast_assets.tables import SMA_WINDOWS
 WIDTH, HEIGHT = 1200.0, 360.0
 
 
-def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette) -> str:
+def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette, reports: Sequence[Report] = ()) -> str:
     """An SVG as a data address: close, SMA 5 and 15, and the intervals of the next sessions.
 
     Args:
         studied: `close`, `sma_5` and `sma_15` of the window, at least one row.
         forecast: `forecasts` rows of its last day; may be empty.
+        reports: earnings reports; those in the window are dashed lines.
     """
     low = min([studied["close"].min(), *forecast["close_p05"]])
     high = max([studied["close"].max(), *forecast["close_p95"]])
@@ -32,9 +33,12 @@ def fan(studied: pd.DataFrame, forecast: pd.DataFrame, palette: Palette) -> str:
     def points(start: int, values: Sequence[float] | pd.Series) -> list[str]:
         return _points(range(start, start + len(values)), values, last, low, high)
 
-    drawn = []
-    if len(forecast):
-        now, intervals = len(studied) - 1, Fan.of(forecast)
+    drawn, now = [], len(studied) - 1
+    intervals = Fan.of(forecast) if len(forecast) else None
+    for mark in marks(reports, studied, intervals):
+        x = (now + mark.ahead) / last * WIDTH
+        drawn.append(_line([f"{x:.1f},0", f"{x:.1f},{HEIGHT:g}"], palette.muted, 1, dash="4 4"))
+    if intervals is not None:
         for band in intervals.bands:
             edge = " ".join(points(now, band.upper) + points(now, band.lower)[::-1])
             drawn.append(f'<polygon points="{edge}" fill="{palette.forecast}" fill-opacity="{band.opacity}"/>')
@@ -85,9 +89,10 @@ def _points(at: Sequence[int], values: Sequence[float] | pd.Series, last: float,
     ]
 
 
-def _line(points: Sequence[str], color: str, width: float) -> str:
+def _line(points: Sequence[str], color: str, width: float, dash: str = "") -> str:
+    dashed = f'stroke-dasharray="{dash}" ' if dash else ""
     return (
-        f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="{width}" '
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="{color}" stroke-width="{width}" {dashed}'
         'vector-effect="non-scaling-stroke"/>'
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets import tables
+from stockcast_assets.charts.fan import Report
 from stockcast_assets.clock import utc_now
 from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
@@ -125,10 +126,6 @@ def universe() -> pd.DataFrame:
     )
 
 
-Report = tuple[pd.Timestamp, str, str]
-"""Day, hour and kind of an earnings report."""
-
-
 def next_reports(as_of: Mapping[str, pd.Timestamp]) -> dict[str, Report]:
     """The next report of each ticker, as known at the end of its day; without those of which none is expected."""
     from stockcast_assets.forecasting.universe.earnings import next_report
@@ -136,6 +133,16 @@ def next_reports(as_of: Mapping[str, pd.Timestamp]) -> dict[str, Report]:
     said = read(tables.EARNINGS_DATES, tickers=list(as_of))
     found = {str(name): next_report(rows, as_of[str(name)].to_datetime64()) for name, rows in said.groupby("ticker")}
     return {name: (pd.Timestamp(one[0]), *one[1:]) for name, one in found.items() if one is not None}
+
+
+def reports(ticker: str, as_of: pd.Timestamp) -> list[Report]:
+    """The reports of a ticker that had come by the end of a day, and the next one, ascending."""
+    from stockcast_assets.market.earnings import FILED, known
+
+    held = known(read(tables.EARNINGS_DATES, tickers=[ticker]), as_of)
+    came = held[(held["kind"] == FILED) & (held["date"] <= as_of)]
+    ahead = next_reports({ticker: as_of})
+    return [*came[["date", "hour", "kind"]].itertuples(index=False, name=None), *ahead.values()]
 
 
 def tickers() -> list[str]:

@@ -93,7 +93,10 @@ def _forecasts(ticker: str, as_of: pd.Timestamp | None) -> _Picture | None:
     words = f"Last close {price(window['close'].iloc[-1])}"
     for row in forecast[forecast["horizon"] == HORIZON].to_dict("records"):
         words += f", in {HORIZON} sessions {price(row['close_p10'])} – {price(row['close_p90'])} (80 % interval)"
-    figure = _figure(lambda palette: fan(window, forecast, palette), "Close, moving averages and forecast intervals")
+    reports = data.reports(ticker, as_of)
+    figure = _figure(
+        lambda palette: fan(window, forecast, palette, reports), "Close, moving averages and forecast intervals"
+    )
     # The app has a picture of its own in the chart's place by then.
     return _Picture(f"{ticker} as of {as_of:%d %b %Y}", words, figure, _CARDS)
 

@@ -1,14 +1,20 @@
 import base64
 import json
 import re
+from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stockcast_assets.charts import plotly as charts
 from stockcast_assets.charts import svg
+from stockcast_assets.charts.fan import Fan, marks
+from stockcast_assets.charts.png import forecast_png
 from stockcast_assets.market import indicators
+from stockcast_assets.market.earnings import HOURS
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets_tests.monitoring.conftest import fan
 
@@ -145,3 +151,54 @@ def test_the_first_paint_has_the_fan_of_the_chart(studied, forecast):
         heights = np.array([float(point.split(",")[1]) for point in edge.split()])
         values = highest - heights / svg.HEIGHT * (highest - lowest)
         assert values == pytest.approx(trace(chart, f"{name} interval").y, abs=0.01)
+
+
+REPORTS = [
+    (pd.Timestamp("2013-01-24"), "after close", "filed"),
+    (pd.Timestamp("2012-10-20"), "unknown", "filed"),
+    (pd.Timestamp("2013-02-21"), "before open", "announced"),
+    (pd.Timestamp("2001-01-18"), "unknown", "filed"),
+    (pd.Timestamp("2013-04-18"), "unknown", "expected"),
+]
+
+
+def test_reports_stand_on_the_session_that_answers_them_for_every_painter(studied, forecast):
+    known = studied[studied["date"] <= "2013-02-15"]
+    marked = marks(REPORTS, known, Fan.of(forecast))
+    # A Saturday's report is answered on Monday, one after the close on the next session; what is out of sight is left.
+    days = ["2012-10-22", "2013-01-25", "2013-02-21"]
+    assert [f"{mark.day:%Y-%m-%d}" for mark in marked] == days
+    assert [mark.words for mark in marked][1:] == [
+        "24 Jan 2013, after close, filed",
+        "21 Feb 2013, before open, announced",
+    ]
+    assert marked[2].height == forecast.set_index("horizon")["close_p50"][marked[2].ahead]
+    assert marked[1].height == known.set_index("date")["close"]["2013-01-25"]
+
+    figure = charts.price_and_fan(known, forecast, known[:0], charts.LIGHT, reports=REPORTS)
+    assert [f"{pd.Timestamp(line.x0):%Y-%m-%d}" for line in figure.layout.shapes] == days
+    assert list(trace(figure, "Earnings report").y) == [mark.height for mark in marked]
+    json.loads(figure.to_json())
+
+    painted = base64.b64decode(svg.fan(known, forecast, charts.LIGHT, REPORTS).split(",")[1]).decode()
+    lines = [float(x) for x in re.findall(r'points="([\d.]+),0 [^"]*"[^>]*stroke-dasharray', painted)]
+    last = len(known) - 1 + len(forecast)
+    assert lines == pytest.approx([(len(known) - 1 + mark.ahead) / last * svg.WIDTH for mark in marked], abs=0.06)
+    assert forecast_png(known, forecast, REPORTS) != forecast_png(known, forecast)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.dates(date(2012, 4, 1), date(2013, 4, 1)), st.sampled_from(HOURS)), max_size=8))
+def test_a_report_is_never_marked_before_it_is_told_nor_a_session_late(studied, forecast, said):
+    known = studied[studied["date"] <= "2013-02-15"]
+    sessions = pd.DatetimeIndex([*known["date"], *Fan.of(forecast).days[1:]])
+    marked = marks([(pd.Timestamp(day), hour, "filed") for day, hour in said], known, Fan.of(forecast))
+    assert [mark.ahead for mark in marked] == sorted({mark.ahead for mark in marked})
+    for mark in marked:
+        place = len(known) - 1 + mark.ahead
+        assert sessions[place] == mark.day
+        assert any(
+            sessions[place - 1] < pd.Timestamp(day) + pd.Timedelta(days=hour == "after close") <= mark.day
+            for day, hour in said
+            if place
+        )

@@ -1,7 +1,7 @@
 """Forecasts: one ticker as of one session."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets.charts import plotly as charts
+from stockcast_assets.charts.fan import Report, said
 from stockcast_assets.charts.svg import fan
 from stockcast_assets.dashboard import data, summaries
 from stockcast_assets.dashboard.layout import (
@@ -28,7 +29,6 @@ from stockcast_assets.dashboard.layout import (
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.dashboard.words import why_published
 from stockcast_assets.market.currencies import quoted_in
-from stockcast_assets.market.earnings import NO_HOUR
 from stockcast_assets.methods import LSTM, method_label
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import FORECASTS, HORIZON, MACD_LABEL, RSI, RSI_LABEL, VOLATILITY, VOLATILITY_WINDOW
@@ -76,7 +76,8 @@ def show() -> None:
     model = _model(ticker, forecast)
     # The picture is sent first: the browser draws it while the rest of the page is still being made.
     above = st.container()
-    place = first_figure(fan(window, forecast, palette()))
+    reports = data.reports(ticker, as_of)
+    place = first_figure(fan(window, forecast, palette(), reports))
     with above:
         if len(forecast):
             lead(f"{_answer(ticker, forecast)} {why_published(forecast.iloc[0]['method'], model)}")
@@ -85,7 +86,7 @@ def show() -> None:
             log = st.toggle("Log scale", key="log", bind="query-params")
     with place:
         figure(
-            charts.price_and_fan(window, forecast, later, palette(), candles, log),
+            charts.price_and_fan(window, forecast, later, palette(), candles, log, reports),
             f"Close of {ticker} with moving averages and the forecast intervals of the next {HORIZON} sessions",
         )
     _numbers(ticker, window, known, forecast)
@@ -100,7 +101,7 @@ def show() -> None:
         _histogram(window["close"])
     st.header("RSI and MACD")
     figure(charts.rsi_and_macd(window, palette()), f"{RSI_LABEL} and {MACD_LABEL} of {ticker}")
-    _downloads(ticker, as_of, window, forecast)
+    _downloads(ticker, as_of, window, forecast, reports)
 
 
 def _answer(ticker: str, forecast: pd.DataFrame) -> str:
@@ -166,8 +167,7 @@ def _report(ticker: str, as_of: pd.Timestamp) -> list[Card]:
     report = data.next_reports({ticker: as_of}).get(ticker)
     if report is None:
         return []
-    day, hour, kind = report
-    return [Card("Next report", f"{day:%d %b %Y}", kind if hour == NO_HOUR else f"{hour}, {kind}", "Next report")]
+    return [Card("Next report", f"{report[0]:%d %b %Y}", said(report), "Next report")]
 
 
 def _sessions(forecast: pd.DataFrame) -> None:
@@ -240,7 +240,9 @@ def _histogram(closes: pd.Series) -> None:
     figure(charts.close_histogram(closes, buckets, palette()), "Histogram of the closes in the window")
 
 
-def _downloads(ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: pd.DataFrame) -> None:
+def _downloads(
+    ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: pd.DataFrame, reports: Sequence[Report]
+) -> None:
     with st.container(horizontal=True):
         for label, kind, frame in (
             ("Forecast as CSV", "forecast", forecast),
@@ -251,12 +253,15 @@ def _downloads(ticker: str, day: pd.Timestamp, window: pd.DataFrame, forecast: p
             )
         if len(forecast):
             st.download_button(
-                "Picture as PNG", partial(_picture, window, forecast), f"{ticker}-{day:%Y-%m-%d}.png", "image/png"
+                "Picture as PNG",
+                partial(_picture, window, forecast, reports),
+                f"{ticker}-{day:%Y-%m-%d}.png",
+                "image/png",
             )
 
 
-def _picture(window: pd.DataFrame, forecast: pd.DataFrame) -> bytes:
+def _picture(window: pd.DataFrame, forecast: pd.DataFrame, reports: Sequence[Report]) -> bytes:
     # Drawn when it is asked for: its library takes a second to load.
     from stockcast_assets.charts.png import forecast_png
 
-    return forecast_png(window, forecast)
+    return forecast_png(window, forecast, reports)
