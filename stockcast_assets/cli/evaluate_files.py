@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import quiet
 from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.terminal import err
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import parse_day
+from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
-from stockcast_assets.market.earnings import read_earnings, said_by_file, told
-from stockcast_assets.market.sources.files import parse_bytes
+from stockcast_assets.market.earnings import said_by_file, told
+from stockcast_assets.market.sources.files import parse_bytes, read_earnings
 from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, ORACLE, RANDOM_WALK
 from stockcast_assets.tables import EARNINGS_DATES, HORIZON
 
@@ -30,21 +32,31 @@ _MOST_BYTES = 500_000_000
 _MOST_ROWS = 5_000_000
 
 
-def read_bars(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Per ticker the bars of all files, dividends reinvested.
+def read_bars(paths: Sequence[Path], tell: Callable[[str], object] = lambda note: None) -> dict[str, pd.DataFrame]:
+    """Per ticker the bars of all files, dividends reinvested. Nobody asks where they trade: each day is a session.
+
+    Args:
+        paths: the files.
+        tell: is told what was left out of each, in words.
 
     Raises:
-        StockcastError: if a file is bad, or two of them have the same session of a ticker.
+        StockcastError: if a file is bad, or two of them say different things of a ticker's session.
     """
     frames = []
     for path in paths:
         name = path.name.removesuffix(".gz")
-        frames.append(parse_bytes(_content(path), name, utc_now(), most_rows=_MOST_ROWS).bars)
-    bars = pd.concat(frames, ignore_index=True).sort_values(["ticker", "date"], ignore_index=True)
+        parsed = parse_bytes(_content(path), name, utc_now(), most_rows=_MOST_ROWS, any_day=True)
+        frames.append(parsed.bars)
+        for note in parsed.notes:
+            tell(f"{name}: {note}.")
+    said = ["ticker", "date", "open", "high", "low", "close", "volume"]
+    bars = pd.concat(frames, ignore_index=True).drop_duplicates(said)
+    bars = bars.sort_values(["ticker", "date"], ignore_index=True)
     twice = bars[bars.duplicated(["ticker", "date"])]
     if len(twice):
         raise StockcastError(
-            f"Two files have {twice['ticker'].iloc[0]} on {twice['date'].iloc[0].date()}: name each session once."
+            f"Two files say different things of {twice['ticker'].iloc[0]} on {twice['date'].iloc[0].date()}: name "
+            "each session once."
         )
     return {
         str(ticker): with_total_return(of_ticker.reset_index(drop=True)) for ticker, of_ticker in bars.groupby("ticker")
@@ -68,9 +80,12 @@ def read_statements(path: Path) -> pd.DataFrame:
     Raises:
         StockcastError: if it is bad.
     """
-    now = utc_now()
-    said = said_by_file(read_earnings(_content(path), path.name), now.date())
-    none = EARNINGS_DATES.empty()
+    return statements_of(said_by_file(read_earnings(_content(path), path.name), utc_now().date()))
+
+
+def statements_of(said: pd.DataFrame) -> pd.DataFrame:
+    """What a source says of tickers for the first time, `SAID`, as rows of `earnings_dates`."""
+    none, now = EARNINGS_DATES.empty(), utc_now()
     return pd.concat([told(none, of_ticker, now).rows for _, of_ticker in said.groupby("ticker")], ignore_index=True)
 
 
@@ -260,12 +275,17 @@ def run(
     if first is not None and last is not None and first > last:
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
     quiet()
-    bars = read_bars(bars_files)
+    tell = partial(err.print, style="dim", markup=False, highlight=False, soft_wrap=True)
+    bars = read_bars(bars_files, tell)
     judged = chosen(bars, tickers, "TICKERS")
     teachers = chosen(bars, train_on, "--train-on")
     bars = {ticker: bars[ticker] for ticker in dict.fromkeys([*judged, *teachers])}
     reports = {} if earnings is None else read_reports(earnings)
+    if without := sorted(bars.keys() - reports.keys()):
+        tell(f"No reports are known of {shortlist(without)}: their intervals know of none.")
     from stockcast_assets.cli.evaluate import progress_bar
+    from stockcast_assets.forecasting.evaluation.scores import too_early
+    from stockcast_assets.forecasting.features import prepare
     from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 
     end = last or max(of_ticker["date"].iloc[-1] for of_ticker in bars.values()).date()
@@ -281,5 +301,8 @@ def run(
         from stockcast_assets.forecasting.evaluation.report import evaluation_html
 
         write_report(report, evaluation_html(walk))
+    for ticker in judged:
+        if ticker not in walk.cases:
+            tell(f"{ticker} is left out: {too_early(prepare(bars[ticker]), walk.config, walk.first_day)}")
     found = document(walk)
     print_json(found) if call.as_json else show(found)

@@ -1,4 +1,4 @@
-"""What is said of earnings reports, when it was known, and files that say it: `Ticker,Date[,When][,Known]`.
+"""What is said of earnings reports, and when it was known.
 
 A statement is a row of `earnings_dates`: that a report came (`filed`), will come (`announced`) or is thought to come
 (`expected`) on a day, or that none comes, and the day at whose end that was known. Of a day the newest statement holds.
@@ -6,15 +6,11 @@ A statement is a row of `earnings_dates`: that a report came (`filed`), will com
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import parse_day, shown, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.tables import EARNINGS_DATES
 
@@ -25,16 +21,6 @@ NO_HOUR = "unknown"
 HOURS = (BEFORE_OPEN, AFTER_CLOSE, NO_HOUR)
 
 FILED, ANNOUNCED, EXPECTED = "filed", "announced", "expected"
-
-COLUMNS = ("ticker", "date", "when", "known")
-
-_WHEN: Mapping[str, str] = {
-    **dict.fromkeys(("before open", "before market open", "bmo", "pre-market", "premarket", "before"), BEFORE_OPEN),
-    **dict.fromkeys(("after close", "after market close", "amc", "post-market", "postmarket", "after"), AFTER_CLOSE),
-    **dict.fromkeys(("", "unknown", "-", "tns", "time not supplied", "dmh", "during market"), UNKNOWN),
-}
-_MOST_ROWS = 1_000_000
-_LONGEST_HEADER = 1_000
 
 
 def known(frame: pd.DataFrame, on: date | pd.Timestamp) -> pd.DataFrame:
@@ -61,7 +47,7 @@ def filed(tickers: pd.Series, dates: pd.Series, hours: pd.Series, source: str) -
 
 
 def said_by_file(reports: pd.DataFrame, today: date) -> pd.DataFrame:
-    """What a file of reports (see `read_earnings`) says on a day, `SAID`.
+    """What a file of reports (see `files.reports`) says on a day, `SAID`.
 
     A report after `today` is announced; one that was known before its day was announced then, and came.
     """
@@ -192,64 +178,3 @@ def _added(statements: list[dict[Any, Any]], row: dict[Any, Any]) -> list[dict[A
 def _sentence(row: Any) -> str:
     hour = "" if row.hour == NO_HOUR else f" {row.hour}"
     return f"{row.ticker}: report of {row.date:%Y-%m-%d}{hour} {'cancelled' if row.cancelled else row.kind}"
-
-
-def is_earnings(head: bytes) -> bool:
-    """Whether a file that begins so is one of reports: it names tickers and dates, and neither prices nor volumes."""
-    line = head[:_LONGEST_HEADER].removeprefix(b"\xef\xbb\xbf").splitlines()[:1]
-    names = {name.strip().strip('"').lower() for name in b"".join(line).decode("utf-8", "replace").split(",")}
-    return {"ticker", "date"} <= names <= {"ticker", "date", "when", "known"}
-
-
-def read_earnings(content: bytes, name: str) -> pd.DataFrame:
-    """The reports of a CSV file.
-
-    Args:
-        content: UTF-8 text with the columns Ticker, Date (YYYY-MM-DD) and, if it is known, When (`before open`,
-            `after close`, their usual abbreviations, or nothing) and Known (the day since whose end it is known that
-            the report comes, or nothing); further columns are left.
-        name: the file's name, for sentences.
-
-    Returns:
-        ticker, date, when, known (null: not said); by ticker and date, each report once.
-
-    Raises:
-        StockcastError: if anything is odd; the sentence names file and line.
-    """
-    try:
-        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = [cell.strip().lower() for cell in next(lines, [])]
-        places = {column: header.index(column) if column in header else None for column in COLUMNS}
-        if places["ticker"] is None or places["date"] is None:
-            raise StockcastError(f"{name}: there is no column Ticker or Date: begin it with Ticker,Date,When.")
-        rows = [_row(cells, places, f"{name}, line {lines.line_num}") for cells in lines if any(cells)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StockcastError(f"{name}: it is no CSV text in UTF-8 ({error}): save it as one.") from None
-    if len(rows) > _MOST_ROWS:
-        raise StockcastError(f"{name}: it has {len(rows):,} rows: split it into files of {_MOST_ROWS:,}.")
-    if not rows:
-        raise StockcastError(f"{name}: it names no report: put one in a row, as MSFT,2024-04-25,after close.")
-    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"date": "datetime64[ns]", "known": "datetime64[ns]"})
-    # Of a report that is there with and without its hour, the hour is kept.
-    frame = frame.sort_values(["ticker", "date", "when"], ascending=[True, True, False], ignore_index=True)
-    return frame.drop_duplicates(["ticker", "date"], ignore_index=True)
-
-
-def _row(
-    cells: list[str], places: Mapping[str, int | None], where: str
-) -> tuple[str, pd.Timestamp, str, pd.Timestamp | None]:
-    def cell(column: str) -> str:
-        place = places[column]
-        return cells[place].strip() if place is not None and place < len(cells) else ""
-
-    when = _WHEN.get(cell("when").lower())
-    if when is None:
-        raise StockcastError(
-            f"{where}: {shown(cell('when'))} says no hour: write `before open`, `after close` or nothing."
-        )
-    try:
-        day, known_on = pd.Timestamp(parse_day(cell("date"))), cell("known")
-        known = pd.Timestamp(parse_day(known_on)) if known_on else None
-        return validate_ticker(cell("ticker").upper()), day, when, known
-    except StockcastError as error:
-        raise StockcastError(f"{where}: {error}") from None

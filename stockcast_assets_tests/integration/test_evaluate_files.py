@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -61,6 +62,82 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     assert not cli.home.exists()
 
 
+def walked(ticker: str, days: pd.DatetimeIndex, seed: int) -> pd.DataFrame:
+    """Bars of nobody: a random walk on these days, with the names of columns that vendors give."""
+    close = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, len(days))))
+    prices = {"Open": close * 0.999, "High": close * 1.01, "Low": close * 0.99, "Close": close}
+    return pd.DataFrame({"Date": days, "Symbol": ticker, **prices, "Volume": 1000})
+
+
+WEEKDAYS = pd.bdate_range("1984-01-02", periods=420)
+ASKED = {
+    "holidays and a year before the calendars begin": walked("AAPL", WEEKDAYS, 1),
+    "an exchange that nobody knows": walked("ABC.ZZ", WEEKDAYS, 2),
+    "Sundays": walked("BTC-USD", pd.date_range("2012-01-01", periods=420), 3),
+    "other names, in another order": walked("AAPL", WEEKDAYS, 4).rename(columns=str.lower)[
+        ["close", "volume", "low", "symbol", "high", "date", "open"]
+    ],
+    "a written-out date and zone": walked("AAPL", WEEKDAYS, 5).assign(
+        Date=WEEKDAYS.strftime("%Y-%m-%d 00:00:00-05:00")
+    ),
+    "the month first": walked("AAPL", WEEKDAYS, 6).assign(Date=WEEKDAYS.strftime("%m/%d/%Y")),
+    "no volume, rows in any order": walked("AAPL", WEEKDAYS, 7).drop(columns="Volume").sample(frac=1, random_state=7),
+    "each row twice": pd.concat([walked("AAPL", WEEKDAYS, 8)] * 2),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_a_strangers_bars_are_read_whatever_their_exchange_and_their_form(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    ASKED[what].to_csv(path, index=False)
+    ((ticker, bars),) = evaluate_files.read_bars([path]).items()
+    assert ticker == ASKED[what].rename(columns=str.title)["Symbol"].iloc[0]
+    assert len(bars) == 420
+    assert bars["date"].is_monotonic_increasing
+    # Files that overlap say the same twice.
+    assert len(evaluate_files.read_bars([path, path])[ticker]) == 420
+
+
+def test_what_is_left_out_of_a_strangers_bars_is_told(tmp_path: Path) -> None:
+    path, told = tmp_path / "bars.csv", list[str]()
+    bars = walked("AAPL", pd.bdate_range("2012-01-02", periods=30), 1)
+    bars.loc[3, "Open"] = None
+    # The fourth of July, filled in with the day before.
+    again = bars.iloc[[29]].assign(Date="2012-07-04", Volume=0)
+    again[["Open", "High", "Low", "Close"]] = bars["Close"].iloc[29]
+    pd.concat([bars, again]).to_csv(path, index=False)
+    assert len(evaluate_files.read_bars([path], told.append)["AAPL"]) == 29
+    assert told == [
+        "bars.csv: left out 1 without all prices (first: 2012-01-05).",
+        "bars.csv: left out 1 of closed days that were filled in (first: 2012-07-04).",
+    ]
+
+
+def test_one_ticker_alone_and_a_coin_beside_it_are_judged_and_who_is_too_young_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = pd.bdate_range("2004-01-02", periods=700)
+    files = {
+        "one.csv": walked("ABC.ZZ", days, 1),
+        "two.csv": pd.concat([walked("BTC-USD", pd.date_range(days[0], days[-1]), 2), walked("NEW", days[-90:], 3)]),
+    }
+    for name, frame in files.items():
+        frame.to_csv(tmp_path / name, index=False)
+    reports = tmp_path / "reports.csv"
+    reports.write_text("Symbol;Earnings Date;Time\nABC.ZZ;1999-02-01;amc\nABC.ZZ;1999-02-01;amc\nXYZ;2005-01-03;bmo\n")
+    for names, tickers in ((["one.csv"], ["ABC.ZZ"]), (["one.csv", "two.csv"], ["ABC.ZZ", "BTC-USD"])):
+        evaluate_files.run(
+            Invocation(as_json=True), None, [tmp_path / name for name in names], reports, "2006-05-01", "2006-08-01",
+            None, False, None,
+        )  # fmt: skip
+        printed = capsys.readouterr()
+        found = json.loads(printed.out)
+        assert list(found["by_ticker"]) == tickers
+        assert 0.8 < found["contenders"]["lstm"]["pinball_ratio_har"] < 1.25
+        assert ("NEW is left out: NEW has 90 sessions" in printed.err) == (len(names) > 1)
+    assert "No reports are known of BTC-USD, NEW" in printed.err
+
+
 @pytest.mark.parametrize(
     ("bars", "options", "words"),
     [
@@ -70,13 +147,15 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
         (("bars.csv.gz",), {"tickers": "NOPE"}, "no bars of NOPE"),
         (("bars.csv.gz",), {"first_text": "2030-01-01", "last_text": "2030-02-01"}, "No ticker has sessions"),
         (("bars.csv.gz",), {"first_text": "2009-01-01", "last_text": "2008-01-01"}, "swap them"),
-        (("bars.csv.gz", "bars.csv.gz"), {}, "name each session once"),
+        (("bars.csv.gz", "MSFT.csv"), {}, "different things of MSFT on 2009-01-16: name each session once"),
     ],
 )
 def test_what_cannot_be_judged_is_told_in_one_sentence(
     files: tuple[Path, Path], bars: tuple[str, ...], options: dict[str, Any], words: str
 ) -> None:
     there = {path.name: path for path in files}
+    there["MSFT.csv"] = files[0].with_name("MSFT.csv")
+    there["MSFT.csv"].write_text("Date,Open,High,Low,Close,Volume\n2009-01-16,20,20,20,20,1\n")
     given = {"tickers": None, "earnings": None, "first_text": None, "last_text": None, "train_on": None,
              "with_statistical": False, "report": None}  # fmt: skip
     with pytest.raises(StockcastError, match=words):

@@ -18,12 +18,11 @@ from stockcast_assets.market.earnings import (
     SAID,
     UNKNOWN,
     filed,
-    is_earnings,
     known,
-    read_earnings,
     said_by_file,
     told,
 )
+from stockcast_assets.market.sources.files import is_earnings, read_earnings
 from stockcast_assets.tables import EARNINGS_DATES
 
 
@@ -41,8 +40,9 @@ def test_reports_are_read_once_each_in_order_with_their_hours() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Symbol,Day\nA,2024-01-02\n", "no column Ticker or Date"),
-        ("Ticker,Date\nA,02/01/2024\n", "line 2: '02/01/2024' is not a date"),
+        ("Company,Day\nA,2024-01-02\n", "no column Ticker or Date"),
+        ("Ticker,Date\nA,02/01/2024\n", "line 2: '02/01/2024' may be 2024-01-02 or 2024-02-01"),
+        ("Ticker,Date\nA,2024-01-02\nA,soon\n", "line 3: 'soon' is no date"),
         ("Ticker,Date\n../x,2024-01-02\n", "line 2: '../X' is not a ticker"),
         ("Ticker,Date,When\nA,2024-01-02,lunch\n", "line 2: 'lunch' says no hour"),
         ("Ticker,Date\n", "names no report"),
@@ -57,8 +57,55 @@ def test_an_odd_file_is_refused_in_a_sentence(text: str, words: str) -> None:
 
 
 def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(StockcastError, match="no CSV text in UTF-8"):
-        read_earnings(b"Ticker,Date\n\xff\xfe,\x00", "reports.csv")
+    with pytest.raises(StockcastError, match="this is an Excel workbook or a ZIP archive"):
+        read_earnings(b"PK\x03\x04 and so on", "reports.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Date;Symbol;Time\n25.04.2024;MSFT;After Market Close\n01.02.2024;aapl;time-pre-market\n",
+        "\ufeffsymbol\treportDate\thour\tepsActual\nMSFT\t2024-04-25\tamc\t2.9\nAAPL\t2024-02-01\tbmo\t1\n",
+        "code,report_date,date,before_after_market,actual\nMSFT,2024-04-25,2024-03-31,AfterMarket,2.9\n"
+        "AAPL,2024-02-01,2023-12-31,BeforeMarket,2.2\n",
+        'Earnings Date,Ticker\n"Apr 25, 2024 4:05 PM",MSFT\n"Feb 1, 2024 7:00 AM",AAPL\n',
+        "ticker,filing_date,when\nNASDAQ:MSFT,4/25/2024,amc\nAAPL,2/1/2024,bmo\nIBM,,\n",
+        "exported 2024-05-01\n\nTicker|Date|When\nMSFT|20240425|post-market\nAAPL|20240201|bmo\nAAPL|20240201|\n",
+    ],
+)
+def test_a_strangers_file_is_read_by_the_names_of_its_columns(text: str) -> None:
+    assert is_earnings(text.encode())
+    found = read_earnings(text.encode(), "reports.csv")
+    assert found[["ticker", "date", "when"]].to_numpy().tolist() == [
+        ["AAPL", pd.Timestamp("2024-02-01"), BEFORE_OPEN],
+        ["MSFT", pd.Timestamp("2024-04-25"), AFTER_CLOSE],
+    ]
+    assert found["known"].isna().all()
+
+
+REPORTS = st.lists(
+    st.tuples(
+        st.sampled_from(("AAPL", "BRK-B", "^GSPC")), st.dates(date(1990, 1, 1), date(2026, 1, 1)),
+        st.sampled_from((BEFORE_OPEN, AFTER_CLOSE, UNKNOWN)),
+    ),
+    min_size=1,
+    max_size=12,
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(REPORTS, st.permutations(range(3)), st.sampled_from(",;\t|"), st.sampled_from(("utf-8", "utf-8-sig", "utf-16")))
+def test_the_order_of_rows_and_columns_separator_and_encoding_change_nothing(
+    said: list[tuple[str, date, str]], order: list[int], separator: str, encoding: str
+) -> None:
+    def text(rows: list[tuple[str, date, str]], order: list[int], separator: str) -> str:
+        cells = [["Ticker", "Date", "When"], *([ticker, day.isoformat(), when] for ticker, day, when in rows)]
+        return "\n".join(separator.join(row[place] for place in order) for row in cells)
+
+    plain = read_earnings(text(said, [0, 1, 2], ",").encode(), "reports.csv")
+    turned = read_earnings(text([*said[::-1], *said], order, separator).encode(encoding), "reports.csv")
+    pd.testing.assert_frame_equal(plain, turned)
+    assert not plain.duplicated(["ticker", "date"]).any()
 
 
 def statements(*rows: tuple[str, str, str, str, bool]) -> pd.DataFrame:
@@ -193,7 +240,8 @@ def test_the_past_is_rewritten_only_where_it_is_said_so(listings: list[list[tupl
 def test_a_file_says_since_when_a_report_was_known() -> None:
     text = "Ticker,Date,When,Known\nA,2024-04-25,amc,2024-04-02\nA,2024-01-25,amc,2024-01-05\nA,2023-10-25,,\n"
     assert is_earnings(text.encode())
-    assert not is_earnings(b"Ticker,Date,Close\n")
+    for other in (b"Ticker,Date,Close\n", b"Ticker,Date,Dividends\n", b"Ticker,Date,Sentiment\n", b"Date,Close\n"):
+        assert not is_earnings(other)
     found = told(EARNINGS_DATES.empty(), said_by_file(read_earnings(text.encode(), "r.csv"), NOW.date()), NOW).rows
     assert lines(found) == [
         ("2023-10-25", NO_HOUR, FILED, "2023-10-26", False),

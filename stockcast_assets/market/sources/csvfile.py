@@ -9,9 +9,16 @@ import pandas as pd
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
-from stockcast_assets.market.earnings import SAID, is_earnings, read_earnings, said_by_file
+from stockcast_assets.market.earnings import SAID, said_by_file
 from stockcast_assets.market.sources.base import select
-from stockcast_assets.market.sources.files import ParsedUpload, has_ticker_column, parse_bytes, tickers_of
+from stockcast_assets.market.sources.files import (
+    ParsedUpload,
+    has_ticker_column,
+    is_earnings,
+    parse_bytes,
+    read_earnings,
+    tickers_of,
+)
 from stockcast_assets.market.sources.files.fault import REMEDY
 from stockcast_assets.market.sources.uploads import (
     MAX_BYTES,

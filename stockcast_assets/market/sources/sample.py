@@ -21,8 +21,9 @@ import pandas as pd
 
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.earnings import NO_HOUR, UNKNOWN, filed, read_earnings
+from stockcast_assets.market.earnings import NO_HOUR, UNKNOWN, filed
 from stockcast_assets.market.sources.base import select
+from stockcast_assets.market.sources.files import read_earnings
 from stockcast_assets.market.sources.validate import COLUMNS, validate_bars
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")

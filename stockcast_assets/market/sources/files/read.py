@@ -14,6 +14,7 @@ from stockcast_assets.inputs import shown, validate_ticker
 from stockcast_assets.market.calendars import (
     ALWAYS_OPEN,
     FIRST_DAY,
+    calendar_for,
     is_enabled,
     is_session,
     known_calendar_for,
@@ -103,7 +104,12 @@ class _Rows:
 
 
 def parse_bytes(
-    content: bytes, name: str, now: pd.Timestamp, ticker: str | None = None, most_rows: int = MAX_ROWS
+    content: bytes,
+    name: str,
+    now: pd.Timestamp,
+    ticker: str | None = None,
+    most_rows: int = MAX_ROWS,
+    any_day: bool = False,
 ) -> ParsedUpload:
     """Turn the content of a file into bars.
 
@@ -118,13 +124,15 @@ def parse_bytes(
         now: the moment at which sessions that are not over are told from those that are.
         ticker: the ticker, if the file does not have to say it.
         most_rows: rows above which it is refused.
+        any_day: whether every day with all its prices is a session, of whatever market: for bars that are looked at and
+            not stored. Rows that lack a price are left out, and so are closed days that were filled in.
 
     Raises:
         StockcastError: if anything else is odd: the sentence names file and line.
     """
     label = name if name.isprintable() else ascii(name)
     try:
-        return _parse(content, PurePath(name).stem, label, now, ticker, most_rows)
+        return _parse(content, PurePath(name).stem, label, now, ticker, most_rows, any_day)
     except Fault as fault:
         place = label if fault.line is None else f"{label}, line {fault.line}"
         raise StockcastError(f"{place}: {fault.words}.") from None
@@ -164,7 +172,9 @@ def has_ticker_column(head: bytes) -> bool:
         return False
 
 
-def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str | None, most_rows: int) -> ParsedUpload:
+def _parse(
+    content: bytes, stem: str, label: str, now: pd.Timestamp, given: str | None, most_rows: int, any_day: bool
+) -> ParsedUpload:
     rows = _rows(content, most_rows=most_rows)
     if not rows.lines:
         refuse("there is no row with a price; upload a file with bars")
@@ -180,7 +190,7 @@ def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str 
     tickers = wide or list(dict.fromkeys(owners))
     if len(tickers) > MAX_TICKERS:
         refuse(f"more than {MAX_TICKERS} tickers; upload fewer per file")
-    calendars = {ticker: _calendar(ticker, stem) for ticker in tickers}
+    calendars = {ticker: _calendar(ticker, stem, any_day) for ticker in tickers}
 
     def plausible(reading: Dates) -> tuple[int, int]:
         future = int((reading.days > np.datetime64(now.date(), "D")).sum())
@@ -197,12 +207,12 @@ def _parse(content: bytes, stem: str, label: str, now: pd.Timestamp, given: str 
     for ticker in tickers:
         own = np.arange(len(lines)) if wide else np.flatnonzero(owners == ticker)
         cells = {role: [column[row] for row in own] for role, column in (shared | rows.cells.get(ticker, {})).items()}
-        found.append(_daily(ticker, calendars[ticker], cells, lines[own], own, dates, mark, rows, now))
+        found.append(_daily(ticker, calendars[ticker], cells, lines[own], own, dates, mark, rows, now, any_day))
     # One look at all of them: the schema takes longer to ask than the rows.
     good = first_fault(pd.concat([each.frame(now) for each in found], ignore_index=True)) is None
     parts, notes = [], list(rows.notes)
     for each in found:
-        parts.append(_finished(each, good, rows, label, now))
+        parts.append(_finished(each, good, rows, label, now, any_day))
         notes += [f"{each.ticker}: {note}" if len(found) > 1 else note for note in each.notes]
     columns: dict[str, str] = {}
     left = list(rows.layout.left)
@@ -426,7 +436,9 @@ def _of_coin(rows: _Rows) -> bool:
     return bool((pd.DatetimeIndex(dates.days).dayofweek >= 5).any())
 
 
-def _calendar(ticker: str, stem: str) -> str:
+def _calendar(ticker: str, stem: str, any_day: bool) -> str:
+    if any_day:
+        return calendar_for(ticker)
     try:
         return known_calendar_for(ticker)
     except StockcastError as error:
@@ -493,6 +505,7 @@ def _daily(
     mark: Mark,
     rows: _Rows,
     now: pd.Timestamp,
+    any_day: bool,
 ) -> _Daily:
     """The rows of one ticker as daily bars, whatever they say."""
     notes: list[str] = []
@@ -503,7 +516,7 @@ def _daily(
         row = int(future.argmax())
         refuse(f"{shown(cells['date'][row])} is in the future; {REMEDY}", int(lines[row]))
 
-    priced = _priced(cells, mark)
+    priced = _priced(cells, mark, all if any_day else any)
     columns = _columns(cells, lines, priced, mark, notes)
     order = np.argsort(days, kind="stable")
     days, lines, priced, seconds = days[order], lines[order], priced[order], dates.seconds[own][order]
@@ -513,7 +526,7 @@ def _daily(
     empty = ~priced & ~np.isin(lines, list(rows.events))
     # Of several tickers side by side each has its own days.
     if len(rows.layout.tickers) < 2:
-        notes += _note(f"{empty.sum()} without any price", days[empty])
+        notes += _note(f"{empty.sum()} without {'all prices' if any_day else 'any price'}", days[empty])
     if calendar == ALWAYS_OPEN:
         _make_daily(days, seconds, priced, columns, notes)
     kept = _without_repeats(days, lines, priced, seconds, columns, notes)
@@ -523,7 +536,7 @@ def _daily(
     return daily
 
 
-def _finished(daily: _Daily, good: bool, rows: _Rows, label: str, now: pd.Timestamp) -> pd.DataFrame:
+def _finished(daily: _Daily, good: bool, rows: _Rows, label: str, now: pd.Timestamp, any_day: bool) -> pd.DataFrame:
     """The bars of one ticker's finished sessions, in the shares of the last; notes are added to its own.
 
     Args:
@@ -532,11 +545,45 @@ def _finished(daily: _Daily, good: bool, rows: _Rows, label: str, now: pd.Timest
         rows: the file.
         label: the file's name in a sentence.
         now: the moment.
+        any_day: whether every day is a session.
     """
     ticker, calendar, notes = daily.ticker, daily.calendar, daily.notes
     old = now.tz_localize(None).normalize() - DEEP_PAST
     if not good:
         daily.keep(_possible(daily.frame(now), daily.lines, old, notes))
+    finished = _filled_in(daily, calendar) if any_day else _sessions(daily, now)
+    if hint := symbols.suggestion(ticker):
+        notes.append(f"{ticker} is a class of shares{hint}")
+
+    # Bars of closed days keep nothing but their dividends; a bar that goes on is the last one's business.
+    daily.keep(finished)
+    lines, columns, stamps = daily.lines, daily.columns, daily.stamps
+    splits_happen = calendar not in (ALWAYS_OPEN, "24/5") and not ticker.startswith("^") and not ticker.endswith("=F")
+    split_name = next((names.plain(each.name) for each in rows.layout.fields if each.role == "split_ratio"), "")
+    series = Series(
+        lines,
+        np.stack([columns[name] for name in names.PRICES]),
+        columns.get("adj_close"),
+        columns["volume"],
+        columns.get("dividend"),
+        columns.get("split_ratio"),
+    )
+    series, told = in_last_shares(series, split_name, splits_happen)
+    notes += told
+    done = dict(zip(names.PRICES, series.prices, strict=True))
+    adjusted = {} if series.adjusted is None else {"adj_close": series.adjusted}
+    events = {"dividend": series.dividend, "split_ratio": series.split}
+    bars = _frame(ticker, stamps, done | adjusted | events | {"volume": series.volume}, now)
+    return _plausible(bars, old, label, notes)
+
+
+def _sessions(daily: _Daily, now: pd.Timestamp) -> np.ndarray:
+    """[n] Which rows are finished sessions of the ticker's calendar.
+
+    Raises:
+        Fault: if the days cannot be those of that calendar.
+    """
+    ticker, calendar, notes = daily.ticker, daily.calendar, daily.notes
     days, lines, columns, stamps = daily.days, daily.lines, daily.columns, daily.stamps
     first, last = stamps[0], stamps[-1]
     due = finished_sessions(ticker, first, last, now)
@@ -563,29 +610,15 @@ def _finished(daily: _Daily, good: bool, rows: _Rows, label: str, now: pd.Timest
     due = due[(due >= stamps[finished][0]) & (due <= stamps[finished][-1])]
     if len(due) >= _MANY and (absent := len(due) - int(finished.sum())) > _MUCH * len(due):
         notes.append(f"there is no row of {absent} of the {len(due)} sessions between its first and last day")
-    if hint := symbols.suggestion(ticker):
-        notes.append(f"{ticker} is a class of shares{hint}")
+    return finished
 
-    # Bars of closed days keep nothing but their dividends; a bar that goes on is the last one's business.
-    daily.keep(finished)
-    lines, columns, stamps = daily.lines, daily.columns, daily.stamps
-    splits_happen = calendar not in (ALWAYS_OPEN, "24/5") and not ticker.startswith("^") and not ticker.endswith("=F")
-    split_name = next((names.plain(each.name) for each in rows.layout.fields if each.role == "split_ratio"), "")
-    series = Series(
-        lines,
-        np.stack([columns[name] for name in names.PRICES]),
-        columns.get("adj_close"),
-        columns["volume"],
-        columns.get("dividend"),
-        columns.get("split_ratio"),
-    )
-    series, told = in_last_shares(series, split_name, splits_happen)
-    notes += told
-    done = dict(zip(names.PRICES, series.prices, strict=True))
-    adjusted = {} if series.adjusted is None else {"adj_close": series.adjusted}
-    events = {"dividend": series.dividend, "split_ratio": series.split}
-    bars = _frame(ticker, stamps, done | adjusted | events | {"volume": series.volume}, now)
-    return _plausible(bars, old, label, notes)
+
+def _filled_in(daily: _Daily, calendar: str) -> np.ndarray:
+    """[n] Which rows are no days on which the calendar is closed and the row before stands again."""
+    closed = ~daily.stamps.isin(sessions(calendar, daily.stamps[0], daily.stamps[-1]))
+    filled: np.ndarray = closed & _repeats(daily.columns)
+    daily.notes += _note(f"{filled.sum()} of closed days that were filled in", daily.days[filled])
+    return ~filled
 
 
 def _possible(bars: pd.DataFrame, lines: np.ndarray, old: pd.Timestamp, notes: list[str]) -> np.ndarray:
@@ -643,11 +676,11 @@ def _frame(
     return frame[COLUMNS]
 
 
-def _priced(cells: Mapping[str, list[str]], mark: Mark) -> np.ndarray:
-    """[n] Whether a row has any price: zeros throughout are none."""
+def _priced(cells: Mapping[str, list[str]], mark: Mark, of: Callable[[Iterable[bool]], bool]) -> np.ndarray:
+    """[n] Whether a row has `any` price, or `all`: a zero is none."""
     columns = [cells[name] for name in names.PRICES]
     return np.array(
-        [not all(is_absent(cell) or number(cell, mark) == 0 for cell in row) for row in zip(*columns, strict=True)]
+        [of(not is_absent(cell) and number(cell, mark) != 0 for cell in row) for row in zip(*columns, strict=True)]
     )
 
 
