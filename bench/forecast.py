@@ -3,7 +3,7 @@
 python bench/forecast.py                     # the table with 95 % intervals, about a minute on two cores
 python bench/forecast.py --with-statistical  # AutoETS and Theta too (extra `stats`), half a minute more
 python bench/forecast.py --from 2005-01-01 --to 2008-12-31 --tickers AAPL IBM MSFT
-python bench/forecast.py --bars prices.csv   # tickers of your own, columns as in raw_prices
+python bench/forecast.py --bars prices.csv   # tickers of your own
 python bench/forecast.py --set units=200     # another configuration
 python bench/forecast.py --universe          # one network for all tickers, and the steps that it is built from
 python bench/forecast.py --speed             # seconds to forecast 500 tickers with 500 models
@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 
 from stockcast_assets.cli import evaluate_files
-from stockcast_assets.cli.evaluate_files import read_reports
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import POOLED, SCORES, coverage_by_day
 from stockcast_assets.forecasting.evaluation.walkforward import WalkForward, walk_forward
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
+from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
@@ -48,11 +48,15 @@ GATES = {
 
 def read_bars(arguments: argparse.Namespace) -> dict[str, pd.DataFrame]:
     if arguments.bars:
-        bars = with_total_return(pd.read_csv(arguments.bars, parse_dates=["date"]))
-        return {str(ticker): of_ticker.reset_index(drop=True) for ticker, of_ticker in bars.groupby("ticker")}
+        return evaluate_files.read_bars([arguments.bars])
     source = SampleSource()
     tickers = arguments.tickers or source.tickers()
     return {ticker: with_total_return(source.bars(ticker, None, date(2013, 3, 1))) for ticker in tickers}
+
+
+def sample_reports() -> dict[str, Reports]:
+    source = SampleSource()
+    return evaluate_files.reports_said(pd.concat([source.earnings(ticker) for ticker in source.tickers()]))
 
 
 def read_config(pairs: list[str]) -> ModelConfig:
@@ -117,7 +121,8 @@ def quality(arguments: argparse.Namespace) -> None:
 
 
 def universe(arguments: argparse.Namespace) -> None:
-    reports = read_reports(arguments.earnings) if arguments.earnings else {}
+    given = evaluate_files.read_reports(arguments.earnings) if arguments.earnings else {}
+    reports = given if arguments.bars else given or sample_reports()
     started = time.perf_counter()
     walk = walk_forward_universe(
         read_bars(arguments), reports, arguments.start, arguments.end, statistical=arguments.with_statistical,
@@ -159,11 +164,11 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=date.fromisoformat, default=date(2009, 1, 1))
     parser.add_argument("--to", dest="end", type=date.fromisoformat, default=date(2013, 2, 28))
     parser.add_argument("--tickers", nargs="+")
-    parser.add_argument("--bars", help="CSV file with the columns of raw_prices")
+    parser.add_argument("--bars", type=Path, help="CSV file of bars")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="fields of ModelConfig")
     parser.add_argument("--with-statistical", action="store_true", help="AutoETS and Theta as well")
     parser.add_argument("--universe", action="store_true", help="one network for all tickers")
-    parser.add_argument("--earnings", type=Path, help="with --universe: CSV file of earnings reports")
+    parser.add_argument("--earnings", type=Path, help="with --universe: CSV file of reports; the sample's own else")
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
     run = speed if arguments.speed else universe if arguments.universe else quality

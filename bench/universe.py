@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from stockcast_assets.cli.evaluate_files import read_bars, read_reports
+from stockcast_assets.cli.evaluate_files import read_bars, read_reports, reports_said
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import Reference
@@ -87,10 +87,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.bars:
         bars = read_bars([arguments.bars])
+        reports = read_reports(arguments.earnings) if arguments.earnings else {}
     else:
         sample = SampleSource()
         bars = {ticker: with_total_return(sample.bars(ticker, None, date(2013, 3, 1))) for ticker in sample.tickers()}
-    reports = read_reports(arguments.earnings) if arguments.earnings else {}
+        reports = reports_said(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()]))
     month = arguments.month
     last = (pd.Timestamp(month) - pd.DateOffset(months=1)).date()
     n = len(bars)
