@@ -43,6 +43,16 @@ def steps() -> Floats:
     return np.arange(1, HORIZON + 1, dtype=np.float64)
 
 
+def ahead(days: np.ndarray) -> np.ndarray:
+    """[n, HORIZON] the weekdays that stand for the next sessions of each of `days` [n], datetime64[D].
+
+    A holiday more or less is nothing beside the uncertainty of what is expected on them, and whether the bars of those
+    days are there already makes no difference.
+    """
+    values: np.ndarray = np.busday_offset(days[:, None], np.arange(1, HORIZON + 1), roll="backward")
+    return values
+
+
 class Volatility(Protocol):
     """Anything fitted that gives standard deviations."""
 
@@ -121,10 +131,8 @@ class QuarterlyHar:
 
     def sigma(self, history: History, rows: Rows) -> Floats:
         """[n, HORIZON]"""
-        # The next weekdays stand for the next sessions: a holiday more or less is nothing beside the bandwidth, and
-        # whether the bars of those days are there already makes no difference.
-        ahead = np.busday_offset(_days(history)[rows, None], np.arange(1, HORIZON + 1), roll="backward")
-        factor = np.cumsum(self.pattern[day_of_quarter(ahead)], axis=1) / steps()
+        coming = ahead(_days(history)[rows])
+        factor = np.cumsum(self.pattern[day_of_quarter(coming)], axis=1) / steps()
         return self.har.sigma(history, rows) * np.sqrt(factor)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.models.volatility import ahead
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import earnings as statements
@@ -144,11 +145,6 @@ def reports(days: Days, hours: NDArray[np.str_] | None = None) -> Reports:
 def _in_order(sessions: Days, known: Days) -> tuple[Days, Days]:
     sessions, first = np.unique(sessions, return_index=True)
     return sessions, np.maximum.accumulate(known[first]) if len(first) else known[first]
-
-
-def ahead(days: Days) -> Days:
-    """[n, HORIZON] the weekdays that stand for the next sessions of each day."""
-    return np.busday_offset(days[:, None], np.arange(1, HORIZON + 1), roll="backward")
 
 
 def offsets(days: Days, of: Reports) -> Offsets:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
+from stockcast_assets.forecasting.models.volatility import ahead
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.earnings import FAR, REACH, Days, Offsets, Reports
@@ -142,7 +143,7 @@ def _series(history: History, past: _Past, market: Market, means: Floats, deviat
     today = np.concatenate(([FAR], weekdays[:-1, 0]))
     near = _bumps(weekdays)
     told = np.column_stack([_bumps(today), *(near[:, h] for h in _SHOWN_AHEAD)])
-    coming = np.concatenate([near, _calendar(earnings.ahead(days))], axis=-1)
+    coming = np.concatenate([near, _calendar(ahead(days))], axis=-1)
     steps = np.column_stack([history.har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
     return Series(history, means[at], of, offsets, steps, coming)
 
