@@ -196,7 +196,7 @@ MARCH = date(2024, 3, 1)
 
 def networks(when: str, ended: str | None, ok: bool, run_id: str) -> Attempt:
     """A run of March's shared networks."""
-    keys = frozenset({"universe_model", "market_state"}), (), MARCH, MARCH
+    keys = frozenset({"universe_model", "market_days"}), (), MARCH, MARCH
     return Attempt(run_id, *keys, at(when), at(ended) if ended else None, ok, reason=UNIVERSE)
 
 

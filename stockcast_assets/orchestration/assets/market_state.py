@@ -262,5 +262,5 @@ def _asked(context: dg.AssetExecutionContext) -> _Asked:
     first, last = (None if text is None else parse_key(text).day for text in (start, end))
     if first is None or last is None:
         return _Asked(None, utc_today())
-    of_month = TRAINED_MODEL.name in chosen if chosen else context.job_name == "monthly_training"
+    of_month = TRAINED_MODEL.name in chosen or context.job_name == "monthly_training"
     return _Asked(None, last - timedelta(days=1)) if of_month else _Asked(first, last)
