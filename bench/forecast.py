@@ -28,7 +28,7 @@ from stockcast_assets.forecasting.evaluation.walkforward import WalkForward, wal
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
-from stockcast_assets.forecasting.universe.earnings import Reports
+from stockcast_assets.forecasting.universe.earnings import Reports, reports_of
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
@@ -56,7 +56,8 @@ def read_bars(arguments: argparse.Namespace) -> dict[str, pd.DataFrame]:
 
 def sample_reports() -> dict[str, Reports]:
     source = SampleSource()
-    return evaluate_files.reports_said(pd.concat([source.earnings(ticker) for ticker in source.tickers()]))
+    said = pd.concat([source.earnings(ticker) for ticker in source.tickers()])
+    return reports_of(evaluate_files.statements_of(said))
 
 
 def read_config(pairs: list[str]) -> ModelConfig:

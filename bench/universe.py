@@ -21,14 +21,14 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from stockcast_assets.cli.evaluate_files import read_bars, read_reports, reports_said
+from stockcast_assets.cli.evaluate_files import read_bars, read_reports, statements_of
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import Reference
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.training.train import train_many
-from stockcast_assets.forecasting.universe.earnings import Reports
+from stockcast_assets.forecasting.universe.earnings import Reports, reports_of
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import Market, market_of
@@ -91,7 +91,7 @@ def main() -> None:
     else:
         sample = SampleSource()
         bars = {ticker: with_total_return(sample.bars(ticker, None, date(2013, 3, 1))) for ticker in sample.tickers()}
-        reports = reports_said(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()]))
+        reports = reports_of(statements_of(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()])))
     month = arguments.month
     last = (pd.Timestamp(month) - pd.DateOffset(months=1)).date()
     n = len(bars)
