@@ -58,7 +58,7 @@ class _Asked:
 
 
 def build_market_state(
-    days: dg.TimeWindowPartitionsDefinition, index: str | None, tickers_per_run: int
+    days: dg.PartitionsDefinition[str], index: str | None, tickers_per_run: int
 ) -> list[dg.AssetsDefinition]:
     """The market's days and the step that records them.
 
