@@ -31,6 +31,10 @@ def run(call: Invocation, dry_run: bool) -> None:
         if not dry_run:
             told = reconcile.tell_dagster(session.instance, parted)
             _restore(session, parted)
+            if session.settings.shared_network:
+                lost = reconcile.unreadable_networks(session.warehouse, registry, parted.tickers)
+                for launch in reconcile.training_networks(lost):
+                    session.runner.run(launch)
             # What was lost of the models' own table is back by now, and with it perhaps the models.
             for launch in reconcile.training(reconcile.unreadable_models(session.warehouse, registry, parted.tickers)):
                 session.runner.run(launch)

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from stockcast_assets.orchestration.graph import ORDER
-from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.tables import ALL_TABLES, TRAINED_MODEL
 from stockcast_assets.warehouse import DuckDBWarehouse, frames
 from stockcast_assets_tests.conftest import Cli, Run
 
@@ -122,16 +122,21 @@ def test_without_dagsters_storage_the_tickers_are_named(home: Path, run: Run) ->
     assert hashes(home) == before
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("lost", ["the database", "the files", "a file"])
-def test_lost_models_are_trained_again(home: Path, run: Run, lost: str) -> None:
+def test_lost_models_are_trained_again(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """With the files those of the shared networks are lost, too, and come back into the run that the model names."""
     for ticker in ("AAPL", "GOOG", "MSFT"):
         assert run("tickers", "remove", ticker)[0] == 0
     if lost == "the database":
+        monkeypatch.setenv("STOCKCAST_NETWORK", "ticker")
         (home / "mlflow.db").unlink()
     elif lost == "the files":
         shutil.rmtree(home / "artifacts")
     else:
-        for file in (home / "artifacts").rglob("model.npz"):
+        models = DuckDBWarehouse(str(home / "warehouse.duckdb"), "stockcast").read(TRAINED_MODEL, tickers=["IBM"])
+        for run_id in models["run_id"]:
+            (file,) = (home / "artifacts").rglob(f"{run_id}/artifacts/model/model.npz")
             file.write_bytes(file.read_bytes()[:500])
     status, _, told = run("explain", "IBM", LAST)
     assert status == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +17,7 @@ from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.restore import restoring
 from stockcast_assets.orchestration.stored import ROW_COUNTS, Stored, look
-from stockcast_assets.tables import TRAINED_MODEL
+from stockcast_assets.tables import TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.warehouse import Warehouse
 
@@ -123,13 +124,41 @@ def unreadable_models(warehouse: Warehouse, registry: ModelRegistry, tickers: Se
     Raises:
         StockcastError: if MLflow does not answer, or the warehouse cannot be read.
     """
-    rows = stored_models(warehouse, tickers, pd.Timestamp.max)
-    newest = rows.sort_values(["trained_to", "date"]).groupby("ticker").tail(1)
+    lost = {_universe_of(row) for row in unreadable_networks(warehouse, registry, tickers)}
     return {
         row["ticker"]: pd.Timestamp(month_of(row["date"]))
-        for row in newest.to_dict("records")
-        if not registry.has(row["run_id"], row["weights_sha256"])
+        for row in _newest(warehouse, tickers)
+        if _universe_of(row) in lost or not registry.has(row["run_id"], row["weights_sha256"])
     }
+
+
+def unreadable_networks(
+    warehouse: Warehouse, registry: ModelRegistry, tickers: Sequence[str]
+) -> list[Mapping[Any, Any]]:
+    """The newest models whose shared networks cannot be read, one row for each of these.
+
+    Raises:
+        StockcastError: if MLflow does not answer, or the warehouse cannot be read.
+    """
+    named = {_universe_of(row): row for row in _newest(warehouse, tickers) if _universe_of(row) is not None}
+    return [row for networks, row in named.items() if networks is not None and not registry.has(*networks)]
+
+
+def _newest(warehouse: Warehouse, tickers: Sequence[str]) -> list[Mapping[Any, Any]]:
+    rows = stored_models(warehouse, tickers, pd.Timestamp.max)
+    return list(rows.sort_values(["trained_to", "date"]).groupby("ticker").tail(1).to_dict("records"))
+
+
+def _universe_of(row: Mapping[Any, Any]) -> tuple[str, str] | None:
+    """Run and digest of the networks that a model serves with."""
+    run_id = row["universe_run_id"]
+    return None if pd.isna(run_id) else (run_id, row["universe_sha256"])
+
+
+def training_networks(rows: Sequence[Mapping[Any, Any]]) -> list[Launch]:
+    """The runs that train the networks of these models again: by the same bars they get the same file in its place."""
+    months = sorted({month_of(row["date"]) for row in rows})
+    return [Launch((UNIVERSE_MODEL.name,), (), month, month) for month in months]
 
 
 def training(months: Mapping[str, pd.Timestamp]) -> list[Launch]:
