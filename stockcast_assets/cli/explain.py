@@ -12,7 +12,7 @@ import typer
 
 from stockcast_assets import __version__
 from stockcast_assets.cli.days import session_before
-from stockcast_assets.cli.explain_around import around, later_statements, words
+from stockcast_assets.cli.explain_around import around, later_statements, market_made_again, words
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
@@ -256,6 +256,9 @@ class Provenance:
             stated = later_statements(self.ticker, pd.Timestamp(self.made[0]), self.day, self.session.warehouse)
             if stated:
                 causes.append(f"{stated} statements on reports that the day knew were recorded after the forecast")
+            again = market_made_again(pd.Timestamp(self.made[0]), self.day, self.session.instance)
+            if again:
+                causes.append(f"{len(again)} days of market_state were made again after the forecast, first {again[0]}")
         if self.model_version != UNREGISTERED and self.model.code_version != __version__:
             causes.append(f"the model was made by stockcast {self.model.code_version} and this is {__version__}")
         return causes or [

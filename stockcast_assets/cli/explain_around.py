@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from typing import Any
+
+import dagster as dg
 
 from stockcast_assets.cli.tables import Row, plain
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
+from stockcast_assets.keys import NotAKey, key_day
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.earnings import known
 from stockcast_assets.orchestration.assets.bars import stored_networks
@@ -107,6 +111,17 @@ def words(seen: Row) -> list[list[object]]:
 def _named(market: Row) -> str:
     names = market["members"]
     return f"{len(names)}: {' '.join(names[:8])}{' …' if len(names) > 8 else ''}"
+
+
+def market_made_again(since: pd.Timestamp, day: date, instance: dg.DagsterInstance) -> list[date]:
+    """The market's days up to a day whose keys were made after a moment, ascending."""
+    later = dg.AssetRecordsFilter(dg.AssetKey(MARKET_STATE.name), after_timestamp=since.timestamp())
+    keys = {str(record.partition_key) for record in instance.fetch_materializations(later, limit=1_000).records}
+    found = []
+    for key in keys:
+        with suppress(NotAKey):
+            found.append(key_day(key))
+    return sorted(one for one in found if one <= day)
 
 
 def later_statements(ticker: str, since: pd.Timestamp, day: date, warehouse: Warehouse) -> int:

@@ -1,12 +1,14 @@
 """`market_state` in real Dagster runs: a key a day, recorded by the runs that read it, made again as it was."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
 import pytest
 
+from stockcast_assets.cli.explain_around import market_made_again
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.orchestration.planning.ranges import range_tags
@@ -105,11 +107,14 @@ def test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none(hom
 
 def test_a_corrected_bar_is_repaired_by_the_run_that_repairs_the_tickers_forecasts(home: Home) -> None:
     home.record(LAST, LAST)
-    before = home.rows
+    before, moment = home.rows, pd.Timestamp.now("UTC")
     home.correct("AAPL", DAY)
     home.record(DAY, LAST)
     same = home.rows.astype(str) == before.astype(str)
     assert set(before["date"][~same.all(axis=1)]) == {DAY, pd.Timestamp("2013-02-13"), LAST}
+    # Who asks why a forecast of then comes out otherwise is told.
+    assert market_made_again(moment, LAST.date(), home.instance) == [DAY.date(), date(2013, 2, 13), LAST.date()]
+    assert market_made_again(moment, DAY.date(), home.instance) == [DAY.date()]
 
 
 def test_no_day_is_recorded_without_those_before_it(home: Home) -> None:

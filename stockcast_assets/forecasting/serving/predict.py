@@ -125,7 +125,7 @@ def _seen(model: Published, history: History, bars: pd.DataFrame, around: Surrou
     if around is None:
         raise StockcastError(
             f"The model of {model.ticker} is a part of its universe's, and there is no market to forecast it in: "
-            "materialise market_state first."
+            "materialise market_days first, which records market_state."
         )
     return around.series(history, bars)
 
