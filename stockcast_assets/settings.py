@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     )
     uploads: str | None = Field(None, description="Folder or gs://bucket/prefix watched for CSV uploads")
     reports: str | None = Field(None, description="Folder or gs://bucket/prefix for drift reports")
+    ledger_heads: str | None = Field(
+        None, description="Folder, git repository or gs://bucket/prefix that gets the ledger's head at each publication"
+    )
     reports_keep_days: int = Field(
         400, ge=1, description="Days of drift reports that `stockcast reports prune` keeps of each ticker"
     )

@@ -434,6 +434,27 @@ UNIVERSE_MODEL = Table(
     },
 )
 
+PUBLISHED_FORECASTS = Table(
+    "published_forecasts",
+    "The ledger: every forecast as it was published. Rows are added, together with those of `forecasts`, and never "
+    "changed.",
+    (
+        TICKER,
+        _session("As-of date: the last session the forecast knew"),
+        Column("entry", "INT64", "Number of the ticker's entry, in the order of publication", required=True, ge=1),
+        Column("revision", "INT64", "0: as first published; 1, 2, …: what replaced it in `forecasts`", True, ge=0),
+        *FORECASTS.columns[2:],
+        Column("published_at", "TIMESTAMP", "When it was stored (UTC)", required=True),
+        Column("target_opens_at", "TIMESTAMP", "When the target session opens (UTC)", required=True),
+        Column("late", "BOOL", "Published when the target session had opened: no forecast of it", required=True),
+        Column("code_version", "STRING", "The stockcast that made it", required=True),
+        Column("model_digest", "STRING", "SHA-256 of the model's file; null if it was fitted on the spot"),
+        Column("data_digest", "STRING", "SHA-256 of the ticker's bars up to the as-of date, as known then", True),
+        Column("digest", "STRING", "SHA-256 of the ticker's row before and this one's other values", required=True),
+    ),
+    ("ticker", "entry", "horizon"),
+)
+
 ALL_TABLES = (
     PRICE_HISTORY,
     RAW_PRICES,
@@ -446,3 +467,7 @@ ALL_TABLES = (
     MARKET_STATE,
     UNIVERSE_MODEL,
 )
+"""The tables of assets that runs make."""
+
+STORED_TABLES = (*ALL_TABLES, PUBLISHED_FORECASTS)
+"""Every table there is: also those that are filled beside others."""

@@ -2,16 +2,21 @@
 
 The Google client uploads with media type `*/*`, as real BigQuery allows; the emulator has to be told. It also runs
 `MERGE … ON FALSE` as DuckDB does, every row of the one side against every row of the other; an equality that never
-holds is the same join, hashed.
+holds is the same join, hashed. In a script, as that of a transaction, it knows no query parameters, and RAISE
+is an internal error to it; BigQuery knows both.
 """
 
 import functools
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from bqemulator.api.routes import upload
 from bqemulator.config import LogLevel, Settings
+from bqemulator.jobs import executor
+from bqemulator.scripting import interpreter
+from bqemulator.scripting.exceptions import ScriptRaise
 from bqemulator.server import run_forever
 from bqemulator.sql.translator import SQLTranslator
 from sqlglot.dialects.dialect import Dialect
@@ -34,6 +39,22 @@ def parse_once(parse: Callable[..., list]) -> Callable[..., list]:
     return copied
 
 
+def bind_in_scripts() -> None:
+    """Let the statements of a script have the query parameters of its job, and fail by RAISE as any query does."""
+    parameters: ContextVar[Any] = ContextVar("parameters", default=None)
+    run, bind = executor._run_query_body, interpreter.bind_parameters
+
+    async def run_with(**arguments: Any) -> Any:
+        parameters.set(arguments["query_params"])
+        try:
+            return await run(**arguments)
+        except ScriptRaise as error:
+            raise interpreter.InvalidQueryError(str(error)) from error
+
+    executor._run_query_body = run_with
+    interpreter.bind_parameters = lambda sql, none=None: bind(sql, parameters.get())
+
+
 def main() -> None:
     translate = SQLTranslator.translate
 
@@ -44,6 +65,7 @@ def main() -> None:
 
     SQLTranslator.translate = hashed  # type: ignore[method-assign]
     Dialect.parse = parse_once(Dialect.parse)  # type: ignore[method-assign]
+    bind_in_scripts()
     upload._PERMITTED_MEDIA_CONTENT_TYPES += ("*/*",)
     run_forever(
         Settings(

@@ -39,6 +39,8 @@ warehouse_app = typer.Typer(help="The tables, wherever they are stored.", no_arg
 app.add_typer(warehouse_app, name="warehouse")
 reports_app = typer.Typer(help="The stored drift reports.", no_args_is_help=True)
 app.add_typer(reports_app, name="reports")
+ledger_app = typer.Typer(help="What was published, and whether it still stands as it was.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
 home_app = typer.Typer(help="What is stored on this machine.", no_args_is_help=True)
 app.add_typer(home_app, name="home")
 
@@ -418,6 +420,25 @@ def reports_prune(
     from stockcast_assets.cli import reports as command
 
     command.prune(ctx.obj, keep_days, dry_run)
+
+
+@ledger_app.command("verify")
+def ledger_verify(ctx: typer.Context, tickers: SomeTickers = None) -> None:
+    """Prove that no row of the ledger was changed, removed or put in; else name the first bad row (exit status 1)."""
+    from stockcast_assets.cli import ledger as command
+
+    command.verify(ctx.obj, tickers)
+
+
+@ledger_app.command("head")
+def ledger_head(
+    ctx: typer.Context,
+    write: Annotated[bool, typer.Option("--write", help="Keep the heads in STOCKCAST_LEDGER_HEADS, too.")] = False,
+) -> None:
+    """Print the hash of all that was published so far: who knows it can prove later what was there."""
+    from stockcast_assets.cli import ledger as command
+
+    command.head(ctx.obj, write)
 
 
 @home_app.command("clean-secrets")

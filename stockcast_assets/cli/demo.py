@@ -16,7 +16,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import add_tickers
-from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.tables import STORED_TABLES
 
 
 def run(call: Invocation, count: int) -> None:
@@ -43,7 +43,7 @@ def run(call: Invocation, count: int) -> None:
             summary(session, describe(session, ticker, _last_sessions(session, ticker, 1)[0].date()))
             for ticker in tickers
         ]
-        hashes = {table.name: session.warehouse.content_hash(table) for table in ALL_TABLES}
+        hashes = {table.name: session.warehouse.content_hash(table) for table in STORED_TABLES}
         runs = len(session.runner.finished)
         if call.as_json:
             tables = {name: {"rows": count, "sha256": digest} for name, (count, digest) in hashes.items()}

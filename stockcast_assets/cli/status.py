@@ -7,7 +7,7 @@ from stockcast_assets.cli.terminal import out, warn
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.reconcile import survey
-from stockcast_assets.tables import ALL_TABLES, DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES, STORED_TABLES
 
 
 def run(call: Invocation) -> None:
@@ -17,7 +17,7 @@ def run(call: Invocation) -> None:
         tickers = [_ticker(session, ticker) for ticker in known_tickers(session.instance)]
         tables = [
             {"table": table.name, "rows": rows, "sha256": digest}
-            for table in ALL_TABLES
+            for table in STORED_TABLES
             for rows, digest in [session.warehouse.content_hash(table)]
         ]
         place = session.warehouse.place

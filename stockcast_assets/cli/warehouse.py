@@ -14,7 +14,7 @@ from stockcast_assets.cli.terminal import err, out, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
-from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.tables import STORED_TABLES
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets.warehouse.transfer import Comparison, Copy, compare, copy
 from stockcast_assets.warehouse.views import create_views
@@ -37,7 +37,7 @@ _CONSOLES: Mapping[str, Callable[[str], str]] = {
 def check(call: Invocation) -> None:
     """Print how each declared table is stored; exit status 1 if one is stored otherwise."""
     with open_session(call) as session:
-        place, compared = session.warehouse.place, compare(session.warehouse, ALL_TABLES)
+        place, compared = session.warehouse.place, compare(session.warehouse, STORED_TABLES)
         console = _CONSOLES[session.warehouse.kind](place)
     differing = [(each.table, different) for each in compared for different in each.differences]
     if call.as_json:
@@ -82,7 +82,7 @@ def copy_tables(call: Invocation, source: str, target: str, overwrite: bool) -> 
         raise StockcastError(f"--from and --to are both {source}: name one of {' and '.join(KINDS)} each.")
     with open_session(call) as session:
         origin, destination = _warehouse(session.settings, source), _warehouse(session.settings, target)
-        copies = copy(origin, destination, ALL_TABLES, overwrite=overwrite, done=_tell)
+        copies = copy(origin, destination, STORED_TABLES, overwrite=overwrite, done=_tell)
     if call.as_json:
         print_json({"from": origin.place, "to": destination.place, "tables": [asdict(each) for each in copies]})
         return

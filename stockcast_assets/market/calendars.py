@@ -448,17 +448,28 @@ def session_close(calendar: str, day: Day) -> pd.Timestamp:
     """
     if not is_session(calendar, day):
         raise StockcastError(f"{pd.Timestamp(day).date()} is no session of the calendar {calendar}.")
-    own = _calendar(calendar, day)
-    session = pd.Timestamp(day)
-    close: pd.Timestamp
+    return _moment(calendar, day, "session_close")
+
+
+def session_open(calendar: str, day: Day) -> pd.Timestamp:
+    """When the session of `day` opens, in UTC.
+
+    A day that is no session of the calendar, or no longer, opens at the hour at which the session before it did.
+    """
+    return _moment(calendar, day, "session_open")
+
+
+def _moment(calendar: str, day: Day, which: str) -> pd.Timestamp:
+    own, session = _calendar(calendar, day), pd.Timestamp(day)
+    found: pd.Timestamp
     if session in own.sessions:
-        close = own.session_close(session)
-        return close
-    # A day that the table opens closes at the hour at which the session before it did.
+        found = getattr(own, which)(session)
+        return found
+    # A day that the table opens does so at the hour at which the session before it did.
     before = own.sessions[own.sessions.searchsorted(session) - 1]
-    hour = own.session_close(before).tz_convert(own.tz).tz_localize(None) - before
-    close = (session + hour).tz_localize(own.tz).tz_convert("UTC")
-    return close
+    hour = getattr(own, which)(before).tz_convert(own.tz).tz_localize(None) - before
+    found = (session + hour).tz_localize(own.tz).tz_convert("UTC")
+    return found
 
 
 def time_zone(calendar: str) -> str:

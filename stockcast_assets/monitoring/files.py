@@ -1,4 +1,7 @@
-"""Where reports are kept: a folder, or a prefix of a Cloud Storage bucket. Nothing here knows what is in a file."""
+"""Where reports, and heads of the ledger, are kept: a folder, or a prefix of a Cloud Storage bucket.
+
+Nothing here knows what is in a file.
+"""
 
 import os
 import tempfile
@@ -11,6 +14,8 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
 
 SETTING = "STOCKCAST_REPORTS"
+HEAD = "head of the ledger"
+_AGAIN = {"drift report": "run drift_report again", HEAD: "run `stockcast ledger head --write`"}
 _REQUESTS_AT_ONCE = 8
 _TYPES = {".json": "application/json"}
 
@@ -44,22 +49,28 @@ def open_files(
     gcp_project: str | None = None,
     gcp_credentials: str | None = None,
     gcs: StorageClients | None = None,
+    *,
+    setting: str = SETTING,
+    what: str = "drift report",
 ) -> Files:
     """The files at a folder, which need not exist yet, or at `gs://bucket/prefix`.
+
+    For the sentences, `setting` names the place and `what` is in a file.
 
     Raises:
         StockcastError: if the place is malformed.
     """
     if str(location).startswith(SCHEME):
-        return BucketFiles(BucketPlace(str(location), SETTING, gcp_project, gcp_credentials, gcs))
-    return FolderFiles(Path(location))
+        return BucketFiles(BucketPlace(str(location), setting, gcp_project, gcp_credentials, gcs))
+    return FolderFiles(Path(location), what)
 
 
 class FolderFiles:
     """Files in a folder of this machine."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, what: str = "drift report") -> None:
         self.root = root
+        self._what = what
         self.location = str(root)
 
     def address(self, name: str) -> str:
@@ -115,8 +126,8 @@ class FolderFiles:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
             raise StockcastError(
-                f"The drift report {path} could not be written ({error.strerror}); "
-                "free some space or make the folder writable, then run drift_report again."
+                f"The {self._what} {path} could not be written ({error.strerror}); "
+                f"free some space or make the folder writable, then {_AGAIN[self._what]}."
             ) from error
 
 

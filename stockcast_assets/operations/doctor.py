@@ -34,7 +34,7 @@ from stockcast_assets.orchestration.home import (
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.private_files import whose_path
 from stockcast_assets.settings import Settings
-from stockcast_assets.tables import ALL_TABLES
+from stockcast_assets.tables import STORED_TABLES
 from stockcast_assets.warehouse.transfer import compare
 
 State = Literal["ok", "warning", "fault"]
@@ -209,7 +209,7 @@ def _warehouse(patient: _Patient) -> Finding:
     if (database := tables_database(patient.settings)) is not None:
         database.check(thoroughly=True)
     warehouse = warehouse_from(patient.settings)
-    compared = compare(warehouse, ALL_TABLES)
+    compared = compare(warehouse, STORED_TABLES)
     differing = [each.table for each in compared if each.differences]
     found = f"{warehouse.place}: {sum(each.created for each in compared)} of {len(compared)} tables"
     if differing:

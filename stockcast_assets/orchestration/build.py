@@ -17,6 +17,7 @@ from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.uploads import Uploads, open_uploads
 from stockcast_assets.masking import without_credentials
+from stockcast_assets.monitoring.heads import HeadStore
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.asset_checks.declared import build_checks
 from stockcast_assets.orchestration.asset_checks.earnings import build_still_reports
@@ -31,6 +32,7 @@ from stockcast_assets.orchestration.assets.indicators import build_indicators
 from stockcast_assets.orchestration.assets.market_state import build_market_state
 from stockcast_assets.orchestration.assets.metadata import with_code_link
 from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
+from stockcast_assets.orchestration.assets.publication import ledger_spec
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
 from stockcast_assets.orchestration.assets.tuning import build_tuning
 from stockcast_assets.orchestration.assets.universe_model import build_universe_model
@@ -115,6 +117,11 @@ def reports_from(settings: Settings, gcs: StorageClients | None = None) -> Repor
     return ReportStore(settings.reports_location, settings.gcp_project, _encoded_key(settings), gcs)
 
 
+def heads_from(settings: Settings, gcs: StorageClients | None = None) -> HeadStore:
+    """Where the ledger's heads are kept: in STOCKCAST_LEDGER_HEADS, if it is set."""
+    return HeadStore(settings.ledger_heads, settings.gcp_project, _encoded_key(settings), gcs)
+
+
 def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every resource by name. The Resources page shows their configuration; no run's configuration changes it.
 
@@ -150,6 +157,9 @@ def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, An
         ),
         "mlflow": fixed(parent_run(given.get("registry") or registry_from(settings))),
         "reports": fixed_value(reports_from(settings, gcs), "The stored drift reports.", {"location": reports}),
+        "ledger_heads": fixed_value(
+            heads_from(settings, gcs), "The ledger's heads, out of the warehouse.", {"location": settings.ledger_heads}
+        ),
     }
     return made | {name: _fixed(value) for name, value in given.items()}
 
@@ -162,9 +172,13 @@ def _ready(resource: Any) -> Any:
         return ready
 
 
+def _places(settings: Settings) -> list[str]:
+    return [settings.uploads_location, settings.reports_location, settings.ledger_heads or ""]
+
+
 def _google(settings: Settings) -> dict[str, Any]:
     """What of Google's the settings name; nothing of it is imported where they name nothing."""
-    buckets = any(place.startswith(SCHEME) for place in (settings.uploads_location, settings.reports_location))
+    buckets = any(place.startswith(SCHEME) for place in _places(settings))
     if settings.warehouse != "bigquery" and not buckets:
         return {}
     from stockcast_assets.google.resources import BigQueryResource, GCSResource
@@ -251,7 +265,8 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_forecast_accuracy(daily, start, settings.dashboard_url),
                 build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
             )
-        ],
+        ]
+        + [ledger_spec()],
         asset_checks=checks,
         executor=in_turn,
         jobs=jobs.all(),

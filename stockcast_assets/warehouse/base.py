@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import ClassVar, NamedTuple
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pa, pd
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import frames
-from stockcast_assets.warehouse.slices import Box, Condition, Slice, Span, Values, Windows
+from stockcast_assets.warehouse.slices import Box, Condition, Newest, Slice, Span, Values, Windows
 
 
 class TableRef(NamedTuple):
@@ -21,6 +22,23 @@ class TableRef(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+
+class Added(NamedTuple):
+    """Rows to store beside those that a table has; `data` obeys `contract`, whose primary key tells them apart."""
+
+    ref: TableRef
+    data: pa.Table
+    contract: Table
+
+
+class AddedMeanwhileError(StockcastError):
+    """A table has rows with the keys of those that were to be added."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"Rows with the same keys were added to table {table} meanwhile, and nothing was changed: run again."
+        )
 
 
 class Warehouse(ABC):
@@ -59,17 +77,32 @@ class Warehouse(ABC):
         return stored
 
     @abstractmethod
-    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
+    def replace(
+        self,
+        ref: TableRef,
+        data: pa.Table,
+        part: Slice,
+        contract: Table,
+        attempt: str | None = None,
+        added: Added | None = None,
+    ) -> None:
         """Make `data` (which obeys `contract`) the rows of `part`: all of it or, on any error, nothing.
 
         The schema and table are made on first use; a column that is new in `contract` is added. `attempt`
-        names this try of a run's step: asking again under the same name does the work once. Raises
-        StockcastError when the table has other columns than the contract, and when the database fails.
+        names this try of a run's step: asking again under the same name does the work once. `added` is stored in the
+        same transaction. Raises StockcastError when a table has other columns than its contract, and when the database
+        fails; AddedMeanwhileError when a row with the primary key of an added one is there.
         """
 
     @abstractmethod
     def select(
-        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+        self,
+        ref: TableRef,
+        part: Slice,
+        contract: Table,
+        columns: Sequence[str],
+        order_by: Sequence[str],
+        newest: Newest | None = None,
     ) -> pa.Table | None:
         """The slice's rows as stored, or None if the table does not exist; columns it lacks are null."""
 
@@ -114,6 +147,17 @@ class Warehouse(ABC):
             box.append(Windows("date", (Span(_midnight(start), last and last + timedelta(days=1)),)))
         boxes: tuple[Box, ...] = (tuple(box),)
         return self.load(TableRef(self.schema, table.name), Slice(boxes), table, columns)
+
+    def newest(
+        self, table: Table, by: Sequence[str], columns: Sequence[str], tickers: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Columns of each ticker's last row of a declared table, by the order of the columns `by`; one query."""
+        wanted = frames.wanted_columns(table, columns)
+        if tickers is not None and not tickers:
+            return frames.to_pandas(None, wanted)
+        part = Slice.whole() if tickers is None else Slice(((Values("ticker", tuple(tickers)),),))
+        ref, last = TableRef(self.schema, table.name), Newest("ticker", tuple(by))
+        return frames.to_pandas(self.select(ref, part, table, columns, ("ticker",), last), wanted)
 
     def count_rows(self, table: Table, by: Sequence[str], tickers: Sequence[str] | None = None) -> pa.Table:
         """How many rows of a declared table share each value of the columns `by`: these and `rows`, in no order.

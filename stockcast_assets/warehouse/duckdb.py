@@ -20,7 +20,7 @@ from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.libraries import duckdb, pa
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import evolution, frames, slices
-from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
 from stockcast_assets.warehouse.slices import Slice
 
@@ -135,7 +135,15 @@ class DuckDBWarehouse(Warehouse):
         with self._reader(ref) as connection:
             return None if connection is None else _stored_table(connection, ref)
 
-    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
+    def replace(
+        self,
+        ref: TableRef,
+        data: pa.Table,
+        part: Slice,
+        contract: Table,
+        attempt: str | None = None,
+        added: Added | None = None,
+    ) -> None:
         dialect = _DuckDBDialect()
         condition = slices.where(part, contract, dialect)
         with self._writer(ref) as connection:
@@ -146,10 +154,18 @@ class DuckDBWarehouse(Warehouse):
             name = _name(connection, ref)
             connection.execute(f"DELETE FROM {name} WHERE {condition}", dialect.parameters)  # noqa: S608
             connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming")  # noqa: S608
+            if added is not None:
+                _add(connection, added)
             connection.execute("COMMIT")
 
     def select(
-        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+        self,
+        ref: TableRef,
+        part: Slice,
+        contract: Table,
+        columns: Sequence[str],
+        order_by: Sequence[str],
+        newest: slices.Newest | None = None,
     ) -> pa.Table | None:
         dialect = _DuckDBDialect()
         condition = slices.where(part, contract, dialect)
@@ -159,7 +175,7 @@ class DuckDBWarehouse(Warehouse):
             name = _name(connection, ref)
 
             def rows(lacking: Collection[str]) -> pa.Table:
-                query = slices.select(name, condition, contract, columns, dialect, order_by, lacking)
+                query = slices.select(name, condition, contract, columns, dialect, order_by, lacking, newest)
                 return connection.execute(query, dialect.parameters).to_arrow_table()
 
             try:
@@ -355,6 +371,16 @@ def _ensure_table(connection: duckdb.DuckDBPyConnection, ref: TableRef, contract
         return
     for column in evolution.new_columns(stored, contract, str(ref), partial(_migration, ref)):
         connection.execute(f"ALTER TABLE {name} ADD COLUMN {_quote(column.name)} {_TYPES[column.type]}")
+
+
+def _add(connection: duckdb.DuckDBPyConnection, added: Added) -> None:
+    _ensure_table(connection, added.ref, added.contract)
+    name, keys = _name(connection, added.ref), ", ".join(map(_quote, added.contract.primary_key))
+    connection.register("added", added.data)
+    taken = f"SELECT 1 FROM {name} SEMI JOIN added USING ({keys}) LIMIT 1"  # noqa: S608
+    if connection.execute(taken).fetchone() is not None:
+        raise AddedMeanwhileError(str(added.ref))
+    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM added")  # noqa: S608
 
 
 def _check_inside(

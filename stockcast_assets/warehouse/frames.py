@@ -8,7 +8,7 @@ what other people's assets have in `datetime64[ns]` columns.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, cast
@@ -48,10 +48,33 @@ class KeyedFrame:
 
     `empty_keys` maps each key that rightly has no rows to the reason, e.g. "market closed". Every other key
     must have rows, and no key may have both.
+
+    `adding` gives rows of another table that are stored in the same transaction: both are there, or neither. It is
+    asked when the frame is about to be written, and again if somebody else stored rows of the same keys meanwhile.
     """
 
     frame: pd.DataFrame
     empty_keys: Mapping[str, str] = field(default_factory=dict)
+    adding: Callable[[], Addition | None] | None = None
+
+
+@dataclass(frozen=True)
+class Addition:
+    """New rows of a declared table, beside those that are there, which stay as they are.
+
+    Attributes:
+        table: the table; it has a primary key.
+        frame: its new rows.
+        metadata: what the keys of the run and the table's asset show of them.
+        event: what the table's asset alone shows.
+        stored: what is to be done once they are stored.
+    """
+
+    table: Table
+    frame: pd.DataFrame
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    event: Mapping[str, Any] = field(default_factory=dict)
+    stored: Callable[[], None] = lambda: None
 
 
 def to_arrow(frame: object, name: str, contract: Table | None) -> tuple[pa.Table, Table]:

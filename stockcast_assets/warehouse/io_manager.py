@@ -11,20 +11,23 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import ConfigurableIOManager, InputContext, OutputContext
+from dagster import AssetMaterialization, ConfigurableIOManager, InputContext, OutputContext
 
 from stockcast_assets.dagster_private.fixed import FixedConfiguration
 from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.dagster_private.reads import attempts_before
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.libraries import pd
+from stockcast_assets.libraries import pa, pd
+from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import frames
-from stockcast_assets.warehouse.base import TableRef, Warehouse
-from stockcast_assets.warehouse.frames import KeyedFrame
+from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
+from stockcast_assets.warehouse.frames import Addition, KeyedFrame
 from stockcast_assets.warehouse.slices import Slice, slice_of
 from stockcast_assets.warehouse.table_metadata import COLUMN_SCHEMA, declared_table, plain, table_schema
 
 _LISTED_KEYS = 5
+# How often rows are made anew because others added some of the same keys meanwhile.
+_TRIES = 5
 
 
 class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
@@ -63,8 +66,14 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
         data, contract = frames.to_arrow(keyed.frame, ref.name, contract)
         counts = frames.rows_per_key(data, part, contract, ref.name)
         _check_complete(obj, part, counts, data.num_rows, ref, context.definition_metadata)
-        warehouse.replace(ref, data, part, contract, _attempt(context))
+        addition = _replace(warehouse, ref, data, part, contract, _attempt(context), keyed)
         metadata = _output_metadata(warehouse, ref, data.num_rows, counts, keyed)
+        if addition is not None:
+            metadata |= addition.metadata
+            context.log_event(
+                AssetMaterialization(addition.table.name, metadata={**addition.metadata, **addition.event})
+            )
+            addition.stored()
         if COLUMN_SCHEMA not in context.definition_metadata:
             metadata[COLUMN_SCHEMA] = table_schema(contract)
         context.add_output_metadata(metadata)
@@ -117,6 +126,26 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
             plain(metadata.get("partition_expr")),
             context.asset_key.to_user_string(),
         )
+
+
+def _replace(
+    warehouse: Warehouse, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str, keyed: KeyedFrame
+) -> Addition | None:
+    """Store a slice, with what comes in its transaction; the latter if there is something."""
+    for left in reversed(range(_TRIES)):
+        addition = keyed.adding() if keyed.adding else None
+        if addition is None:
+            warehouse.replace(ref, data, part, contract, attempt)
+            return None
+        rows, declared = frames.to_arrow(addition.frame, addition.table.name, addition.table)
+        added = Added(TableRef(ref.schema, addition.table.name), rows, declared)
+        try:
+            warehouse.replace(ref, data, part, contract, attempt, added)
+            return addition
+        except AddedMeanwhileError:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _tell_cost(context: InputContext, table: str, cost: int) -> None:

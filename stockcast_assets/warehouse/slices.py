@@ -163,6 +163,13 @@ def _merge(atoms: set[Atom]) -> tuple[Atom, ...]:
     return tuple(merged)
 
 
+class Newest(NamedTuple):
+    """One row for each value of the column `of`: the last one by the columns `by`."""
+
+    of: str
+    by: tuple[str, ...]
+
+
 class Dialect(ABC):
     """How one SQL dialect quotes a name, writes a time literal and takes keys as query parameters.
 
@@ -192,8 +199,12 @@ def select(
     dialect: Dialect,
     order_by: Sequence[str] = (),
     lacking: Collection[str] = (),
+    newest: Newest | None = None,
 ) -> str:
-    """The query for columns of the rows where `condition` holds; those that the table is `lacking` read as null."""
+    """The query for columns of the rows where `condition` holds; those that the table is `lacking` read as null.
+
+    Of several rows of one `newest.of`, only the last one by `newest.by`.
+    """
     types = {column.name: column.type for column in contract.columns}
     listed = [
         f"CAST(NULL AS {dialect.types[types[name]]}) AS {dialect.quote(name)}"
@@ -202,6 +213,9 @@ def select(
         for name in columns
     ]
     query = f"SELECT {', '.join(listed)} FROM {table} WHERE {condition}"  # noqa: S608
+    if newest is not None:
+        by = ", ".join(f"{dialect.quote(name)} DESC" for name in newest.by)
+        query += f" QUALIFY ROW_NUMBER() OVER (PARTITION BY {dialect.quote(newest.of)} ORDER BY {by}) = 1"
     return f"{query} ORDER BY {', '.join(map(dialect.quote, order_by))}" if order_by else query
 
 

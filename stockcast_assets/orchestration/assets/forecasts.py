@@ -15,8 +15,10 @@ from stockcast_assets.forecasting.universe.inputs import Surroundings
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.monitoring.heads import HeadStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings_of
 from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
+from stockcast_assets.orchestration.assets.publication import published
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
     keyed,
@@ -143,6 +145,7 @@ def build_forecasts(
         warehouse: dg.ResourceParam[Warehouse],
         sources: dg.ResourceParam[Sources],
         registry: dg.ResourceParam[ModelRegistry],
+        ledger_heads: dg.ResourceParam[HeadStore],
     ) -> KeyedFrame:
         days = days_by_ticker(context.partition_keys)
         last = max(asked[-1] for asked in days.values())
@@ -162,6 +165,6 @@ def build_forecasts(
         frame = with_target_dates(pd.concat(made, ignore_index=True))
         frame = frame.sort_values(["ticker", "date", "horizon"], ignore_index=True)[FORECASTS.column_names]
         _show(context, bars, frame, registry, dashboard)
-        return keyed(context, frame, reasons)
+        return published(context, warehouse, ledger_heads, keyed(context, frame, reasons), served, bars)
 
     return forecasts

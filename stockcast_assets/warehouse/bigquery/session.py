@@ -42,6 +42,8 @@ _TRANSIENT_REASONS = {
     "jobRateLimitExceeded",
     "tableUnavailable",
 }
+# What statements, and transactions, say that gave way to another one.
+_CANCELLED = ("could not serialize access", "aborted due to concurrent update")
 _REQUEST_TIMEOUT = 60.0
 _DROP_TIMEOUT = 10.0
 # Rows that come with the news that a query is done: a small result needs no request of its own.
@@ -321,8 +323,8 @@ def _is_transient(error: BaseException) -> bool:
         reasons = {item.get("reason") for item in error.errors if isinstance(item, Mapping)}
         if "quotaExceeded" in reasons:
             return False
-        serialization = "could not serialize access" in str(error).lower()
-        return error.code in (429, 500, 502, 503, 504) or bool(reasons & _TRANSIENT_REASONS) or serialization
+        cancelled = any(words in str(error).lower() for words in _CANCELLED)
+        return error.code in (429, 500, 502, 503, 504) or bool(reasons & _TRANSIENT_REASONS) or cancelled
     if isinstance(error, SSLError):
         return False
     passing = (RequestsConnectionError, ChunkedEncodingError, Timeout, TransportError, ConnectionError)

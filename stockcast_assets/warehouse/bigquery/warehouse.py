@@ -1,6 +1,7 @@
 """BigQuery as a warehouse: one load into a stage, one MERGE per slice, whatever the number of keys.
 
-A MERGE is atomic, counts against no daily limit, and queues where transactions would cancel each other.
+A MERGE is atomic, counts against no daily limit, and queues where transactions would cancel each other. Only where
+rows of another table must come with a slice, or not at all, is it part of a transaction.
 Its job's id is made from the run and its data, so that a lost answer is looked up instead of guessed.
 `BIGQUERY_EMULATOR_HOST` sends everything to an emulator, without credentials.
 """
@@ -12,7 +13,7 @@ import io
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,7 @@ from stockcast_assets.google.credentials import ServiceAccountKey
 from stockcast_assets.libraries import pa, pq
 from stockcast_assets.tables import Column, Table
 from stockcast_assets.warehouse import slices
-from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
 from stockcast_assets.warehouse.bigquery.schema import TYPES, can_demand_bounds, migration, quote, stored_table
 from stockcast_assets.warehouse.bigquery.session import STAGE_LIFETIME, Session, explained
 from stockcast_assets.warehouse.slices import Slice, Windows
@@ -36,6 +37,7 @@ LABELS: Mapping[str, str] = {"app": "stockcast"}
 
 # Every DATE there is, for tables that refuse a statement without a bound on their partitions.
 _FIRST_DATE = "0001-01-01"
+_TAKEN = "rows with these keys are there"
 
 
 class _BigQueryDialect(slices.Dialect):
@@ -105,27 +107,55 @@ class BigQueryWarehouse(Warehouse):
             table = session.get_table(self.full_name(ref))
             return None if table is None else stored_table(table, ref)
 
-    def replace(self, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str | None = None) -> None:
+    def replace(
+        self,
+        ref: TableRef,
+        data: pa.Table,
+        part: Slice,
+        contract: Table,
+        attempt: str | None = None,
+        added: Added | None = None,
+    ) -> None:
+        from google.api_core.exceptions import GoogleAPICallError
+
         dialect = _BigQueryDialect()
         condition, parameters = self._condition(part, contract, dialect), dialect.parameters
         name = self.full_name(ref)
         target = quote(name)
         content = _parquet(data)
-        job = _job_name(ref, attempt, condition, parameters, content)
-        with self._session(f"write table {name}") as session:
+        more = b"" if added is None else _parquet(added.data)
+        job = _job_name(ref, attempt, condition, parameters, content + more)
+        with self._session(f"write table {name}") as session, ExitStack() as stages:
             session.ensure_table(ref, contract, self.location, self.require_partition_filter)
-            if data.num_rows == 0:
-                session.query(f"DELETE FROM {target} WHERE {condition}", parameters, job)  # noqa: S608
-                return
-            with session.stage(ref, contract, content, data.num_rows) as stage:
+            if data.num_rows:
+                stage = stages.enter_context(session.stage(ref, contract, content, data.num_rows))
                 if not set(part.exprs) <= set(contract.column_names):
                     session.check_inside(stage, part, contract, condition, parameters)
-                session.query(_merge(target, stage, condition, contract), parameters, job)
+                statement = _merge(target, stage, condition, contract)
+            else:
+                statement = f"DELETE FROM {target} WHERE {condition}"  # noqa: S608
+            if added is None:
+                session.query(statement, parameters, job)
+                return
+            session.ensure_table(added.ref, added.contract, self.location, self.require_partition_filter)
+            beside = stages.enter_context(session.stage(added.ref, added.contract, more, added.data.num_rows))
+            try:
+                session.query(_together(statement, self.full_name(added.ref), beside, added.contract), parameters, job)
+            except GoogleAPICallError as error:
+                if _TAKEN in str(error):
+                    raise AddedMeanwhileError(self.full_name(added.ref)) from error
+                raise
 
     def select(
-        self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str], order_by: Sequence[str]
+        self,
+        ref: TableRef,
+        part: Slice,
+        contract: Table,
+        columns: Sequence[str],
+        order_by: Sequence[str],
+        newest: slices.Newest | None = None,
     ) -> pa.Table | None:
-        return self._ask(Session.query_arrow, ref, part, contract, columns, order_by)
+        return self._ask(Session.query_arrow, ref, part, contract, columns, order_by, newest)
 
     def read_cost(self, ref: TableRef, part: Slice, contract: Table, columns: Sequence[str]) -> int | None:
         """Bytes that reading the slice will process, by a dry run; 0 if the table does not exist."""
@@ -139,6 +169,7 @@ class BigQueryWarehouse(Warehouse):
         contract: Table,
         columns: Sequence[str],
         order_by: Sequence[str] = (),
+        newest: slices.Newest | None = None,
     ) -> _Answer | None:
         """What a session answers to the query for a slice's columns, or None if the table does not exist."""
         from google.api_core.exceptions import BadRequest, NotFound
@@ -149,7 +180,7 @@ class BigQueryWarehouse(Warehouse):
         with self._session(f"read table {name}") as session:
 
             def answer(lacking: Collection[str]) -> _Answer:
-                query = slices.select(quote(name), condition, contract, columns, dialect, order_by, lacking)
+                query = slices.select(quote(name), condition, contract, columns, dialect, order_by, lacking, newest)
                 return how(session, query, dialect.parameters)
 
             try:
@@ -202,6 +233,18 @@ def _merge(target: str, stage: str, condition: str, contract: Table) -> str:
         f"WHEN NOT MATCHED BY SOURCE AND {condition} THEN DELETE "
         f"WHEN NOT MATCHED BY TARGET THEN INSERT ({columns}) VALUES ({columns})"
     )
+
+
+def _together(statement: str, table: str, stage: str, contract: Table) -> str:
+    """A statement and the rows of a stage added to another table, in one transaction; it fails if they are there."""
+    columns = ", ".join(map(quote, contract.column_names))
+    same = " AND ".join(f"there.{quote(key)} = stage.{quote(key)}" for key in contract.primary_key)
+    # A bound that holds for every row, for tables that refuse a statement without one.
+    bound = f" WHERE there.`date` >= DATE '{_FIRST_DATE}'" if can_demand_bounds(contract) else ""
+    taken = f"SELECT 1 FROM {quote(table)} AS there JOIN {quote(stage)} AS stage ON {same}{bound}"  # noqa: S608
+    insert = f"INSERT INTO {quote(table)} ({columns}) SELECT {columns} FROM {quote(stage)}"  # noqa: S608
+    guard = f"IF EXISTS ({taken}) THEN RAISE USING MESSAGE = '{_TAKEN}'; END IF"
+    return f"BEGIN TRANSACTION; {guard}; {statement}; {insert}; COMMIT TRANSACTION;"
 
 
 def _parquet(data: pa.Table) -> bytes:
