@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast lock newest newer-python image-test wheel-test docs clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test wheel-test docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -71,6 +71,9 @@ bench: setup  ## Every benchmark
 bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
 	$(BIN)/python bench/forecast.py --with-statistical
 	$(BIN)/python bench/forecast.py --with-statistical --universe
+
+ledger-histories: setup  ## A thousand random steps of the ledger on each warehouse (minutes)
+	STOCKCAST_LEDGER_STEPS=1000 $(BIN)/pytest stockcast_assets_tests/warehouse/test_published.py -k history
 
 COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header pyproject.toml --extra deploy

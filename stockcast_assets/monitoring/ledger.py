@@ -93,9 +93,10 @@ def encoded(frame: pd.DataFrame, columns: Iterable[Column]) -> list[bytes]:
         rows = np.flatnonzero(which.ravel() == place)
         chosen = [(column, value) for column, value, known in zip(ordered, values, pattern, strict=True) if known]
         head = "".join(f"{column.name}:{column.type};" for column, _ in chosen).encode()
-        block = np.ascontiguousarray(np.hstack([value[rows] for _, value in chosen]))
-        for row, own in zip(rows.tolist(), block, strict=True):
-            found[row] = head + own.tobytes()
+        block = np.hstack([value[rows] for _, value in chosen])
+        width, text = block.shape[1], block.tobytes()
+        for number, row in enumerate(rows.tolist()):
+            found[row] = head + text[number * width : (number + 1) * width]
     return found
 
 
@@ -130,11 +131,11 @@ def bars_digests(bars: pd.DataFrame, days: Sequence[pd.Timestamp]) -> dict[pd.Ti
 
 def contents(forecasts: pd.DataFrame) -> dict[tuple[str, pd.Timestamp], bytes]:
     """What the rows of each (ticker, as-of date) say in the columns of `forecasts`: same bytes, same forecast."""
-    ordered = forecasts.sort_values([*KEY, "horizon"])
-    found: dict[tuple[str, pd.Timestamp], list[bytes]] = {}
-    for ticker, day, row in zip(ordered["ticker"], ordered["date"], encoded(ordered, FORECASTS.columns), strict=True):
-        found.setdefault((ticker, day), []).append(row)
-    return {key: b"".join(rows) for key, rows in found.items()}
+    ordered = forecasts.sort_values([*KEY, "horizon"], ignore_index=True)
+    firsts = ordered[KEY].drop_duplicates()
+    rows, starts = encoded(ordered, FORECASTS.columns), [*firsts.index, len(ordered)]
+    keys = zip(firsts["ticker"], firsts["date"], strict=True)
+    return {key: b"".join(rows[starts[place] : starts[place + 1]]) for place, key in enumerate(keys)}
 
 
 def newest_revisions(entries: pd.DataFrame) -> pd.DataFrame:
@@ -171,11 +172,11 @@ def new_entries(
     keys = keys.merge(made, how="left", left_on=KEY, right_index=True)
     keys["revision"] = keys["revision"].fillna(0).astype("int64")
     rows = forecasts.merge(keys, on=KEY).merge(known, on=KEY, how="left").sort_values(ORDER, ignore_index=True)
-    opens = {
-        (ticker, target): calendars.session_open(calendars.calendar_for(ticker), target)
-        for ticker, target in rows[["ticker", "target_date"]].drop_duplicates().itertuples(index=False)
-    }
-    opened = [opens[pair] for pair in zip(rows["ticker"], rows["target_date"], strict=True)]
+    calendar_of = {ticker: calendars.calendar_for(ticker) for ticker in rows["ticker"].unique()}
+    targets = pd.DataFrame({"calendar": rows["ticker"].map(calendar_of), "target": rows["target_date"]})
+    opens = targets.drop_duplicates()
+    opens = opens.assign(at=[calendars.session_open(*row) for row in opens.itertuples(index=False)])
+    opened = targets.merge(opens, how="left")["at"]
     rows = rows.assign(published_at=published_at, target_opens_at=opened, code_version=code_version)
     rows["late"] = rows["published_at"] >= rows["target_opens_at"]
     return rows.assign(digest=_chain(rows, heads))[PUBLISHED_FORECASTS.column_names]

@@ -158,7 +158,9 @@ def resources_from(settings: Settings, given: Mapping[str, Any]) -> dict[str, An
         "mlflow": fixed(parent_run(given.get("registry") or registry_from(settings))),
         "reports": fixed_value(reports_from(settings, gcs), "The stored drift reports.", {"location": reports}),
         "ledger_heads": fixed_value(
-            heads_from(settings, gcs), "The ledger's heads, out of the warehouse.", {"location": settings.ledger_heads}
+            heads_from(settings, gcs),
+            "The ledger's heads, out of the warehouse.",
+            {"location": settings.ledger_heads or "none"},
         ),
     }
     return made | {name: _fixed(value) for name, value in given.items()}

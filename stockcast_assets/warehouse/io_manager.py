@@ -66,7 +66,7 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
         data, contract = frames.to_arrow(keyed.frame, ref.name, contract)
         counts = frames.rows_per_key(data, part, contract, ref.name)
         _check_complete(obj, part, counts, data.num_rows, ref, context.definition_metadata)
-        addition = _replace(warehouse, ref, data, part, contract, _attempt(context), keyed)
+        addition = replace_with_addition(warehouse, ref, data, part, contract, _attempt(context), keyed)
         metadata = _output_metadata(warehouse, ref, data.num_rows, counts, keyed)
         if addition is not None:
             metadata |= addition.metadata
@@ -128,7 +128,7 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
         )
 
 
-def _replace(
+def replace_with_addition(
     warehouse: Warehouse, ref: TableRef, data: pa.Table, part: Slice, contract: Table, attempt: str, keyed: KeyedFrame
 ) -> Addition | None:
     """Store a slice, with what comes in its transaction; the latter if there is something."""

@@ -21,6 +21,7 @@ from stockcast_assets.tables import (
     INDICATORS,
     PRICE_HISTORY,
     RAW_PRICES,
+    STORED_TABLES,
     TRAINED_MODEL,
 )
 from stockcast_assets_tests.conftest import Cli
@@ -38,7 +39,7 @@ def product(days: list[pd.Timestamp]) -> set[tuple[str, pd.Timestamp]]:
 
 
 def hashes(cli: Cli) -> dict[str, tuple[int, str]]:
-    return {table.name: cli.warehouse.content_hash(table) for table in ALL_TABLES}
+    return {table.name: cli.warehouse.content_hash(table) for table in STORED_TABLES}
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ LINES = {
     "warehouse sweep": "warehouse sweep",
     "reports prune": "reports prune --dry-run",
     "home clean-secrets": "home clean-secrets --dry-run",
+    "ledger verify": "ledger verify",
+    "ledger head": "ledger head",
     "doctor": "doctor",
     "backup": "backup stockcast.tar.gz",
     "audit": "audit --mine features.py:momentum --cuts 1",

@@ -48,7 +48,7 @@ class Request:
 
     @property
     def is_merge(self) -> bool:
-        return self.sql.startswith("MERGE")
+        return self.sql.startswith(("MERGE", "BEGIN TRANSACTION"))
 
 
 @dataclass(frozen=True)

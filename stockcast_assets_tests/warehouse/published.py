@@ -1,0 +1,275 @@
+"""Random histories of the ledger: publications, corrections, splits, backfills, crashes with and without retry, and
+restored backups, checked after every step. `test_published.py` lives short ones, `make ledger-histories` a thousand
+steps on each warehouse."""
+
+import itertools
+import os
+import tempfile
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from stockcast_assets.monitoring import ledger
+from stockcast_assets.tables import FORECASTS, HORIZON, PUBLISHED_FORECASTS, QUANTILE_COLUMNS
+from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, KeyedFrame, TableRef, Warehouse, frames
+from stockcast_assets.warehouse.frames import Addition
+from stockcast_assets.warehouse.io_manager import replace_with_addition
+from stockcast_assets.warehouse.transfer import copy
+from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
+from stockcast_assets_tests.warehouse.fault_proxy import LOSE_ANSWER, STALL, FaultProxy, Request
+from stockcast_assets_tests.warehouse.helpers import PROCESSES, keys_slice
+from stockcast_assets_tests.warehouse.test_real_runs import stop_at_statement
+
+LENGTH = 25
+TICKERS = ["AAPL", "ETH-USD", "' OR TRUE --"]
+DAYS = list(pd.bdate_range("2024-01-02", periods=6))
+KEYS = st.sets(st.tuples(st.sampled_from(TICKERS), st.sampled_from(DAYS)), min_size=1, max_size=6)
+MOMENTS = itertools.count()
+
+Key = tuple[str, pd.Timestamp]
+Values = dict[Key, float]
+
+
+def forecasts(values: Values) -> pd.DataFrame:
+    """Rows of `forecasts` whose last close is each key's value."""
+    rows = pd.DataFrame([(*key, value) for key, value in sorted(values.items())], columns=["ticker", "date", "close"])
+    rows = rows.merge(pd.DataFrame({"horizon": range(1, HORIZON + 1)}), how="cross")
+    made = rows[["ticker", "date", "horizon"]].assign(
+        target_date=rows["date"] + pd.to_timedelta(rows["horizon"], "D"),
+        last_close=rows["close"],
+        **{name: rows["close"] * (0.9 + 0.01 * place) for place, name in enumerate(QUANTILE_COLUMNS)},
+        naive_close=rows["close"],
+        model_version="none",
+        method="naive_har",
+        fallback=pd.Series(["the model is gone" if row % 3 else None for row in rows["horizon"]], dtype=object),
+    )
+    return made[FORECASTS.column_names]
+
+
+def publish(warehouse: Warehouse, values: Values, at: pd.Timestamp, attempt: str | None = None) -> Addition | None:
+    """Store forecasts and their entries, as the IO manager and the asset do."""
+    frame = forecasts(values)
+    tickers = sorted({ticker for ticker, _ in values})
+    known = pd.DataFrame([(*key, None, f"{value:.6f}") for key, value in values.items()])
+    known.columns = ["ticker", "date", "model_digest", "data_digest"]
+
+    def adding() -> Addition | None:
+        days = frame["date"]
+        stored = warehouse.read(PUBLISHED_FORECASTS, tickers=tickers, start=days.min(), end=days.max())
+        heads = ledger.heads_of(
+            warehouse.newest(PUBLISHED_FORECASTS, ledger.ORDER[1:], [*ledger.ORDER, "digest"], tickers)
+        )
+        rows = ledger.new_entries(frame, stored, heads, known, at, "1.0")
+        return None if rows.empty else Addition(PUBLISHED_FORECASTS, rows)
+
+    data, contract = frames.to_arrow(frame, FORECASTS.name, FORECASTS)
+    part = keys_slice(f"{day:%Y-%m-%d}|{ticker}" for ticker, day in values)
+    ref = TableRef(warehouse.schema, FORECASTS.name)
+    name = attempt or f"attempt {next(MOMENTS)}"
+    return replace_with_addition(warehouse, ref, data, part, contract, name, KeyedFrame(frame, adding=adding))
+
+
+def publish_on_duckdb(database: str, statement: str, after: bool, told: Connection, *what: Any) -> None:
+    """Publish in this process and stop for good before or after a statement."""
+
+    def stop() -> None:
+        told.send("stopped")
+        told.recv()
+
+    stop_at_statement(statement, after, stop)
+    publish(DuckDBWarehouse(database), *what)
+
+
+def publish_on_bigquery(address: str, dataset: str, *what: Any) -> None:
+    """Publish in this process; the proxy at `address` stops it."""
+    os.environ["BIGQUERY_EMULATOR_HOST"] = address
+    publish(BigQueryWarehouse("test-project", dataset), *what)
+
+
+class Published(RuleBasedStateMachine):
+    """A warehouse, what its forecasts must say, and how often each key was said something else."""
+
+    store: Store
+    folder: ClassVar[Path]
+    steps: ClassVar[int] = 0
+    moments: ClassVar[tuple[str, ...]]
+    commits: ClassVar[tuple[str, ...]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = pd.Timestamp("2024-01-03 00:30", tz="UTC")
+        self.said: Values = {}
+        self.revisions: dict[Key, int] = {}
+        self.seen = PUBLISHED_FORECASTS.empty()
+        self.backup: tuple[Warehouse, Values, dict[Key, int], pd.DataFrame] | None = None
+        self.anchors: list[ledger.Anchor] = []
+        self.attempts = itertools.count()
+
+    def accept(self, values: Values) -> None:
+        for key, value in values.items():
+            if self.said.get(key) != value:
+                self.revisions[key] = self.revisions.get(key, -1) + 1
+        self.said |= values
+
+    def publish(self, values: Values, attempt: str | None = None) -> None:
+        added = publish(self.store.warehouse, values, self.now, attempt)
+        assert (added is None) == all(self.said.get(key) == value for key, value in values.items())
+        if added is not None:
+            self.anchors.append(ledger.Anchor("a test", ledger.heads_of(added.frame)))
+        self.accept(values)
+
+    @rule(hours=st.integers(1, 40))
+    def time_passes(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @rule(keys=KEYS, value=st.integers(1, 3))
+    def publish_or_correct(self, keys: set[Key], value: int) -> None:
+        self.publish(dict.fromkeys(keys, float(value)))
+
+    @precondition(lambda self: self.said)
+    @rule()
+    def publish_the_same_again(self) -> None:
+        self.publish(dict(self.said))
+
+    @precondition(lambda self: self.said)
+    @rule(ticker=st.sampled_from(TICKERS))
+    def split(self, ticker: str) -> None:
+        halved = {key: value / 2 for key, value in self.said.items() if key[0] == ticker}
+        if halved:
+            self.publish(halved)
+
+    @rule(ticker=st.sampled_from(TICKERS), days=st.tuples(st.integers(0, 5), st.integers(0, 5)).map(sorted))
+    def backfill(self, ticker: str, days: list[int]) -> None:
+        self.publish({(ticker, day): 7.0 for day in DAYS[days[0] : days[1] + 1]})
+
+    @rule(keys=KEYS, value=st.integers(4, 6), data=st.data(), retry=st.booleans())
+    def crash_and_perhaps_retry(self, keys: set[Key], value: int, data: st.DataObject, retry: bool) -> None:
+        moment = data.draw(st.sampled_from(self.moments))
+        values, attempt = dict.fromkeys(keys, float(value)), f"run {next(self.attempts)}"
+        self.crash(moment, (values, self.now, attempt))
+        if moment in self.commits:
+            self.accept(values)
+        if retry:
+            self.now += timedelta(minutes=5)
+            self.publish(values, attempt)
+
+    @precondition(lambda self: self.said)
+    @rule()
+    def back_up(self) -> None:
+        target = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder))).warehouse
+        copy(self.store.warehouse, target, [FORECASTS, PUBLISHED_FORECASTS])
+        self.backup = (target, dict(self.said), dict(self.revisions), self.seen)
+
+    @precondition(lambda self: self.backup)
+    @rule()
+    def restore(self) -> None:
+        assert self.backup is not None
+        source, said, revisions, self.seen = self.backup
+        copy(source, self.store.warehouse, [FORECASTS, PUBLISHED_FORECASTS], overwrite=True)
+        self.said, self.revisions = dict(said), dict(revisions)
+        entries = {ticker: head.entry for ticker, head in ledger.heads_of(self.seen).items()}
+        self.anchors = [
+            anchor
+            for anchor in self.anchors
+            if all(head.entry <= entries.get(ticker, 0) for ticker, head in anchor.heads.items())
+        ]
+
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
+    @invariant()
+    def the_ledger_stands(self) -> None:
+        type(self).steps += 1
+        rows, made = (self.store.warehouse.read(table) for table in (PUBLISHED_FORECASTS, FORECASTS))
+        # Not one row that was there differs.
+        before = rows.merge(self.seen[ledger.ORDER], on=ledger.ORDER)
+        pd.testing.assert_frame_equal(
+            before.reset_index(drop=True), self.seen.reset_index(drop=True), check_exact=True, check_dtype=False
+        )
+        self.seen = rows
+        assert ledger.faults(rows, self.anchors) == []
+        # A forecast never without its entry, nor an entry without its forecast.
+        assert ledger.unpublished(rows, made) == ([], 0)
+        firsts = rows[rows["horizon"] == 1]
+        assert len(firsts) == sum(self.revisions.values()) + len(self.revisions)
+        assert firsts.groupby(ledger.KEY)["revision"].max().to_dict() == self.revisions
+        closes = made.drop_duplicates(ledger.KEY)
+        assert dict(zip(zip(closes["ticker"], closes["date"], strict=True), closes["last_close"], strict=True)) == (
+            self.said
+        )
+        assert (rows["late"] == (rows["published_at"] >= rows["target_opens_at"])).all()
+
+
+class PublishedOnDuckDB(Published):
+    moments = ("after DELETE", "after INSERT", "before COMMIT", "after COMMIT")
+    commits = ("after COMMIT",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder)))
+
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        when, statement = moment.split()
+        listener, told = PROCESSES.Pipe()
+        arguments = (self.store.warehouse.place, statement, when == "after", told, *what)
+        writer = PROCESSES.Process(target=publish_on_duckdb, args=arguments, daemon=True)
+        writer.start()
+        assert listener.recv() == "stopped"
+        writer.kill()
+        writer.join()
+
+
+class PublishedOnBigQuery(Published):
+    proxy: ClassVar[FaultProxy]
+    moments = ("before", "after")
+    commits = ("after",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = bigquery_store()
+        self.proxy.fault = lambda request: None
+
+    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
+        listener, reached = PROCESSES.Pipe(duplex=False)
+
+        def stall(request: Request) -> str:
+            reached.send("stopped")
+            return STALL
+
+        def decide(request: Request) -> str | None:
+            if not request.is_merge:
+                return None
+            if moment == "before":
+                return stall(request)
+            self.proxy.fault = stall
+            return LOSE_ANSWER
+
+        self.proxy.fault = decide
+        arguments = (self.proxy.address, self.store.warehouse.schema, *what)
+        writer = PROCESSES.Process(target=publish_on_bigquery, args=arguments, daemon=True)
+        writer.start()
+        assert listener.recv() == "stopped"
+        writer.kill()
+        writer.join()
+        self.proxy.fault = lambda request: None
+
+
+def live(history: type[Published], steps: int) -> None:
+    """Random histories until there were so many steps."""
+    history.steps = 0
+    while (missing := steps - history.steps) > 0:
+        run_state_machine_as_test(
+            history,
+            settings=settings(
+                max_examples=-(-missing // LENGTH),
+                stateful_step_count=LENGTH,
+                suppress_health_check=list(HealthCheck),
+                deadline=None,
+            ),
+        )
