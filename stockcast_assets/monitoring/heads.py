@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,8 +95,11 @@ class HeadStore:
 
 
 def _git(folder: Path, *arguments: str) -> None:
+    program = shutil.which("git")
+    if program is None:
+        raise StockcastError(f"{SETTING}={folder} is a git repository, but git is not installed: install it.")
     try:
-        subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, timeout=_GIT_S)
+        subprocess.run([program, "-C", str(folder), *arguments], check=True, capture_output=True, timeout=_GIT_S)
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error).encode()
         words = " ".join(said.decode(errors="replace").split())[:200].rstrip(".")
