@@ -32,7 +32,7 @@ from stockcast_assets_tests.warehouse.published import (
     publish,
 )
 
-STEPS = int(os.environ.get("STOCKCAST_LEDGER_STEPS", "60"))
+STEPS = int(os.environ.get("STOCKCAST_LEDGER_STEPS", "40"))
 NOW = pd.Timestamp("2024-01-03 00:30", tz="UTC")
 
 
