@@ -53,3 +53,10 @@ def test_a_home_of_0_1_goes_on_and_a_replay_is_identical(old: Cli) -> None:
         kept = old.warehouse.read(table, end=LAST)
         pd.testing.assert_frame_equal(kept, before[table.name])
     assert set(old.warehouse.read(RAW_PRICES, start=NEXT)["ticker"]) == {"AAPL"}
+
+    # The ledger begins with what is published now, and says of how many forecasts it knows nothing.
+    verified = old("ledger", "verify", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    told = json.loads(verified.stdout)
+    assert told["rows"] == 10
+    assert told["forecasts_without_entry"] == len(before["forecasts"]) / 10

@@ -11,15 +11,18 @@ import pytest
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.market.calendars import calendar_for, sessions
+from stockcast_assets.monitoring import ledger
 from stockcast_assets.orchestration.graph import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.planner import DERIVED_ASSETS
 from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.publication_log import anchors
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.orchestration.tickers import set_state, ticker_states
 from stockcast_assets.tables import (
     FORECAST_ACCURACY,
     FORECASTS,
     PRICE_HISTORY,
+    PUBLISHED_FORECASTS,
     RAW_PRICES,
     TRAINED_MODEL,
     UNIVERSE_MODEL,
@@ -145,6 +148,17 @@ def test_a_quarter_runs_by_itself_and_leaves_every_key_exactly_once(here: Simula
     assert bars["TSLA"].loc[first, "close"] == pytest.approx(here.scripts["TSLA"].traded[f"{START}"][3] / 2)
     corrected = here.scripts["VOD.L"].corrections["2024-02-26"][1]
     assert bars["VOD.L"].loc["2024-02-26", "close"] == pytest.approx(corrected[3])
+
+    published, scored = here.warehouse.read(PUBLISHED_FORECASTS), here.warehouse.read(FORECAST_ACCURACY)
+    assert ledger.faults(published, anchors(here.instance)) == []
+    assert ledger.unpublished(published, here.warehouse.read(FORECASTS)) == ([], 0)
+    first = published[published["revision"] == 0]
+    same_forecast = {"left_on": ["ticker", "as_of_date", "horizon"], "right_on": ["ticker", "date", "horizon"]}
+    promised = scored.merge(first, **same_forecast, validate="one_to_one")
+    assert len(promised) == len(scored)
+    counts = promised[~promised["late"]]
+    assert (counts["published_at"] < counts["target_opens_at"]).all()
+    assert len(counts) > len(scored) / 2
 
     assert here.failed_ticks() == []
     for run in here.killed:
