@@ -13,6 +13,7 @@ from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import out, warn
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.monitoring.ledger import Fault
 from stockcast_assets.orchestration.build import heads_from
@@ -67,7 +68,7 @@ def verify(call: Invocation, tickers: Sequence[str] | None) -> None:
         raise typer.Exit(1)
 
 
-def _faults(session: Session, tickers: Sequence[str] | None, rows: ledger.pd.DataFrame) -> tuple[list[Fault], int, int]:
+def _faults(session: Session, tickers: Sequence[str] | None, rows: pd.DataFrame) -> tuple[list[Fault], int, int]:
     """What is wrong, how many forecasts have no entry, and how many remembered heads were compared."""
     remembered = [*heads_from(session.settings).anchors(), *anchors(session.instance)]
     if tickers is not None:
