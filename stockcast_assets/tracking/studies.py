@@ -94,8 +94,8 @@ def log_tuning(
 ) -> str:
     """Record the study's parent run and a nested run of every trial that has none yet; returns the parent's link.
 
-    Doing it again, also after a death half-way, adds only what is missing. `parent_of` gives the id of the run that a
-    new study is a child of, for an experiment.
+    Doing it again, also after a death half-way, adds only what is missing. `parent_of` gives the id of the run whose
+    child the study is, for an experiment: that of the Dagster run that recorded a trial of it last.
 
     Raises:
         StockcastError: if MLflow cannot be reached or refuses.
@@ -107,14 +107,14 @@ def log_tuning(
         parent = _find(tracking, experiment, tuning.study, "parent")
         if parent is None:
             tags = {_STUDY: tuning.study, _TRIAL: "parent", "stockcast.ticker": tuning.ticker}
-            if parent_of is not None:
-                tags["mlflow.parentRunId"] = parent_of(EXPERIMENT)
             parent = tracking.client.create_run(experiment, run_name=tuning.study, tags=tags).info.run_id
         _end_abandoned(tracking, experiment, tuning.study)
         logged = _logged_trials(tracking, experiment, tuning.study)
-        for trial in tuning.trials:
-            if trial.number not in logged:
-                _log_trial(tracking, experiment, parent, tuning, trial)
+        new = [trial for trial in tuning.trials if trial.number not in logged]
+        if new and parent_of is not None:
+            tracking.client.set_tag(parent, "mlflow.parentRunId", parent_of(EXPERIMENT))
+        for trial in new:
+            _log_trial(tracking, experiment, parent, tuning, trial)
         _log_parent(tracking, parent, tuning, pictures)
     except MlflowException as error:
         raise tracking.trouble(f"log the tuning of {tuning.ticker}", error) from error

@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.orchestration.sensors.mlflow_runs import build_mlflow_runs
 from stockcast_assets.settings import Settings
+from stockcast_assets.tracking import registry, studies
 from stockcast_assets.tracking.client import Tracking
 from stockcast_assets.tracking.parent_runs import DAGSTER_RUN, ParentRun, end_abandoned, end_parent, parent_run
 from stockcast_assets_tests.conftest import Cli, clean_env
@@ -112,6 +114,28 @@ def test_the_parent_of_a_killed_dagster_run_ends_once_dagster_knows(tracking: Tr
         instance.report_run_failed(run)
         assert recording(tracking).execute_in_process(config(1, "nothing"), instance=instance).success
         assert status() == "FAILED"
+
+
+def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.SkipReason | None:
+    failed = dg.DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, run.job_name, message="killed")
+    with dg.build_run_status_sensor_context(sensor.name, failed, instance, run) as context:
+        return sensor(context.for_run_failure())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("job", ["monthly_training", "tune", "__ASSET_JOB", "daily_forecast"])
+def test_the_sensor_ends_the_parent_of_a_run_that_failed(tracking: Tracking, job: str) -> None:
+    sensor = build_mlflow_runs(tracking, dg.DefaultSensorStatus.STOPPED)
+    name = studies.EXPERIMENT if job == "tune" else registry.EXPERIMENT
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.DagsterRun(job, status=dg.DagsterRunStatus.FAILURE)
+        instance.add_run(run)
+        tags = {"stockcast.parent": "true", DAGSTER_RUN: run.run_id}
+        parent = tracking.client.create_run(tracking.experiment_id(name), tags=tags).info.run_id
+        assert tick(sensor, instance, run) is None
+        # The daily forecast records nothing there, so nothing is asked.
+        expected = "RUNNING" if job == "daily_forecast" else "FAILED"
+        assert tracking.client.get_run(parent).info.status == expected
+        tracking.client.set_terminated(parent)
 
 
 def test_every_model_of_the_demo_is_a_child_of_the_run_of_its_training(demo: Cli) -> None:

@@ -22,6 +22,7 @@ from stockcast_assets.forecasting.training.tuning import (
     Trial,
     Tuning,
     defaults,
+    finish,
     run_study,
     task_of,
 )
@@ -46,7 +47,12 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(bars: pd.DataFrame, storage: Path, worker: ProcessPoolExecutor) -> Tuning:
-    return worker.submit(run_study, task_of(bars, CONFIG), 3, storage, CONFIG).result()
+    found = worker.submit(run_study, task_of(bars, CONFIG), 3, storage, CONFIG).result()
+    # Repeated before its results are kept, it is the same call.
+    again = worker.submit(run_study, task_of(bars, CONFIG), 3, storage, CONFIG).result()
+    assert again == replace(found, new_trials=0)
+    finish(storage, [found.study])
+    return found
 
 
 def test_a_study_begins_with_the_defaults_and_finds_the_lowest_validation_loss(first: Tuning) -> None:
@@ -101,6 +107,12 @@ def test_a_killed_call_leaves_no_stuck_trial_and_the_next_goes_on(
     assert list(second.trials[:3]) == list(first.trials)
     assert [trial.state for trial in second.trials[3:5]] == ["failed", "failed"]
     assert [trial.number for trial in second.trials] == list(range(7))
+    # Stopped again: the two that were tried count, and the one that was not ended does not.
+    study.ask()
+    third = worker.submit(run_study, task_of(bars, CONFIG), 3, storage, CONFIG).result()
+    assert [trial.state for trial in third.trials[:8]] == [*(t.state for t in second.trials), "failed"]
+    assert (third.new_trials, len(third.trials)) == (1, 9)
+    finish(storage, [first.study])
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
     tried = [tuple(sorted(trial.parameters.items())) for trial in second.trials if trial.state != "failed"]
     assert len(set(tried)) == len(tried)
@@ -161,3 +173,21 @@ def test_one_parent_run_with_a_nested_run_per_trial_however_often_it_is_logged(t
     files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
     assert files == {"best.json", *(f"{name}.png" for name in pictures)}
     assert parents[0].data.metrics["ratio_to_defaults"] == 0.98
+
+
+def test_a_study_that_goes_on_is_a_child_of_the_run_that_added_to_it(tmp_path: Path) -> None:
+    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    tuning = made_up(0.98, 0.97, 0.99)
+    asked: list[str] = []
+
+    def recorded(trials: int, by: str) -> str:
+        def parent_of(experiment: str) -> str:
+            asked.append(by)
+            return by
+
+        link = log_tuning(tracking, replace(tuning, trials=tuning.trials[:trials]), {}, parent_of)
+        return str(tracking.client.get_run(link.rsplit("/", 1)[1]).data.tags["mlflow.parentRunId"])
+
+    assert [recorded(1, "first"), recorded(3, "second"), recorded(3, "third")] == ["first", "second", "second"]
+    # Nothing new, no parent.
+    assert asked == ["first", "second"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +43,7 @@ TUNED = ("units", "layers", "learning_rate", "batch_size", "dropout", "window", 
 LONGEST_WINDOW = 20
 _FIRST_UNPRUNED, _WARM_UP_EPOCHS = 5, 3
 _LOSSES, _TRAIN_CURVE = "losses", "train_curve"
+_BEGAN = "trials before the call that is not finished"
 
 
 def suggest(trial: optuna.Trial) -> Parameters:
@@ -188,8 +189,9 @@ def tune(
 ) -> dict[str, Tuning]:
     """Run `trials` further trials of each ticker's study, one worker process per ticker.
 
-    A new study begins with the defaults. The same bars, trials and configuration give the same parameters and losses,
-    whatever the number of workers, as long as no call was interrupted.
+    Until `finish` is called it is the same call that is repeated: what it has tried already counts, so a call that was
+    stopped, whenever, adds what is left. A new study begins with the defaults. The same bars, trials and configuration
+    give the same parameters and losses, whatever the number of workers, as long as no call was interrupted.
 
     Args:
         bars: per ticker all bars from its first stored one.
@@ -235,16 +237,31 @@ def run_study(task: Task, trials: int, storage: Path, config: ModelConfig) -> Tu
     with _alone(storage, task.ticker):
         study = optuna.create_study(storage=_open(storage), study_name=task.study, load_if_exists=True)
         _end_abandoned(study)
-        before = len(study.trials)
+        before, judged = len(study.trials), _judged(study)
+        began = study.user_attrs.get(_BEGAN)
+        if began is None:
+            began = judged
+            study.set_user_attr(_BEGAN, began)
+        left = max(began + trials - judged, 0)
         # Seeded by where it goes on: with one seed a second call would try the first call's points again.
         study.sampler = optuna.samplers.TPESampler(seed=config.seed + before)
         study.pruner = optuna.pruners.MedianPruner(_FIRST_UNPRUNED, _WARM_UP_EPOCHS)
         start = defaults(config)
         if not any(trial.params == start and trial.state.is_finished() for trial in _scored(study)):
             study.enqueue_trial(start)
+            left = max(left, 1)
         history = prepare(task.bars)
-        study.optimize(lambda trial: _run(trial, history, task.fold, config), n_trials=trials)
+        study.optimize(lambda trial: _run(trial, history, task.fold, config), n_trials=left)
         return _summary(study, task, history, start, before)
+
+
+def finish(storage: Path, studies: Iterable[str]) -> None:
+    """Note that the last call's results of these studies are kept: the next call adds trials of its own."""
+    import optuna
+
+    opened = _open(storage)
+    for name in studies:
+        optuna.load_study(storage=opened, study_name=name).set_user_attr(_BEGAN, None)
 
 
 def _run(trial: optuna.Trial, history: History, fold: Fold, config: ModelConfig) -> float:
@@ -303,6 +320,11 @@ def _summary(study: optuna.Study, task: Task, history: History, start: Parameter
         validation_to=history.dates[task.fold.validation[-1]].date(),
         new_trials=sum(trial.number >= before for trial in trials.values()),
     )
+
+
+def _judged(study: optuna.Study) -> int:
+    """How many trials there are that ended by themselves."""
+    return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
 
 
 def _scored(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

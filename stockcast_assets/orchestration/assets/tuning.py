@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.training.tuning import Tuning, tune
+from stockcast_assets.forecasting.training.tuning import Tuning, finish, tune
 from stockcast_assets.keys import month_of, validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
@@ -44,7 +44,7 @@ metadata is its result.
 
 
 class TuningConfig(RunInput):
-    """How many trials to add to each ticker's study."""
+    """How many trials to add to each ticker's study; those of a run that was stopped count."""
 
     trials: int = Field(DEFAULT_TRIALS, ge=1, le=MOST_TRIALS)
 
@@ -127,6 +127,7 @@ def build_tuning(first_daily_key: date, workers: int, storage: Path) -> dg.Asset
             context.log.info(f"{ticker}: {result.in_words()}")
             shown[ticker] = _shown(result, link, pictures)
         show(context, shown)
+        finish(storage, [result.study for result in found.values()])
         return dg.MaterializeResult(metadata={"trials added": config.trials})
 
     return tuning
