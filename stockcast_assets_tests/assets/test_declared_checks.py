@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from stockcast_assets.market.sources.sample import SampleSource
-from stockcast_assets.orchestration.asset_checks.declared import MOST_KEYS, build_checks, faults
+from stockcast_assets.orchestration.asset_checks.declared import MOST_KEYS, build_checks, checked, faults
+from stockcast_assets.orchestration.asset_checks.freshness import FRESH, Finding
 from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse.duckdb import DuckDBWarehouse
 from stockcast_assets_tests.dashboard.home import write
@@ -40,3 +41,31 @@ def test_a_check_that_is_executed_alone_reads_the_whole_table_and_names_what_is_
     assert not evaluation.passed
     assert "IBM 2013-01-04" in (evaluation.description or "")
     assert evaluation.metadata["rows"].value == len(rows)
+
+
+def test_a_check_that_found_nothing_to_look_at_says_so() -> None:
+    assert checked(0).startswith("Nothing was checked")
+    assert checked(3) == "3 rows checked."
+    assert Finding(RAW_PRICES, FRESH, {}, 0).words.startswith("No ticker was watched")
+
+
+@pytest.mark.filterwarnings("ignore::dagster_shared.utils.warnings.PreviewWarning")
+def test_why_no_check_has_partitions_of_its_own() -> None:
+    """Dagster notes a result under a key only if the run has one key; as long as that is so, docs/automation.md is."""
+    daily = dg.DailyPartitionsDefinition("2024-01-01")
+
+    @dg.asset(partitions_def=daily, backfill_policy=dg.BackfillPolicy.single_run())
+    def made() -> None: ...
+
+    @dg.asset_check(asset=made, partitions_def=daily)
+    def looked_at() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    definitions = dg.Definitions([made], asset_checks=[looked_at], resources={"io_manager": dg.mem_io_manager})
+    job = definitions.resolve_implicit_global_asset_job_def()
+    ends = {"dagster/asset_partition_range_start": "2024-01-02", "dagster/asset_partition_range_end": "2024-01-04"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        one = job.execute_in_process(instance=instance, partition_key="2024-01-02")
+        several = job.execute_in_process(instance=instance, tags=ends)
+    assert [each.partition for each in one.get_asset_check_evaluations()] == ["2024-01-02"]
+    assert [each.partition for each in several.get_asset_check_evaluations()] == [None]

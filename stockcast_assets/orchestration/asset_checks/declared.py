@@ -167,6 +167,15 @@ CHECKS = (
 )
 
 
+def checked(rows: int) -> str:
+    """What a check without a fault says: whether there was anything to check at all."""
+    if not rows:
+        return (
+            "Nothing was checked: no row is stored of these keys; their market was closed, or nothing came yet."
+        )
+    return f"{rows} rows checked."
+
+
 def _build(check: Check) -> dg.AssetChecksDefinition:
     # Without partitions of its own: it knows the run's keys anyway, and Dagster would plan it once per key.
     @dg.asset_check(
@@ -181,7 +190,7 @@ def _build(check: Check) -> dg.AssetChecksDefinition:
         found = check.faults(rows)
         return dg.AssetCheckResult(
             passed=not found,
-            description="; ".join(found) if found else f"{len(rows)} rows checked.",
+            description="; ".join(found) or checked(len(rows)),
             metadata={"rows": len(rows), "rules broken": len(found)},
         )
 

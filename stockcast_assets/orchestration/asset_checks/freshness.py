@@ -44,6 +44,8 @@ class Finding:
 
     @property
     def words(self) -> str:
+        if not self.tickers:
+            return "No ticker was watched: none is active and brought up yet."
         if not self.faults:
             return f"{self.tickers} tickers, all in order."
         shown = "; ".join(list(self.faults.values())[:_SHOWN])
