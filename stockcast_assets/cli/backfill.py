@@ -92,13 +92,17 @@ def run(
 ) -> None:
     """Materialise the assets of the tickers for every day from first to last.
 
-    A ticker that fails leaves the others alone: its runs are repeated without it, and it is named at the end.
+    Of what is missing, it is every ticker there is if none is named. A ticker that fails leaves the others alone: its
+    runs are repeated without it, and it is named at the end.
 
     Raises:
         StockcastError: if an argument is wrong, the person declines, or a ticker failed.
     """
     with open_session(call, models=True) as session:
+        session.require_rows_here()
         names = _names(assets)
+        if options.missing_only and not tickers:
+            tickers = known_tickers(session.instance)
         _check_replace(options, assets, names)
         sources = _sources(session, options, tickers)
         for ticker, source in sources.items():

@@ -30,6 +30,7 @@ def run(call: Invocation, count: int) -> None:
             f"The demo runs on the bundled history, but STOCKCAST_SOURCE={os.environ['STOCKCAST_SOURCE']}: unset it."
         )
     with open_session(call, models=True) as session:
+        session.require_rows_here()
         started = time.monotonic()
         tickers = session.sources.get().tickers()
         add_tickers(session.instance, tickers)

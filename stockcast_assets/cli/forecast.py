@@ -29,6 +29,7 @@ def run(call: Invocation, tickers: Sequence[str], day_text: str | None) -> None:
         StockcastError: if an argument is wrong, or a ticker failed; the others are done and shown.
     """
     with open_session(call, models=True) as session:
+        session.require_rows_here()
         source, known = session.sources.get(), known_tickers(session.instance)
         days = {}
         for ticker in tickers:

@@ -20,7 +20,7 @@ def run(call: Invocation, dry_run: bool) -> None:
         StockcastError: if a run fails, or something is still lost at the end.
     """
     with open_session(call, models=True) as session:
-        parted = reconcile.survey(session.instance, session.warehouse)
+        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
         registry = registry_from(session.settings)
         months = reconcile.unreadable_models(session.warehouse, registry, parted.tickers)
         sentences = parted.sentences()
@@ -29,6 +29,7 @@ def run(call: Invocation, dry_run: bool) -> None:
                 f"The newest model of {', '.join(months)} cannot be read: `stockcast reconcile` trains it again."
             )
         if not dry_run:
+            session.require_rows_here()
             told = reconcile.tell_dagster(session.instance, parted)
             _restore(session, parted)
             if session.settings.shared_network:
@@ -55,7 +56,7 @@ def _restore(session: Session, parted: Parted) -> None:
             return
         for launch in launches:
             session.runner.run(launch)
-        parted = reconcile.survey(session.instance, session.warehouse)
+        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
     raise StockcastError(
         f"Rows in {parted.place} are lost as fast as they are made: see what else writes there, and run "
         "`stockcast reconcile` again."
@@ -65,9 +66,9 @@ def _restore(session: Session, parted: Parted) -> None:
 def at_start(session: Session, read_only: bool) -> None:
     """Before a server: tell Dagster, unless it is only read, of rows it does not know, and people of what is lost."""
     try:
-        parted = reconcile.survey(session.instance, session.warehouse)
+        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
         if not read_only and reconcile.tell_dagster(session.instance, parted, reconcile.TOLD_AT_START):
-            parted = reconcile.survey(session.instance, session.warehouse)
+            parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
     except StockcastError as error:
         # Who looks for what is wrong with the warehouse needs the pages.
         warn(f"What is stored was not compared with what Dagster remembers: {error}")

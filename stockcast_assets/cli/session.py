@@ -19,7 +19,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.home_memory import recall
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.orchestration.build import build_definitions, sources_from, warehouse_from
+from stockcast_assets.orchestration.build import build_definitions, other_warehouse, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import (
     check_history,
     check_home,
@@ -34,6 +34,7 @@ from stockcast_assets.orchestration.home import (
 )
 from stockcast_assets.orchestration.planning.launch import Launch
 from stockcast_assets.orchestration.planning.ranges import add_tickers
+from stockcast_assets.orchestration.planning.reconcile import left_behind
 from stockcast_assets.orchestration.planning.runner import Runner
 from stockcast_assets.settings import SAMPLE, Settings, load_settings
 from stockcast_assets.stopping import Stopped
@@ -60,6 +61,20 @@ class Session:
     @cached_property
     def sources(self) -> Sources:
         return sources_from(self.settings)
+
+    @cached_property
+    def other_warehouse(self) -> Warehouse | None:
+        """Where the rows may have been before."""
+        return other_warehouse(self.settings)
+
+    def require_rows_here(self) -> None:
+        """What is asked before anything is stored.
+
+        Raises:
+            StockcastError: if the rows of this home are in the other warehouse, so that all would be made anew.
+        """
+        if (told := left_behind(self.instance, self.warehouse, self.other_warehouse)) is not None:
+            raise StockcastError(told)
 
     def daily_keys(self, first: date, last: date) -> list[date]:
         """The days from first to last that are keys: days on which no enabled calendar trades are none."""

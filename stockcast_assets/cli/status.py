@@ -21,7 +21,7 @@ def run(call: Invocation) -> None:
             for rows, digest in [session.warehouse.content_hash(table)]
         ]
         place = session.warehouse.place
-        parted = survey(session.instance, session.warehouse).sentences()
+        parted = survey(session.instance, session.warehouse, session.other_warehouse).sentences()
         if call.as_json:
             document = {"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables}
             print_json({**document, "parted": parted})

@@ -19,6 +19,7 @@ from stockcast_assets.orchestration.planning.ranges import add_tickers, known_ti
 def run(call: Invocation, asked: Sequence[str], every: bool, trials: int) -> None:
     """Add trials to the study of each ticker, or of every ticker there is, and print what they found."""
     with open_session(call, models=True, tunings=True) as session:
+        session.require_rows_here()
         tickers = _tickers(session, asked, every)
         add_tickers(session.instance, tickers)
         source = session.sources.get()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ from stockcast_assets.charts.fan import Report
 from stockcast_assets.clock import utc_now
 from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
-from stockcast_assets.errors import StockcastError
+from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.second_opinion import Opinion
@@ -261,6 +261,25 @@ def ticker_states(names: tuple[str, ...]) -> dict[str, str]:
         return {}
     with open_instance(settings()) as instance:
         return {ticker: state.state for ticker, state in states(instance, names).items()}
+
+
+def loss() -> str | None:
+    """That rows which Dagster remembers are not in the warehouse, and what to do, in a sentence; None if all are there,
+    if a run holds the warehouse, or if this machine runs no Dagster."""
+    from stockcast_assets.orchestration.build import other_warehouse
+    from stockcast_assets.orchestration.home import open_instance
+    from stockcast_assets.orchestration.planning.reconcile import survey
+
+    def compare() -> str | None:
+        with open_instance(settings()) as instance:
+            return survey(instance, _warehouse(), other_warehouse(settings())).loss()
+
+    if not settings().dagster_home.exists():
+        return None
+    try:
+        return cast(str | None, _cache().get("loss", compare))
+    except WarehouseBusyError:
+        return None
 
 
 @st.cache_data(ttl=600, max_entries=50, show_spinner=False)

@@ -272,8 +272,12 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
             state("The data cannot be read right now", str(error))
             _again()
         else:
-            if (since := cache.shown_since()) is not None:
-                above.html(notice(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data."))
+            since = cache.shown_since()
+            notices = [_loss()]
+            if since is not None:
+                notices.append(f"A run is writing; showing data of {since:%H:%M} UTC. Reload for newer data.")
+            if any(notices):
+                above.html("".join(map(notice, filter(None, notices))))
             _refresh()
         st.divider()
         glossary()
@@ -281,6 +285,14 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
 
     shown.__name__ = view.__name__
     return shown
+
+
+def _loss() -> str | None:
+    """Asked when the page is drawn: it says what the page may lack."""
+    try:
+        return data.loss()
+    except StockcastError as error:
+        return f"What is stored was not compared with what Dagster remembers: {error}"
 
 
 def _refresh() -> None:

@@ -77,6 +77,15 @@ def warehouse_from(settings: Settings) -> Warehouse:
     return DuckDBWarehouse(database=str(settings.database), schema="stockcast")
 
 
+def other_warehouse(settings: Settings) -> Warehouse | None:
+    """The one that the tables may have been in before: the home's own file, or BigQuery if a project is set."""
+    if settings.warehouse == "bigquery":
+        return (
+            warehouse_from(settings.model_copy(update={"warehouse": "duckdb"})) if settings.database.exists() else None
+        )
+    return warehouse_from(settings.model_copy(update={"warehouse": "bigquery"})) if settings.gcp_project else None
+
+
 def _bigquery(settings: Settings) -> dict[str, Any]:
     return {
         "project": str(settings.gcp_project),

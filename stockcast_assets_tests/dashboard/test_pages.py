@@ -6,6 +6,7 @@ import re
 import shutil
 from datetime import date
 
+import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from stockcast_assets.dashboard import data
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import indicators
 from stockcast_assets.monitoring.series import FEATURES, KIND_OF
+from stockcast_assets.orchestration.home import open_instance
+from stockcast_assets.settings import Settings
 from stockcast_assets.tables import INDICATORS, TRAINED_MODEL
 from stockcast_assets_tests.dashboard.home import REASON, model_row, write
 
@@ -85,6 +88,30 @@ def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
     app = open_page(view)
     assert "The data cannot be read right now" in text(app)
     assert [button.label for button in app.button] == ["Try again"]
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_rows_that_are_lost_are_said_on_every_page_until_they_are_back(empty_home, filled_home, view):
+    shutil.copytree(filled_home, empty_home, dirs_exist_ok=True)
+    counted = {"dagster/row_count": 10}
+    with open_instance(Settings(home=empty_home, source="sample")) as instance:
+        instance.add_dynamic_partitions("ticker", ["AAPL"])
+        for day in ("2013-02-28|AAPL", "2013-02-27|AAPL"):
+            instance.report_runless_asset_event(dg.AssetMaterialization("forecasts", partition=day, metadata=counted))
+    assert "has lost rows" not in text(open_page(view))
+    whole = (empty_home / "warehouse.duckdb").read_bytes()
+    with duckdb.connect(str(empty_home / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("DELETE FROM stockcast.forecasts WHERE ticker = 'AAPL' AND date = '2013-02-28'")
+    told = "warehouse.duckdb has lost rows that Dagster remembers (forecasts: 1 key): `stockcast reconcile` makes them"
+    assert told in text(open_page(view))
+    (empty_home / "warehouse.duckdb").write_bytes(whole)
+    assert "has lost rows" not in text(open_page(view))
+    (empty_home / "warehouse.duckdb").unlink()
+    shown = text(open_page(view))
+    assert "(forecasts: 2 keys): `stockcast reconcile` makes them again" in shown
+    assert "Nothing here yet" in shown
+    (empty_home / "dagster" / "history" / "runs" / "index.db").write_text("no database")
+    assert "was not compared with what Dagster remembers" in text(open_page(view))
 
 
 @pytest.mark.parametrize("day", ["1995-01-01", "2031-01-01", "never"])

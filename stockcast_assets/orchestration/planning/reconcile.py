@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shortlist
 from stockcast_assets.keys import month_of, parse_key, ticker_of
 from stockcast_assets.libraries import pd
@@ -17,9 +19,9 @@ from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.restore import restoring
 from stockcast_assets.orchestration.stored import ROW_COUNTS, Stored, look
-from stockcast_assets.tables import TRAINED_MODEL, UNIVERSE_MODEL
+from stockcast_assets.tables import PRICE_HISTORY, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry
-from stockcast_assets.warehouse import Warehouse
+from stockcast_assets.warehouse import TableRef, Warehouse
 
 TOLD_AT_START = 2_000
 """Keys that the start of a server reports to Dagster at most: some milliseconds each."""
@@ -34,12 +36,14 @@ class Parted:
         stored: what is there.
         tickers: the ticker partitions, in their order.
         strangers: tickers that have rows, where Dagster knows no ticker at all.
+        left_behind: that the rows are all in the other warehouse, and what to do, in a sentence.
     """
 
     place: str
     stored: Stored
     tickers: Sequence[str]
     strangers: Sequence[str] = ()
+    left_behind: str | None = None
 
     @property
     def lost(self) -> dict[str, list[str]]:
@@ -51,6 +55,17 @@ class Parted:
         """By asset, the keys of such tickers that have rows of which Dagster knows nothing."""
         return _of(self.tickers, {asset: self.stored.untold(asset) for asset in self.stored.rows})
 
+    def loss(self) -> str | None:
+        """What is lost and what to do, in a sentence; None if nothing is."""
+        if self.left_behind is not None:
+            return self.left_behind
+        if not (lost := self.lost):
+            return None
+        return (
+            f"{self.place} has lost rows that Dagster remembers ({_counted(lost)}): `stockcast reconcile` makes them "
+            "again."
+        )
+
     def sentences(self) -> list[str]:
         """What parted and what to do, a sentence each; none if all is in order."""
         told = []
@@ -59,11 +74,8 @@ class Parted:
                 f"{self.place} has rows of {shortlist(self.strangers)} and Dagster knows no ticker: `stockcast tickers "
                 f"add {' '.join(self.strangers)}` goes on with them."
             )
-        if lost := self.lost:
-            told.append(
-                f"{self.place} has lost rows that Dagster remembers ({_counted(lost)}): `stockcast reconcile` makes "
-                "them again."
-            )
+        if loss := self.loss():
+            told.append(loss)
         if untold := self.untold:
             told.append(
                 f"Dagster does not know of rows in {self.place} ({_counted(untold)}): `stockcast reconcile` tells it."
@@ -71,15 +83,40 @@ class Parted:
         return told
 
 
-def survey(instance: dg.DagsterInstance, warehouse: Warehouse) -> Parted:
+def left_behind(instance: dg.DagsterInstance, warehouse: Warehouse, other: Warehouse | None) -> str | None:
+    """That the settings name another warehouse than the one that has this home's rows, and what to do, in a sentence;
+    None if they do not. The other one is looked at only where nothing is in the first.
+
+    Raises:
+        StockcastError: if the warehouse cannot be read.
+    """
+    if other is None or warehouse.stored(TableRef(warehouse.schema, PRICE_HISTORY.name)) is not None:
+        return None
+    if not instance.get_materialized_partitions(dg.AssetKey(PRICE_HISTORY.name)):
+        return None
+    with suppress(StockcastError):
+        if other.stored(TableRef(other.schema, PRICE_HISTORY.name)) is not None:
+            return (
+                f"{warehouse.place} is empty, and this home's rows are in {other.place}: `stockcast warehouse copy "
+                f"--from {other.kind} --to {warehouse.kind}` brings them; a new beginning needs another STOCKCAST_HOME."
+            )
+    return None
+
+
+def survey(instance: dg.DagsterInstance, warehouse: Warehouse, other: Warehouse | None = None) -> Parted:
     """Compare them: a query per table.
+
+    Args:
+        instance: what Dagster remembers.
+        warehouse: what is there.
+        other: where the rows may have been before.
 
     Raises:
         StockcastError: if the warehouse cannot be read.
     """
     stored, tickers = look(instance, warehouse), known_tickers(instance)
     with_rows = {parse_key(key).ticker for keys in stored.rows.values() for key in keys} if not tickers else ()
-    return Parted(warehouse.place, stored, tickers, sorted(with_rows))
+    return Parted(warehouse.place, stored, tickers, sorted(with_rows), left_behind(instance, warehouse, other))
 
 
 def tell_dagster(instance: dg.DagsterInstance, parted: Parted, most: int | None = None) -> int:
