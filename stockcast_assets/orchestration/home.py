@@ -205,7 +205,7 @@ def dagster_databases(settings: Settings) -> list[Database]:
             history / "runs" / "index.db",
             "sqlite",
             "the tickers, their states and which keys were materialised",
-            "add the tickers again with `stockcast tickers add`, and `stockcast backfill` materialises their keys",
+            "`stockcast status` names the tickers to add again, and `stockcast reconcile` then tells Dagster of their rows",
         ),
         Database(
             folder / "schedules" / "schedules.db",
