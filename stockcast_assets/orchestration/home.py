@@ -205,7 +205,7 @@ def dagster_databases(settings: Settings) -> list[Database]:
             history / "runs" / "index.db",
             "sqlite",
             "the tickers, their states and which keys were materialised",
-            "`stockcast status` names the tickers to add again, and `stockcast reconcile` then tells Dagster of their rows",
+            "`stockcast status` names the tickers to add again, `stockcast reconcile` then tells Dagster of their rows",
         ),
         Database(
             folder / "schedules" / "schedules.db",

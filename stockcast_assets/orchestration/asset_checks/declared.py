@@ -170,9 +170,7 @@ CHECKS = (
 def checked(rows: int) -> str:
     """What a check without a fault says: whether there was anything to check at all."""
     if not rows:
-        return (
-            "Nothing was checked: no row is stored of these keys; their market was closed, or nothing came yet."
-        )
+        return "Nothing was checked: no row is stored of these keys; their market was closed, or nothing came yet."
     return f"{rows} rows checked."
 
 
