@@ -735,6 +735,55 @@ def test_dagster_is_started_by_itself(place: Place) -> None:
         assert instance.get_dynamic_partitions("ticker") == list(TICKERS)
 
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
+PRINTED = sorted(set(re.findall(r"`stockcast ([^`]+)`", README)))
+VALUES = {"A B": "AAPL MSFT", "--from D": f"--from {LAST}", "--to D": f"--to {LAST}", "DATE": LAST, "…": "forecasts"}
+LONGER = {
+    "--install-completion": "cli/test_completion.py",
+    "evaluate --bars FILE": "integration/test_evaluate_files.py",
+    "evaluate AAPL MSFT": "integration/test_evaluate.py",
+    "explain MSFT": "integration/test_explain.py",
+    "tune MSFT": "integration/test_tune.py",
+    "tickers add TSLA VOD.L": "integration/test_yahoo_commands.py",
+    "home move-history": "integration/test_postgres.py",
+    "demo": "integration/test_demo.py",
+    "ui": "integration/test_reexecution.py",
+    "dashboard": "dashboard/test_run.py",
+    "mlflow": "integration/test_foreign_pages.py",
+}
+"""What README prints and needs a server, the network's shape, or a long history: the file that runs it."""
+
+
+@pytest.mark.parametrize("printed", [line for line in PRINTED if not line.startswith(tuple(LONGER))])
+def test_what_readme_prints_runs(place: Place, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
+    file = place.home.parent / "copy.tar.gz"
+    if printed.startswith(("inspect", "tickers add", "forecast NEW")):
+        file = place.home / "inbox" / f"{'NEW' if 'NEW' in printed else 'TSLA'}.csv"
+        shutil.copy(place.home / "inbox" / "MSFT.csv", file)
+    if printed.startswith("restore"):
+        assert place.run("backup", str(file)).status == 0
+        monkeypatch.setenv("STOCKCAST_HOME", str(place.home.parent / "empty"))
+    if printed.startswith("forecast NEW"):
+        # Its example is of a home of another year.
+        printed = printed.replace("2012-06-15", LAST)
+    without = re.sub(r" \[[^]]*\]", "", printed)
+    words = re.sub(r"[\[\]]", "", printed)
+    for line in {without, words}:
+        for name, value in {**VALUES, "FILE": str(file)}.items():
+            line = line.replace(name, value)
+        if line in ("backfill", "forecast", "metrics"):
+            # Named without what it needs, or a server; with the option it is run.
+            continue
+        ended = place.run(*shlex.split(line))
+        assert ended.status == 0, ended.err
+
+
+@pytest.mark.parametrize("file", sorted(set(LONGER.values())))
+def test_the_longer_commands_are_run_elsewhere(file: str) -> None:
+    assert (Path(__file__).parents[1] / file).is_file()
+
+
 ELSEWHERE: Mapping[str, str] = {
     "backfill.py: No ticker is given": "integration/test_remedies_help.py::place",
     "evaluate.py: No ticker is given": (
