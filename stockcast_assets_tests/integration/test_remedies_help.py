@@ -4,6 +4,7 @@ The situations are those of two tickers that came by CSV, with a past that is to
 the graph takes seconds. A remedy "materialise X" is executed as `stockcast backfill --assets X` of the keys it names.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -39,8 +40,9 @@ from stockcast_assets.monitoring.drift import drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.monitoring.series import inputs
 from stockcast_assets.orchestration import ticker_space
-from stockcast_assets.orchestration.asset_checks.freshness import COMPLETE
+from stockcast_assets.orchestration.asset_checks.freshness import COMPLETE, FRESH
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, surroundings
+from stockcast_assets.orchestration.assets.tuning import _bars_before_the_month
 from stockcast_assets.orchestration.build import build_definitions, registry_from, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.planning import planner
@@ -193,10 +195,10 @@ class Place:
         self.gone(asks)
 
 
-def upload(home: Path) -> None:
+def upload(home: Path, tickers: Sequence[str] = TICKERS) -> None:
     inbox = home / "inbox"
-    inbox.mkdir(parents=True)
-    for ticker in TICKERS:
+    inbox.mkdir(parents=True, exist_ok=True)
+    for ticker in tickers:
         bars = SampleSource().bars(ticker, date(2012, 9, 1), date(2013, 3, 1))
         columns = ["date", "open", "high", "low", "close", "adj_close", "volume"]
         bars[columns].rename(columns=lambda name: name.replace("_", " ").title()).to_csv(
@@ -349,54 +351,60 @@ def test_some_of_the_past_is_lost(place: Place) -> None:
 
 @mends("but its daily keys start on")
 def test_the_daily_keys_begin_later_than_the_past_ends(place: Place) -> None:
-    place.sql("DELETE FROM stockcast.raw_prices WHERE ticker = 'MSFT'")
-    place.patch.setenv("STOCKCAST_START_DATE", "2013-03-15")
-    place.patch.setenv("STOCKCAST_END_DATE", "2013-03-15")
-    place.patch.setattr("stockcast_assets.orchestration.assets.bars.LONGEST_CLOSURE", pd.Timedelta(days=15))
-    asks = {"but its daily keys start on": lambda: place.bars(start="2013-03-15")}
+    place.sql(f"DELETE FROM stockcast.raw_prices WHERE ticker = 'MSFT' AND date < '{LAST}'")  # noqa: S608
+    place.patch.setenv("STOCKCAST_START_DATE", LAST)
+    place.patch.setattr("stockcast_assets.orchestration.assets.bars.LONGEST_CLOSURE", pd.Timedelta(days=3))
+    asks = {"but its daily keys start on": lambda: place.bars(start=LAST)}
     place.ends(asks, "stockcast backfill --tickers MSFT --assets price_history")
+
+
+@mends("There is no ticker yet: add one with", "doctor.py: `stockcast tickers add MSFT`", "brings it up at once")
+def test_there_is_no_ticker(fresh: Place) -> None:
+    lines = ("tickers list", "tune --all", "doctor --json")
+    asks = [fresh.prints(line) for line in lines]
+    for ask in asks:
+        assert "`stockcast tickers add MSFT`" in ask()
+    assert "`stockcast forecast MSFT` brings it up at once" in fresh.prints("tickers add MSFT")()
+    assert "`stockcast tickers add MSFT`" not in asks[-1]()
+    fresh.gone({"There is no ticker yet: add one with": asks[0]})
+    fresh.execute("stockcast forecast MSFT")
+    fresh.ended |= {"doctor.py: `stockcast tickers add MSFT`", "brings it up at once"}
 
 
 @mends(
     "is not materialised, so its indicators",
-    "There is no ticker yet: add one with",
-    "doctor.py: `stockcast tickers add MSFT`",
-    "layout.py: stockcast forecast",
-    "monitoring.py: stockcast forecast",
-    "trust.py: stockcast forecast",
-    "brings it up at once",
     " is stored: `stockcast forecast",
     "There are no bars of",
-    "No model of",
-    "No prices of",
-    "No drift report of",
+    "trust.py: stockcast forecast",
+    "layout.py: stockcast forecast",
+    "monitoring.py: stockcast forecast",
 )
-def test_a_ticker_that_has_nothing(fresh: Place) -> None:
-    fresh.patch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
-    fresh.patch.setattr(os, "execve", lambda *_: None)
-    no_ticker = "There is no ticker yet: add one with"
-    for line in ("tickers list", "tune"):
-        assert "`stockcast tickers add MSFT`" in fresh.prints(line)()
-    doctor = fresh.prints("doctor")
-    assert "`stockcast tickers add MSFT`" in doctor()
-    added = fresh.prints("tickers add MSFT")()
-    fresh.gone({no_ticker: fresh.prints("tickers list"), "doctor.py: `stockcast tickers add MSFT`": doctor})
-    assert "`stockcast tickers add MSFT`" not in doctor()
-    assert "`stockcast forecast MSFT` brings it up at once" in added
-    asks = {
-        " is stored: `stockcast forecast": fresh.prints("compare MSFT"),
-        "There are no bars of": fresh.prints("tune MSFT --trials 1"),
-        "There is no model in": fresh.prints("mlflow --port 5999"),
-        "No model of": fresh.page("trust", ticker="MSFT"),
-        "No prices of": fresh.page("forecasts", ticker="MSFT"),
-        "No drift report of": fresh.page("monitoring", ticker="MSFT"),
+def test_a_ticker_that_has_nothing(place: Place) -> None:
+    place.patch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
+    upload(place.home, ("GOOG",))
+    place.execute("stockcast tickers add GOOG")
+    past = {"is not materialised, so its indicators": lambda: place.bars("GOOG")}
+
+    def tuned() -> str:
+        with place.instance() as instance:
+            of = ("GOOG", place.warehouse, instance, date.fromisoformat(FIRST), sources_from(place.settings))
+            return said(lambda: _bars_before_the_month(*of) is None)
+
+    pages = {
+        "No model of GOOG": place.page("trust", ticker="GOOG"),
+        "No prices of GOOG": place.page("forecasts", ticker="GOOG"),
+        "No drift report of GOOG": place.page("monitoring", ticker="GOOG"),
     }
-    assert "(`stockcast backfill --tickers MSFT` does)" in fresh.bars()
-    fresh.ends(asks, "stockcast forecast MSFT")
-    fresh.gone({"is not materialised, so its indicators": fresh.bars})
-    commands = [f"{view}.py: stockcast forecast" for view in ("layout", "monitoring", "trust")]
-    fresh.ended.update(commands)
-    fresh.ended.add("brings it up at once")
+    asks = {" is stored: `stockcast forecast": place.prints("compare GOOG"), "There are no bars of": tuned}
+    for words, ask in pages.items():
+        assert words in ask()
+        assert "stockcast forecast GOOG" in ask()
+    assert "(`stockcast backfill --tickers GOOG` does)" in past["is not materialised, so its indicators"]()
+    place.ends(asks, "stockcast forecast GOOG")
+    for words, ask in pages.items():
+        assert words not in ask()
+    place.gone(past)
+    place.ended |= {f"{view}.py: stockcast forecast" for view in ("trust", "layout", "monitoring")}
 
 
 @mends("There is no model of", "There is no forecast of", "to forecast with: materialise it first")
@@ -425,27 +433,30 @@ def test_bars_without_a_model(fresh: Place) -> None:
     "this stockcast reads up to",
     "check STOCKCAST_MLFLOW_URI, or materialise",
 )
-@pytest.mark.parametrize("damage", ["swapped", "gone", "of a later release"])
-def test_a_models_file_is_not_as_its_row_says(place: Place, damage: str) -> None:
+def test_a_models_file_is_not_as_its_row_says(place: Place) -> None:
     def loaded() -> str:
         rows = place.warehouse.read(tables.TRAINED_MODEL, tickers=["MSFT"]).to_dict("records")
         row = max(rows, key=lambda row: row["date"])
         registry = registry_from(place.settings)
         return said(lambda: registry.load(row["model_name"], row["run_id"], row["weights_sha256"]) is None)
 
-    files = list((place.home / "artifacts").rglob("model.npz"))
-    if damage == "swapped":
-        for file in files:
-            file.write_bytes(file.read_bytes()[:-1] + b"!")
-        words = "has the digest"
-    elif damage == "gone":
-        for file in files:
-            file.unlink()
-        words = "check STOCKCAST_MLFLOW_URI, or materialise"
-    else:
-        place.patch.setattr(artifact, "FORMAT", 0)
-        words = "this stockcast reads up to"
-    place.materialised({words: loaded}, "trained_model")
+    def files() -> list[Path]:
+        return list((place.home / "artifacts").rglob("model.npz"))
+
+    for file in files():
+        file.write_bytes(file.read_bytes()[:-1] + b"!")
+    place.materialised({"has the digest": loaded}, "trained_model")
+    for file in files():
+        file.unlink()
+    place.materialised({"check STOCKCAST_MLFLOW_URI, or materialise": loaded}, "trained_model")
+    odd = b"nothing of ours"
+    for file in files():
+        file.write_bytes(odd)
+    digest = hashlib.sha256(odd).hexdigest()
+    place.sql(f"UPDATE stockcast.trained_model SET weights_sha256 = '{digest}'")  # noqa: S608
+    place.materialised({"is not one of stockcast's": loaded}, "trained_model")
+    place.patch.setattr(artifact, "FORMAT", 0)
+    place.materialised({"this stockcast reads up to": loaded}, "trained_model")
 
 
 @mends("what is stored of it cannot be read")
@@ -562,10 +573,10 @@ def test_a_backup_is_put_back(place: Place) -> None:
 
 @mends("how to migrate", "removes old drift reports")
 def test_the_doctor_is_followed(place: Place) -> None:
-    place.sql("ALTER TABLE stockcast.forecasts ALTER COLUMN fallback TYPE BLOB USING NULL")
+    place.sql("ALTER TABLE stockcast.forecasts ALTER COLUMN fallback SET DATA TYPE BIGINT USING NULL")
     usage = shutil.disk_usage(place.home)
     place.patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10**6))
-    doctor = place.prints("doctor")
+    doctor = place.prints("doctor --json")
     printed = doctor()
     assert "`stockcast warehouse check` says how to migrate" in printed
     assert "`stockcast reports prune` removes old drift reports" in printed
@@ -645,8 +656,8 @@ def test_a_ticker_that_was_given_up(fresh: Place) -> None:
         with fresh.instance() as instance:
             states = ticker_states(instance, ["MSFT"])
         attempts: list[planner.Attempt] = []
-        seen = world("2013-01-11 00:31", states, {}, attempts=attempts)
-        for now, plan in moments(seen, planner.plan_bring_up, "2013-01-13"):
+        seen = world("2024-01-11 00:31", states, {}, attempts=attempts)
+        for now, plan in moments(seen, planner.plan_bring_up, "2024-01-13"):
             attempts += [failed(run, str(now.tz_localize(None))) for run in plan.runs]
             if len(attempts) > planner.ATTEMPTS:
                 return "it is tried again"
@@ -661,24 +672,25 @@ def test_a_ticker_that_was_given_up(fresh: Place) -> None:
 
 @mends("`stockcast backfill --missing-only` fills what never was")
 def test_a_check_of_whether_all_keys_are_there_is_red(place: Place) -> None:
+    keys = [dg.AssetCheckKey(dg.AssetKey("forecasts"), name) for name in (FRESH, COMPLETE)]
+
     def checked() -> str:
         with place.instance() as instance:
-            result = place.alone(instance, dg.AssetSelection.checks(dg.AssetCheckKey("forecasts", COMPLETE)))
-            (evaluation,) = result.get_asset_check_evaluations()
-        return "" if evaluation.passed else flat(str(evaluation.description))
+            result = place.alone(instance, dg.AssetSelection.checks(*keys))
+        found = {each.check_name: each for each in result.get_asset_check_evaluations()}[COMPLETE]
+        return "" if found.passed else flat(str(found.description))
 
+    # A day before those that were made, and one of them whose rows are lost.
+    place.patch.setenv("STOCKCAST_START_DATE", "2013-02-25")
     with place.instance() as instance:
         for ticker in TICKERS:
-            set_daily_from(instance, ticker, "", date.fromisoformat(FIRST), uploaded=False)
-        # A key that was never made, beside one that was and is lost.
-        instance.event_log_storage.wipe_asset_partitions(dg.AssetKey("forecasts"), [f"2013-02-27|{TICKERS[0]}"])
-    assert not checked()
-    place.sql("DELETE FROM stockcast.forecasts WHERE ticker = 'AAPL' AND date = '2013-02-27'")
+            set_daily_from(instance, ticker, "", date(2013, 2, 25), uploaded=False)
     place.sql("DELETE FROM stockcast.forecasts WHERE ticker = 'MSFT' AND date = '2013-02-28'")
-    assert "AAPL has no row for 2013-02-27" in checked()
-    assert "MSFT has lost its rows of 2013-02-28" in checked()
+    printed = checked()
+    assert "AAPL has no row for 2013-02-25" in printed
+    assert "MSFT has lost its rows of 2013-02-28" in printed
     place.execute("stockcast reconcile")
-    assert "MSFT" not in checked()
+    assert "lost" not in checked()
     place.execute("stockcast backfill --missing-only")
     place.gone({"`stockcast backfill --missing-only` fills what never was": checked})
     assert not checked()
@@ -686,19 +698,20 @@ def test_a_check_of_whether_all_keys_are_there_is_red(place: Place) -> None:
 
 @mends("would stand in two kinds of shares", "are in other shares and must be fetched again first")
 def test_a_file_is_in_other_shares(place: Place) -> None:
-    file = place.home / "inbox" / "MSFT.csv"
-    whole = pd.read_csv(file)
-    prices = ["Open", "High", "Low", "Close", "Adj Close"]
-    whole[prices] /= 2
-    whole.tail(40).to_csv(file, index=False)
-    words = "would stand in two kinds of shares"
+    def halved(ticker: str, rows: int) -> None:
+        file = place.home / "inbox" / f"{ticker}.csv"
+        bars = pd.read_csv(file).tail(rows)
+        bars[["Open", "High", "Low", "Close", "Adj Close"]] /= 2
+        bars.to_csv(file, index=False)
+
+    halved("MSFT", 40)
     past = place.prints("backfill --tickers MSFT --assets price_history")
-    place.ends({words: past}, "stockcast backfill --tickers MSFT --assets price_history --replace")
-    daily = place.prints(f"backfill --tickers MSFT --assets raw_prices --from {LAST} --to {LAST}")
-    whole[prices] /= 2
-    whole.to_csv(file, index=False)
-    words = "are in other shares and must be fetched again first"
-    place.ends({words: daily}, "stockcast backfill --tickers MSFT --assets price_history,raw_prices")
+    remedy = "stockcast backfill --tickers MSFT --assets price_history --replace"
+    place.ends({"would stand in two kinds of shares": past}, remedy)
+    halved("AAPL", 10_000)
+    daily = place.prints(f"backfill --tickers AAPL --assets raw_prices --from {LAST} --to {LAST}")
+    remedy = "stockcast backfill --tickers AAPL --assets price_history,raw_prices"
+    place.ends({"are in other shares and must be fetched again first": daily}, remedy)
 
 
 @mends("there is no market to forecast it in")
@@ -721,9 +734,11 @@ def test_there_is_no_market(place: Place) -> None:
 @mends("Dagster was started without DAGSTER_HOME")
 def test_dagster_is_started_by_itself(place: Place) -> None:
     def started() -> str:
-        with warnings.catch_warnings(record=True) as caught:
+        mask = os.umask(0o077)
+        with mock.patch.dict(os.environ), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             runpy.run_module("stockcast_assets.definitions")
+        os.umask(mask)
         return flat(" ".join(str(each.message) for each in caught))
 
     place.patch.delenv("DAGSTER_HOME", raising=False)
