@@ -23,6 +23,7 @@ def run(call: Invocation, tickers: Sequence[str]) -> None:
         StockcastError: if no second source is set, or a ticker has no stored bar.
     """
     with open_session(call) as session:
+        session.require_rows_here()
         second = session.settings.second_source
         if second is None:
             raise StockcastError(

@@ -44,6 +44,7 @@ def run(
 ) -> None:
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
     with open_session(call, models=True) as session:
+        session.require_rows_here()
         # Here, because it brings plotly along, which takes a second and no other command needs.
         from stockcast_assets.forecasting.evaluation.report import evaluation_html
         from stockcast_assets.forecasting.evaluation.walkforward import walk_forward

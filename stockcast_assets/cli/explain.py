@@ -40,6 +40,7 @@ _SHOWN = 5
 def run(call: Invocation, ticker: str, day_text: str, replay: bool) -> None:
     """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
     with open_session(call, models=True) as session:
+        session.require_rows_here()
         chain = Provenance(session, ticker, session_before(ticker, parse_day(day_text)))
         document = chain.document()
         differences = chain.replay() if replay else None

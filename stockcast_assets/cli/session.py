@@ -68,7 +68,7 @@ class Session:
         return other_warehouse(self.settings)
 
     def require_rows_here(self) -> None:
-        """What is asked before anything is stored.
+        """What is asked before anything is computed from the rows.
 
         Raises:
             StockcastError: if the rows of this home are in the other warehouse, so that all would be made anew.

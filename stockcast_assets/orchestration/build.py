@@ -287,7 +287,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         sensors=[
             build_configured_tickers(settings.tickers, sensor_status),
             build_ticker_lifecycle(jobs, universe, sensor_status),
-            build_daily_catch_up(jobs, universe, sensor_status),
+            build_daily_catch_up(jobs, universe, other_warehouse(settings), sensor_status),
             build_csv_inbox(jobs, inbox, sensor_status),
             build_revisions(jobs, universe, sensor_status),
             build_retraining(jobs, universe, settings.model_max_age_days, sensor_status),

@@ -11,6 +11,7 @@ from stockcast_assets.dagster_private.migrations import read_migrations_once
 from stockcast_assets.orchestration.jobs import Jobs
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.planner import Plan, World
+from stockcast_assets.orchestration.planning.reconcile import left_behind
 from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.planning.world import Universe
 from stockcast_assets.orchestration.sensors.ticks import tick_unless_idle
@@ -20,8 +21,13 @@ HEAD_START = timedelta(minutes=10)
 """How long after its time a schedule's work is left to the schedule."""
 
 
-def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The sensor. It plans as the schedules do, and leaves them a head start."""
+def build_daily_catch_up(
+    jobs: Jobs, universe: Universe, other: Warehouse | None, status: dg.DefaultSensorStatus
+) -> dg.SensorDefinition:
+    """The sensor. It plans as the schedules do, and leaves them a head start.
+
+    Rows that are all in the `other` warehouse are not made anew: a person brings them, or begins elsewhere.
+    """
 
     @dg.sensor(
         name="daily_catch_up",
@@ -42,7 +48,10 @@ def build_daily_catch_up(jobs: Jobs, universe: Universe, status: dg.DefaultSenso
 
         def look() -> tuple[World, Plan]:
             seen = world.read_world(context.instance, universe, utc_now(), warehouse, keys_at=planned_at)
-            return seen, plan_lost(seen).then(planner.plan_training(seen)).then(planner.plan_daily(seen))
+            lost = plan_lost(seen)
+            if lost.runs and (told := left_behind(context.instance, warehouse, other)) is not None:
+                lost = Plan(waiting=dict.fromkeys(seen.with_losses, told))
+            return seen, lost.then(planner.plan_training(seen)).then(planner.plan_daily(seen))
 
         nothing_due = "Every finished day of every active ticker is there."
         return tick_unless_idle(context, universe, warehouse, planned_at, look, nothing_due)
