@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 from datetime import date
@@ -110,7 +111,10 @@ def test_rows_that_are_lost_are_said_on_every_page_until_they_are_back(empty_hom
     shown = text(open_page(view))
     assert "(forecasts: 2 keys): `stockcast reconcile` makes them again" in shown
     assert "Nothing here yet" in shown
-    (empty_home / "dagster" / "history" / "runs" / "index.db").write_text("no database")
+    (empty_home / "warehouse.duckdb").write_bytes(whole)
+    index = empty_home / "dagster" / "history" / "runs" / "index.db"
+    index.write_text("no database")
+    os.utime(index, (1e9, 1e9))
     assert "was not compared with what Dagster remembers" in text(open_page(view))
 
 
