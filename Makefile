@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test wheel-test docs clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test compose-test policy wheel-test up down docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -76,12 +76,15 @@ ledger-histories: setup  ## A thousand random steps of the ledger on each wareho
 	STOCKCAST_LEDGER_STEPS=1000 $(BIN)/pytest stockcast_assets_tests/warehouse/test_published.py -k history
 
 COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header pyproject.toml --extra deploy
+	--no-annotate --no-header --upgrade
+OF_IMAGE := $(COMPILE) pyproject.toml --extra deploy --constraint
 
-lock: setup  ## Resolve the dependencies again: everything, and what the image installs
-	$(COMPILE) --upgrade --group dev --output-file requirements.lock
-	# What the image installs: of the same versions those without which nothing runs.
-	$(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-runtime.lock
+lock: setup  ## Resolve the dependencies again: everything, and what the images install
+	$(COMPILE) pyproject.toml --extra deploy --group dev --output-file requirements.lock
+	# What the images install: of the same versions those without which nothing runs, and the same without TensorFlow.
+	$(OF_IMAGE) requirements.lock --output-file requirements-runtime.lock
+	$(OF_IMAGE) requirements-runtime.lock --override deploy/image/services.txt --output-file requirements-services.lock
+	printf 'cyclonedx-bom\nuv==$(UV_VERSION)\n' | $(COMPILE) - --output-file deploy/image/tools.lock
 
 newest: setup  ## Without the lock, with the newest Dagster that installs: are its private names where they were?
 	$(BIN)/uv venv --quiet --clear .venv-newest --python $(BIN)/python
@@ -98,8 +101,28 @@ newer-python: setup  ## From the lock on Python 3.12: does it load, and do its q
 	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \
 		stockcast_assets_tests/warehouse/test_frames.py stockcast_assets_tests/forecasting/test_baselines.py
 
-image-test: setup  ## Build the image without a registry, bound its size, run it (Debian, root; minutes)
+ENGINE ?= $(if $(shell command -v docker),docker,podman)
+# What runs deploy/compose.yaml, such as COMPOSE=podman-compose.
+COMPOSE ?= $(ENGINE) compose
+
+up:  ## The whole platform on this machine, behind a login: https://dagster.localhost (Docker or podman)
+	@test -e deploy/.env || cp deploy/.env.example deploy/.env
+	@sh deploy/secrets.sh $(ENGINE)
+	cd deploy && $(COMPOSE) build && $(COMPOSE) up --detach
+
+down:  ## Stop it; what is stored stays
+	cd deploy && $(COMPOSE) down
+
+image-test: setup  ## Build the images without a registry, bound their sizes, run them (Debian, root; a quarter of an hour)
 	$(BIN)/pytest long_tests/test_image.py -s
+
+compose-test: setup  ## Run deploy/compose.yaml without a registry (Debian, root; half an hour)
+	$(BIN)/pytest long_tests/test_compose.py -s --timeout 2400
+
+policy: setup  ## What checkov finds in the cloud's files (in an environment of its own)
+	$(BIN)/uv venv --quiet --clear .venv-policy --python $(BIN)/python
+	$(BIN)/uv pip install --quiet --python .venv-policy --requirement .ci/policy.txt
+	.venv-policy/bin/checkov --config-file deploy/.checkov.yaml
 
 wheel-test: setup  ## Install the wheel into an empty environment and run README's commands in an empty folder (minutes)
 	$(BIN)/pytest long_tests/test_wheel.py
@@ -108,4 +131,4 @@ docs: setup  ## The documentation as a site, in site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 clean:  ## Remove .venv and caches; stored data stays
-	rm -rf $(VENV) site .venv-newest .venv-3.12 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .venv-newest .venv-3.12 .venv-policy .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,8 @@
 import os
 import warnings
 
+from stockcast_assets import json_logs
+from stockcast_assets.dagster_private import console
 from stockcast_assets.orchestration.build import build_definitions, warehouse_from
 from stockcast_assets.orchestration.home import require_one_world
 from stockcast_assets.private_files import keep_to_oneself
@@ -13,6 +15,9 @@ __all__ = ["build_definitions", "defs", "warehouse_from"]
 # Whatever started this process: what it and its runs write is this account's alone.
 keep_to_oneself()
 _settings = load_settings()
+if _settings.log_format == "json":
+    json_logs.write_json()
+    console.write_json()
 require_one_world(_settings)
 if "DAGSTER_HOME" not in os.environ:
     warnings.warn(

@@ -128,6 +128,9 @@ class Settings(BaseSettings):
     tickers_per_run: int = Field(
         100, ge=1, description="Tickers that one run makes at most; more are cut into runs of about as many each"
     )
+    log_format: Literal["colored", "json"] = Field(
+        "colored", description="How servers and runs write their logs: for people, or a JSON document a line"
+    )
     model_max_age_days: int = Field(
         92, ge=1, description="Days after the end of its training during which a champion may serve later months"
     )

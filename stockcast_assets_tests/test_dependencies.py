@@ -71,7 +71,7 @@ def test_every_entry_of_the_lock_has_its_hashes() -> None:
 @pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
 def test_whatever_installs_the_lock_insists_on_the_hashes(file: str) -> None:
     installing = [line for line in (REPOSITORY / file).read_text().splitlines() if "requirements" in line]
-    installing = [line for line in installing if " sync " in line and ".lock" in line]
+    installing = [line for line in installing if re.search(r" (sync|install) .*\.lock", line)]
     assert installing
     assert all("--require-hashes" in line for line in installing), installing
 
@@ -118,6 +118,19 @@ def test_the_image_installs_a_part_of_what_is_tested() -> None:
     runtime, full = entries(RUNTIME), entries(LOCK)
     assert runtime.items() <= full.items()
     assert all(hashes for _, hashes in runtime.values())
+
+
+SERVICES = (REPOSITORY / "requirements-services.lock").read_text()
+
+
+def test_the_services_install_what_the_worker_installs_without_tensorflow() -> None:
+    services, runtime = entries(SERVICES), entries(RUNTIME)
+    assert services.items() <= runtime.items()
+    left_out = runtime.keys() - services.keys()
+    assert {"keras", "tensorflow-cpu", "h5py"} <= left_out
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["deploy"]]
+    declared_ = {canonicalize_name(Requirement(text).name) for text in wanted}
+    assert declared_ & left_out == {"keras", "tensorflow-cpu"}
 
 
 def test_the_image_installs_what_the_platform_needs_and_no_tool_of_development() -> None:

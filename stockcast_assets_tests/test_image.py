@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-*BUILD, FINAL = re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)
+STAGES = {
+    found[1]: stage
+    for stage in re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)
+    if (found := re.match(r"FROM \S+ AS (\S+)", stage))
+}
+IMAGES = ("services", "worker")
 
 
 def test_the_image_copies_all_that_the_package_is_built_from():
@@ -31,29 +36,47 @@ def test_no_layer_of_the_image_holds_a_secret():
     assert not {".", "./", "*"} & {source for sources in copies for source in sources.split()}
 
 
-def test_the_image_installs_what_runs_and_keeps_no_tool_that_installs() -> None:
-    assert "--require-hashes requirements-runtime.lock" in "".join(BUILD)
-    assert not re.search(r"pip|uv |binutils|requirements", re.sub(r"^#.*", "", FINAL, flags=re.MULTILINE))
-    assert re.findall(r"^COPY (.+)", FINAL, re.MULTILINE) == ["--from=build /opt/stockcast /opt/stockcast"]
+def test_the_images_install_what_runs_and_keep_no_tool_that_installs() -> None:
+    assert "--require-hashes requirements-services.lock" in STAGES["build-services"]
+    assert "--require-hashes --requirement requirements-runtime.lock" in STAGES["build-worker"]
+    final = "".join(STAGES[name] for name in IMAGES)
+    assert not re.search(r"pip|uv |binutils|requirements", re.sub(r"^#.*", "", final, flags=re.MULTILINE))
+    assert re.findall(r"^COPY (.+)", final, re.MULTILINE) == [
+        *("--from=build-services /opt/stockcast /opt/stockcast", "--from=build-worker /added/ /"),
+    ]
 
 
-def test_both_stages_have_one_base() -> None:
+def test_the_image_that_a_build_makes_unasked_runs_everything() -> None:
+    assert list(STAGES)[-1] == "worker"
+    assert STAGES["worker"].startswith("FROM services AS worker")
+
+
+def test_both_bases_are_one() -> None:
     """The environment points to the Python of its base."""
-    assert len({re.match(r"FROM (\S+)", stage)[1] for stage in (*BUILD[1:], FINAL)}) == 1  # type: ignore[index]
+    bases = {re.match(r"FROM (\S+)", stage)[1] for stage in STAGES.values()}  # type: ignore[index]
+    assert {base for base in bases if base not in STAGES} == {"python:3.11-slim"}
 
 
 def test_it_runs_as_a_user_without_rights_and_says_whether_it_is_well() -> None:
-    (user,) = re.findall(r"^USER (.+)", FINAL, re.MULTILINE)
+    (user,) = re.findall(r"^USER (.+)", STAGES["services"] + STAGES["worker"], re.MULTILINE)
     assert int(user) > 0
-    assert "HEALTHCHECK" in FINAL
-    assert "STOCKCAST_HOME=/data" in FINAL
+    assert "HEALTHCHECK" in STAGES["services"]
+    assert "STOCKCAST_HOME=/data" in STAGES["services"]
     for name in ("title", "description", "licenses"):
-        assert f"org.opencontainers.image.{name}=" in FINAL
+        assert f"org.opencontainers.image.{name}=" in STAGES["services"]
+
+
+def test_each_image_lists_what_it_is_made_of() -> None:
+    for name in ("build-services", "build-worker"):
+        assert "cyclonedx-py environment" in STAGES[name]
+        assert "/opt/stockcast/share/sbom.cdx.json" in STAGES[name]
 
 
 def test_it_installs_with_the_uv_that_the_makefile_installs_with() -> None:
     (wanted,) = re.findall(r"^UV_VERSION := (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert re.findall(r"uv==(\S+)", DOCKERFILE) == [wanted]
+    tools = (ROOT / "deploy" / "image" / "tools.lock").read_text()
+    assert re.findall(r"^uv==(\S+)", tools, re.MULTILINE) == [wanted]
+    assert "pip install --no-cache-dir --require-hashes --requirement tools.lock" in STAGES["tools"]
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy" / "image").glob("*.sh")), ids=lambda path: path.name)
@@ -61,4 +84,4 @@ def test_the_scripts_of_the_build_are_shell_and_stop_at_the_first_fault(script: 
     text = script.read_text()
     assert "\nset -eu\n" in text
     subprocess.run(["sh", "-n", script], check=True)
-    assert re.search(rf"COPY .*deploy/image/{script.name}", DOCKERFILE)
+    assert re.search(rf"COPY .*deploy/image/{script.name}", DOCKERFILE), script.name

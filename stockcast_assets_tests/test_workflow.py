@@ -71,10 +71,11 @@ def test_only_a_tag_publishes_and_only_what_was_tested() -> None:
     assert CI["permissions"] == {"contents": "read"}
 
 
-def test_the_image_is_bounded_as_the_long_test_bounds_it_and_searched_for_holes() -> None:
-    (limit,) = re.findall(r"^LIMIT = ([\d_]+)$", (ROOT / "long_tests" / "test_image.py").read_text(), re.MULTILINE)
+def test_the_images_are_bounded_as_the_long_test_bounds_them_and_searched_for_holes() -> None:
+    (limits,) = re.findall(r"^LIMITS = \{(.*)\}$", (ROOT / "long_tests" / "test_image.py").read_text(), re.MULTILINE)
     steps = CI["jobs"]["image"]["steps"]
-    assert any(f"-le {int(limit)}" in step.get("run", "") for step in steps)
+    for image, limit in re.findall(r"(\w+): ([\d_]+)", limits):
+        assert any(f'"${image.lower()}" -le {int(limit)}' in step.get("run", "") for step in steps)
     assert any("trivy" in step.get("uses", "") and step["with"]["exit-code"] == "1" for step in steps)
 
 

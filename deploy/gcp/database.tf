@@ -23,6 +23,37 @@ resource "google_sql_database_instance" "main" {
       enable_private_path_for_google_cloud_services = false
     }
 
+    # Who connects, what waits and what goes wrong stands in the log; what is asked does not, for it holds data.
+    database_flags {
+      name  = "log_checkpoints"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_connections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_disconnections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_hostname"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_min_error_statement"
+      value = "error"
+    }
+
     backup_configuration {
       enabled                        = true
       point_in_time_recovery_enabled = true

@@ -12,6 +12,12 @@ resource "google_compute_subnetwork" "main" {
   ip_cidr_range            = "10.20.0.0/20"
   private_ip_google_access = true
 
+  log_config {
+    aggregation_interval = "INTERVAL_10_MIN"
+    flow_sampling        = 0.1
+    metadata             = "INCLUDE_ALL_METADATA"
+  }
+
   secondary_ip_range {
     range_name    = "pods"
     ip_cidr_range = "10.24.0.0/14"

@@ -1,6 +1,5 @@
-output "environment" {
-  description = "What the pods' settings are: deploy/k8s/settings.yaml takes them."
-  value = {
+locals {
+  environment = {
     STOCKCAST_WAREHOUSE   = "bigquery"
     STOCKCAST_GCP_PROJECT = var.project
     STOCKCAST_BQ_DATASET  = google_bigquery_dataset.tables.dataset_id
@@ -9,6 +8,11 @@ output "environment" {
     STOCKCAST_REPORTS     = "gs://${google_storage_bucket.kept["reports"].name}"
     DAGSTER_RUN_LOGS      = "gs://${google_storage_bucket.kept["logs"].name}/dagster"
   }
+}
+
+output "environment" {
+  description = "What the pods' settings are: deploy/k8s/settings.yaml takes them."
+  value       = local.environment
 }
 
 output "models" {

@@ -73,3 +73,15 @@ variable "deletion_protection" {
   type        = bool
   default     = true
 }
+
+variable "image" {
+  description = "Image of runs as Cloud Run jobs, with its version; no job is made if empty, as for runs on the cluster."
+  type        = string
+  default     = ""
+}
+
+variable "mlflow_uri" {
+  description = "Address of the tracking server as Cloud Run jobs reach it; it holds no password."
+  type        = string
+  default     = ""
+}

@@ -1,6 +1,7 @@
 #!/bin/sh
-# slim.sh ENVIRONMENT: take from the packages of a virtual environment what no run of stockcast reads.
-# What is left runs in the same build (warm.sh) and is measured by `make image-test`.
+# slim.sh ENVIRONMENT [SINCE]: take from the packages of a virtual environment what no run of stockcast reads.
+# With SINCE, libraries that are older than that file stay as they are. What is left runs in the same build (warm.sh) and is
+# measured by `make image-test`.
 set -eu
 rm -rf "$1"/share/jupyter "$1"/share/man
 cd "$1"/lib/python3.*/site-packages
@@ -13,19 +14,25 @@ rm -f tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so tensorflow/compi
 rm -rf googleapiclient/discovery_cache/documents
 # Arrow's servers.
 rm -f pyarrow/libarrow_flight.so* pyarrow/libarrow_python_flight.so* pyarrow/_flight.*
-# Maps and films beside the stocks, and another package's examples.
+# Maps and films beside the stocks.
 rm -f bokeh_sampledata/_data/*.db
-find statsmodels/datasets -name '*.csv' -delete
 # A second client, which Dagster's launcher does not use.
 rm -rf kubernetes/aio
+# What Evidently makes examples up with, a statistical test of its that is never asked for, and its own server's pages.
+rm -rf faker/providers statsmodels evidently/ui/service/assets
+# Charts of Streamlit's own, where ours are Plotly's.
+rm -rf altair
+# What builds packages.
+rm -rf setuptools pkg_resources _distutils_hack distutils-precedence.pth wheel
 # Extensions and examples for Jupyter, and what maps minified scripts to their sources.
 rm -rf pydeck/nbextension evidently/nbextension jupyterlab_plotly
 find . \( -name '*.ipynb' -o -name '*.map' -o -name '*.pyi' \) -delete
 # C sources, headers and static libraries of extensions that are compiled already.
-find . \( -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.pyx' -o -name '*.a' \) -type f -delete
+find . \( -name '*.c' -o -name '*.cpp' -o -name '*.h' \
+    -o -name '*.hpp' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.cc' -o -name '*.a' \) -type f -delete
 # Their own tests, with their data.
-for package in h5py matplotlib numpy pandas pyarrow scipy sklearn statsmodels; do
-    find "$package" -type d -name tests -prune -exec rm -rf {} +
+for package in h5py matplotlib numpy pandas pyarrow scipy sklearn; do
+    [ ! -d "$package" ] || find "$package" -type d -name tests -prune -exec rm -rf {} +
 done
 # Symbols, which a debugger alone reads. Those in *.libs were laid out anew by auditwheel: they stay as they are.
-find . -name '*.so*' -size +1M -not -path '*.libs/*' -exec strip --strip-unneeded {} +
+find . -name '*.so*' -size +1M -not -path '*.libs/*' ${2:+-cnewer "$2"} -exec strip --strip-unneeded {} +

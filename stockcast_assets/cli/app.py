@@ -471,11 +471,15 @@ def ui(
     host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
     read_only: Annotated[bool, typer.Option("--read-only", help="For viewers: nothing can be launched.")] = False,
     opened: Opened = False,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Workspace file of a code location that runs elsewhere, as the daemon then does, too."),
+    ] = None,
 ) -> None:
     """Open the Dagster UI, with daemon, on the same data."""
     from stockcast_assets.cli import servers as command
 
-    command.ui(host, port, read_only, opened)
+    command.ui(host, port, read_only, opened, workspace)
 
 
 @app.command()

@@ -33,21 +33,30 @@ def _announce(what: str, host: str, port: int, opened: bool = False) -> None:
         open_when_ready(host, port)
 
 
-def ui(host: str, port: int, read_only: bool, opened: bool = False) -> None:
+def ui(host: str, port: int, read_only: bool, opened: bool = False, elsewhere: Path | None = None) -> None:
     """Serve the Dagster UI, with the daemon and the code location, until it is told to stop; `opened` in a browser.
 
+    `elsewhere` is a workspace file of a code location that runs elsewhere, as the daemon then does, too.
+
     Raises:
-        StockcastError: if the address cannot be used, a daemon is running on the home, or a process ends by itself.
+        StockcastError: if the address cannot be used, there is no such workspace, a daemon is running on the home, or a
+            process ends by itself.
     """
     # Before anything is opened or started.
     _listen("ui", host, port, read_settings().allowed_hosts)
+    if elsewhere is not None and not elsewhere.is_file():
+        raise StockcastError(
+            f"{elsewhere} is no workspace file of Dagster: name one that says where the code location answers, or "
+            "leave --workspace out to start one."
+        )
     with open_session(Invocation()) as session:
         from stockcast_assets.web.dagster_ui import dagster_ui, wait
 
         expose_children()
         hosts = session.settings.allowed_hosts
         at_start(session, read_only)
-        with dagster_ui(session.instance, workspace(), host, port, hosts, read_only) as started:
+        alone = elsewhere is not None
+        with dagster_ui(session.instance, elsewhere or workspace(), host, port, hosts, read_only, alone) as started:
             _announce("Dagster UI", host, port, opened)
             wait(started)
 

@@ -17,6 +17,7 @@ from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.terminal import err, styled, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.home_memory import recall
+from stockcast_assets.json_logs import write_json
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.build import build_definitions, other_warehouse, sources_from, warehouse_from
@@ -176,6 +177,8 @@ def read_settings() -> Settings:
         StockcastError: if one is wrong.
     """
     settings, odd = settings_and_warnings()
+    if settings.log_format == "json":
+        write_json()
     for sentence in odd:
         warn(sentence)
     return settings

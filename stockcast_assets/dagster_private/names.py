@@ -95,6 +95,10 @@ SERVERS: Mapping[str, str] = {
     "dagster:DagsterInstance.optimize_for_webserver": "how an instance is set up for many readers",
 }
 
+CONSOLE: Mapping[str, str] = {
+    "dagster._loggers:create_console_logger": "makes the logger that writes a run's events to its console",
+}
+
 RESOURCES: Mapping[str, str] = {
     "dagster._config.pythonic_config.io_manager:ConfigurableIOManagerFactoryResourceDefinition": (
         "the definition of an IO manager with fields"
@@ -126,7 +130,7 @@ RUNS: Mapping[str, str] = {
 
 PRIVATE: Mapping[str, str] = {
     **EVENT_LOG, **POSTGRES_EVENT_LOG, **POSTGRES_STORAGE, **COMPUTE_LOGS,
-    **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **RESOURCES, **RUNS
+    **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **CONSOLE, **RESOURCES, **RUNS
 }  # fmt: skip
 
 

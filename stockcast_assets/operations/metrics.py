@@ -1,21 +1,28 @@
 """What Prometheus asks: runs, keys, bars, forecasts, the queue and the stages, read when it asks."""
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.ranges import known_tickers
-from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, RAW_PRICES
+from stockcast_assets.tables import ALL_TABLES, FORECASTS, PRICE_HISTORY, RAW_PRICES, Table
 from stockcast_assets.warehouse import Warehouse
 
 _RECENT_RUNS = 200
 _RUNS_OF_STAGES = 20
 """Runs whose states are told, and those in whose logs the stages are looked for: a scrape costs the same whatever the
 history."""
+
+_RECENT = timedelta(days=30)
+"""In which a ticker that is traded has bars and forecasts."""
 
 _WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
 
@@ -63,25 +70,36 @@ class StockcastCollector(Collector):
     def _tables(self) -> Iterator[Metric]:
         tickers = known_tickers(self._instance)
         now = utc_now()
+        bars = self._newest(tickers, RAW_PRICES, PRICE_HISTORY)
+        forecasts = self._newest(tickers, FORECASTS)
         age = GaugeMetricFamily(
             "stockcast_newest_bar_age_seconds", "Since midnight UTC of the ticker's newest bar", labels=["ticker"]
         )
-        covered = 0
-        for ticker in tickers:
-            # The days of one ticker, by its clustered column: bytes, not gigabytes, on BigQuery.
-            newest = {
-                table.name: self._warehouse.read(table, tickers=[ticker], columns=["date"])["date"].max()
-                for table in (PRICE_HISTORY, RAW_PRICES, FORECASTS)
-            }
-            bars = [day for name, day in newest.items() if name != FORECASTS.name and day == day]
-            if not bars:
-                continue
-            age.add_metric([ticker], now.timestamp() - max(bars).tz_localize("UTC").timestamp())
-            covered += newest[FORECASTS.name] == max(bars)
+        for ticker, day in bars.items():
+            age.add_metric([ticker], now.timestamp() - day.tz_localize("UTC").timestamp())
         yield age
         yield GaugeMetricFamily("stockcast_tickers", "Tickers that are forecast", value=len(tickers))
+        covered = sum(forecasts.get(ticker) == day for ticker, day in bars.items())
         yield GaugeMetricFamily(
             "stockcast_forecast_coverage",
             "Share of the tickers whose newest bar has a forecast",
             value=covered / len(tickers) if tickers else 0.0,
         )
+
+    def _newest(self, tickers: Sequence[str], table: Table, earlier: Table | None = None) -> dict[str, pd.Timestamp]:
+        """Each ticker's newest day in a table, or in the one that holds what was before it, in the tickers' order.
+
+        Two or three queries, however many tickers there are: the last weeks of all, then all of those that were silent
+        in them.
+        """
+        first = (utc_now() - _RECENT).date()
+        reads: list[tuple[Table, date | None]] = [(table, first), (table, None)]
+        if earlier is not None:
+            reads.append((earlier, None))
+        found: dict[str, pd.Timestamp] = {}
+        for each, start in reads:
+            silent = [ticker for ticker in tickers if ticker not in found]
+            if silent:
+                rows = self._warehouse.read(each, tickers=silent, start=start, columns=["ticker", "date"])
+                found |= {str(ticker): day for ticker, day in rows.groupby("ticker")["date"].max().items()}
+        return {ticker: found[ticker] for ticker in tickers if ticker in found}

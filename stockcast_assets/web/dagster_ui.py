@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 
 from stockcast_assets.dagster_private.webserver import code_server, webserver
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.json_logs import write_json
+from stockcast_assets.settings import load_settings
 from stockcast_assets.web.guard import Guard, Policy
 
 POLICY = Policy(
@@ -39,7 +41,13 @@ _BEAT_S = 30.0
 
 @contextmanager
 def dagster_ui(
-    instance: dg.DagsterInstance, workspace: Path, host: str, port: int, hosts: Sequence[str], read_only: bool
+    instance: dg.DagsterInstance,
+    workspace: Path,
+    host: str,
+    port: int,
+    hosts: Sequence[str],
+    read_only: bool,
+    alone: bool = False,
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """Dagster's webserver, code location and, unless it is read-only, daemon; stopped with all they started.
 
@@ -50,6 +58,7 @@ def dagster_ui(
         port: of the page.
         hosts: names under which it answers, besides loopback's.
         read_only: whether to show only; another process may hold the daemon.
+        alone: whether code location and daemon run elsewhere, and the workspace names where.
 
     Yields:
         The processes that must go on, by their names.
@@ -58,15 +67,16 @@ def dagster_ui(
         StockcastError: if a daemon of this home is running.
     """
     with ExitStack() as stack:
-        if not read_only:
+        with_daemon = not read_only and not alone
+        if with_daemon:
             stack.enter_context(only_daemon(instance))
         left: list[psutil.Process] = []
         stack.callback(_end_left, left)
-        file = str(stack.enter_context(code_server(instance, workspace)))
+        file = str(workspace if alone else stack.enter_context(code_server(instance, workspace)))
         stack.callback(lambda: left.extend(psutil.Process().children(recursive=True)))
         listen = ["--host", host, "--port", str(port), *(f"--allow={name}" for name in hosts)]
         started = {"webserver": _start(__name__, file, *listen, *(["--read-only"] if read_only else []))}
-        if not read_only:
+        if with_daemon:
             started["daemon"] = _start("dagster._daemon", "run", "--workspace", file)
         stack.callback(_end, started.values())
         yield started
@@ -186,7 +196,10 @@ def main() -> None:
         dg.DagsterInstance.get() as instance,
         webserver(instance, asked.workspace, asked.read_only) as app,
     ):
-        uvicorn.run(Guard(app, asked.allow, POLICY), host=asked.host, port=asked.port, log_level="warning")
+        server = uvicorn.Config(Guard(app, asked.allow, POLICY), host=asked.host, port=asked.port, log_level="warning")
+        if load_settings().log_format == "json":
+            write_json()
+        uvicorn.Server(server).run()
 
 
 if __name__ == "__main__":

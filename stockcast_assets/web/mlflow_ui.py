@@ -6,6 +6,7 @@ MLflow has a protection of its own, which takes any page of this machine for its
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stockcast_assets.json_logs import write_json
 from stockcast_assets.settings import load_settings
 from stockcast_assets.web.guard import LOOPBACK, Guard, Policy
 
@@ -29,7 +30,11 @@ def create_app() -> "ASGIApp":
     """MLflow's application as `mlflow server` would serve it, guarded."""
     from mlflow.server.fastapi_app import app
 
-    return Guard(app, load_settings().allowed_hosts, POLICY)
+    settings = load_settings()
+    if settings.log_format == "json":
+        # Uvicorn has set its own up by now.
+        write_json()
+    return Guard(app, settings.allowed_hosts, POLICY)
 
 
 def protection(hosts: Sequence[str]) -> dict[str, str]:
