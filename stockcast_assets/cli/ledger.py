@@ -78,10 +78,10 @@ def _faults(session: Session, tickers: Sequence[str] | None, rows: pd.DataFrame)
             for each in remembered
         ]
     found = ledger.faults(rows, remembered)
-    other, unknown = ledger.unpublished(rows, session.warehouse.read(FORECASTS, tickers=tickers))
-    broken = {fault.ticker for fault in found}
-    found += [fault for fault in other if fault.ticker not in broken]
-    return found, unknown, sum(len(each.heads) for each in remembered)
+    made = session.warehouse.read(FORECASTS, tickers=tickers)
+    # Of a broken chain nobody can say what its forecasts should be.
+    other, unknown = ledger.unpublished(rows, made[~made["ticker"].isin([fault.ticker for fault in found])])
+    return [*found, *other], unknown, sum(len(each.heads) for each in remembered)
 
 
 def head(call: Invocation, write: bool) -> None:
