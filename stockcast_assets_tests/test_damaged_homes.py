@@ -64,6 +64,8 @@ SAMPLED: dict[str, tuple[str, ...]] = {
     "backup copy.tar.gz": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
     "home clean-secrets": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
     "home clean-secrets --dry-run": (WAREHOUSE, MODELS, TUNINGS, *DAGSTER),
+    "ledger verify": (WAREHOUSE, CALENDARS, *DAGSTER),
+    "ledger head": (WAREHOUSE, CALENDARS, *DAGSTER),
 }
 """Each of these meets some of the ways of damage: what looks at the files is what the others have."""
 

@@ -90,14 +90,18 @@ def published(
         if rows.empty:
             return None
         heads = ledger.heads_of(rows)
+        firsts = rows[rows["horizon"] == 1]
         told = {
             "ledger head": ledger.head_hash(heads),
             "published at": dg.MetadataValue.timestamp(now.timestamp()),
-            "entries": int((rows["horizon"] == 1).sum()),
-            "revisions": int(((rows["horizon"] == 1) & (rows["revision"] > 0)).sum()),
-            "late rows": int(rows["late"].sum()),
         }
-        event = {HEADS: {ticker: list(head) for ticker, head in heads.items()}}
+        # Dagster plots numbers, and these are of the run, not of a key.
+        event = {
+            "entries": len(firsts),
+            "revisions": int((firsts["revision"] > 0).sum()),
+            "late rows": int(rows["late"].sum()),
+            HEADS: {ticker: list(head) for ticker, head in heads.items()},
+        }
         return Addition(PUBLISHED_FORECASTS, rows, told, event, lambda: _keep(context, store, now, heads))
 
     return replace(made, adding=addition)
