@@ -93,6 +93,18 @@ class Home:
         """
         return self._rows(tables.FORECASTS, tickers, start, end)
 
+    def published(
+        self, tickers: str | Sequence[str] | None = None, start: Day | None = None, end: Day | None = None
+    ) -> pd.DataFrame:
+        """The ledger: every forecast as it was published, also those that were repaired since.
+
+        The demo publishes forecasts of sessions that are long over.
+
+        >>> bool(home.published("AAPL")["late"].all())
+        True
+        """
+        return self._rows(tables.PUBLISHED_FORECASTS, tickers, start, end)
+
     def scores(
         self, tickers: str | Sequence[str] | None = None, start: Day | None = None, end: Day | None = None
     ) -> pd.DataFrame:
