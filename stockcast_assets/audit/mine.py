@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from stockcast_assets import user_code
 from stockcast_assets.audit.compare import FAILS, Moved, moved, require_same_twice
 from stockcast_assets.audit.worlds import INPUTS, RESTATED, World, attacks, halted
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shortlist, shown
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.user_code import told
 
 _ALIASES = {
     "prices": "bars",
@@ -69,16 +67,7 @@ def load(name: str) -> Mine:
     Raises:
         StockcastError: if there is no such module or function, or a parameter is none of these.
     """
-    place, _, attribute = name.rpartition(":")
-    if not place or not attribute:
-        raise StockcastError(f"{shown(name)} names no function: write it as my_module:my_function or file.py:function.")
-    found: Any = _module(place)
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            own = [each for each, value in vars(_module(place)).items() if callable(value) and not each.startswith("_")]
-            there = f"it has {shortlist(own)}" if own else "it has none"
-            raise StockcastError(f"{shown(place)} has no function {shown(attribute)}: {there}.")
-        found = getattr(found, part)
+    found = user_code.load(name)
     if inspect.isclass(found):
         return Mine(name, _model(name, found), {"bars": "bars"})
     if not callable(found):
@@ -86,36 +75,6 @@ def load(name: str) -> Mine:
             f"{shown(name)} is no function: name one that takes bars and returns what it made of them."
         )
     return Mine(name, found, _inputs(name, found))
-
-
-def _module(place: str) -> Any:
-    path = Path(place)
-    try:
-        if place.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None or not path.is_file():
-                raise StockcastError(f"There is no file {shown(place)}: give its path from this folder.")
-            if (loaded := sys.modules.get(path.stem)) and getattr(loaded, "__file__", None) == spec.origin:
-                return loaded
-            module = importlib.util.module_from_spec(spec)
-            # What it imports from beside itself is found as if it were run, and what it pickles or refers to by name.
-            sys.path.append(str(path.resolve().parent))
-            sys.modules[path.stem] = module
-            spec.loader.exec_module(module)
-            return module
-        if str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))
-        return importlib.import_module(place)
-    except StockcastError:
-        raise
-    except Exception as error:
-        if place.endswith(".py"):
-            sys.modules.pop(path.stem, None)
-        if isinstance(error, ModuleNotFoundError) and error.name == place.split(".", maxsplit=1)[0]:
-            raise StockcastError(
-                f"There is no module {shown(place)}: run the command in its folder, or give the file's path."
-            ) from None
-        raise StockcastError(f"{shown(place)} cannot be imported: {_told(error)}: mend it first.") from error
 
 
 def _inputs(name: str, function: Callable[..., Any]) -> dict[str, str]:
@@ -264,11 +223,6 @@ def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _told(error: BaseException) -> str:
-    words = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
 def examine(subject: Mine, world: World, days: Sequence[pd.Timestamp], seed: int = 0) -> Iterator[list[Moved]]:
     """What moves of a subject, cut by cut.
 
@@ -310,7 +264,7 @@ def _true_output(subject: Mine, world: World) -> pd.DataFrame:
     except StockcastError:
         raise
     except Exception as error:
-        raise StockcastError(f"{subject.name} fails on the data as it is: {_told(error)}: mend it first.") from error
+        raise StockcastError(f"{subject.name} fails on the data as it is: {told(error)}: mend it first.") from error
 
 
 def _against(subject: Mine, truth: pd.DataFrame, other: World, cut: pd.Timestamp, attack: str) -> list[Moved]:
@@ -321,5 +275,5 @@ def _against(subject: Mine, truth: pd.DataFrame, other: World, cut: pd.Timestamp
         if known.empty:
             return []
         ticker = str(known["ticker"].iloc[0]) if "ticker" in known else None
-        return [Moved(FAILS, known["date"].iloc[0], ticker, cut, attack, "a value", _told(error))]
+        return [Moved(FAILS, known["date"].iloc[0], ticker, cut, attack, "a value", told(error))]
     return moved(truth, output, cut, attack, rounding=attack == RESTATED)

@@ -151,20 +151,29 @@ def evaluate(
     train_on: Annotated[
         str | None, typer.Option(help="With --bars: the tickers that the network learns from; default all.")
     ] = None,
+    contender: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A class or function of yours to judge as well, my_module:Model or file.py:Model; again for each."
+        ),
+    ] = None,
 ) -> None:
     """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals.
 
     With --bars through the history of files instead, by one network for all of their tickers; nothing is stored.
     """
+    from stockcast_assets.cli.beside import Beside
+
+    beside = Beside(with_statistical, tuple(contender or ()))
     if bars or earnings or train_on:
         from stockcast_assets.cli import evaluate_files
 
         judged = ",".join(tickers) if tickers else None
-        evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, with_statistical, report)
+        evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, beside, report)
         return
     from stockcast_assets.cli import evaluate as command
 
-    command.run(ctx.obj, tickers, first, last, with_statistical, report)
+    command.run(ctx.obj, tickers, first, last, beside, report)
 
 
 @app.command(epilog="For example: stockcast explain MSFT 2026-06-12 --replay")

@@ -9,9 +9,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
@@ -22,7 +22,7 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.inputs import in_order, parse_day
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.methods import LABELS, METHODS
+from stockcast_assets.methods import METHODS, method_label
 from stockcast_assets.orchestration.assets.bars import complete_bars
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.planning.ranges import add_tickers
@@ -39,10 +39,11 @@ def run(
     asked: Sequence[str] | None,
     first_text: str | None,
     last_text: str | None,
-    with_statistical: bool,
+    beside: Beside,
     report: Path | None,
 ) -> None:
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
+    others = beside.load()
     with open_session(call, models=True) as session:
         session.require_rows_here()
         # Here, because it brings plotly along, which takes a second and no other command needs.
@@ -50,7 +51,7 @@ def run(
         from stockcast_assets.forecasting.evaluation.walkforward import walk_forward
         from stockcast_assets.forecasting.models.statistical import require_stats
 
-        if with_statistical:
+        if beside.statistical:
             require_stats()
         tickers = _tickers(session, asked or ())
         first = parse_day(first_text) if first_text else None
@@ -66,10 +67,11 @@ def run(
                 bars,
                 first,
                 end,
-                statistical=with_statistical,
+                statistical=beside.statistical,
                 workers=session.settings.train_workers,
                 progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
+        walk = judged_beside(walk, bars, others)
         path = report or session.settings.home / "reports" / "evaluation" / _file_name(
             tickers, walk.first_day, walk.last_day
         )
@@ -113,16 +115,10 @@ def _bars(session: Session, until: dict[str, pd.Timestamp]) -> dict[str, pd.Data
     return found
 
 
-def progress_bar() -> Progress:
-    """Fits done of fits in all, on stderr, gone when they are done."""
-    return Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=err, transient=True,
-    )  # fmt: skip
-
-
 def document(walk: WalkForward) -> dict[str, object]:
-    """The `--json` document: the headline numbers pooled, at the top level too, per ticker, and their intervals."""
+    """The `--json` document: headline numbers pooled, at the top level too, and per ticker, intervals, all scores."""
+    from stockcast_assets.forecasting.evaluation.scores import SCORES
+
     pooled = walk.headline()
     return {
         **pooled,
@@ -131,6 +127,9 @@ def document(walk: WalkForward) -> dict[str, object]:
         "intervals": {
             "pooled": walk.intervals(),
             "by_ticker": {ticker: walk.intervals(ticker) for ticker in walk.tickers},
+        },
+        "contenders": {
+            row["contender"]: {name: row[name] for name in SCORES} for row in walk.scores().to_dict("records")
         },
     }
 
@@ -164,7 +163,7 @@ def _print(walk: WalkForward) -> None:
     print_table(
         "Every contender, all horizons and tickers",
         ["contender", *SCORES],
-        [[LABELS[row["contender"]], *(_figure(row[name]) for name in SCORES)] for _, row in scores.iterrows()],
+        [[method_label(row["contender"]), *(_figure(row[name]) for name in SCORES)] for _, row in scores.iterrows()],
     )
     out.print(
         "Ratios below 1 mean the LSTM is better; an interval that holds 1 is no difference. "

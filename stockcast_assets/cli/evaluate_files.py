@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import quiet
 from stockcast_assets.cli.tables import print_json, print_table
@@ -21,7 +22,7 @@ from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import said_by_file, told
 from stockcast_assets.market.sources.files import parse_bytes, read_earnings
-from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, ORACLE, RANDOM_WALK
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, ORACLE, RANDOM_WALK, method_label
 from stockcast_assets.tables import EARNINGS_DATES, HORIZON
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def show(found: dict[str, Any]) -> None:
         ],
         [
             [
-                LABELS[name],
+                method_label(name),
                 f"{row['pinball_ratio_har']:.4f}",
                 "{:.3f} to {:.3f}".format(*row["pinball_ratio_har_interval"]),
                 f"{row['dm_vs_har']:+.1f}",
@@ -261,7 +262,7 @@ def run(
     first_text: str | None,
     last_text: str | None,
     train_on: str | None,
-    with_statistical: bool,
+    beside: Beside,
     report: Path | None,
 ) -> None:
     """Judge the universe's network on the bars of files, and print it.
@@ -274,6 +275,7 @@ def run(
     first, last = (None if text is None else parse_day(text) for text in (first_text, last_text))
     if first is not None and last is not None and first > last:
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+    others = beside.load()
     quiet()
     tell = partial(err.print, style="dim", markup=False, highlight=False, soft_wrap=True)
     bars = read_bars(bars_files, tell)
@@ -283,7 +285,6 @@ def run(
     reports = {} if earnings is None else read_reports(earnings)
     if without := sorted(bars.keys() - reports.keys()):
         tell(f"No reports are known of {shortlist(without)}: their intervals know of none.")
-    from stockcast_assets.cli.evaluate import progress_bar
     from stockcast_assets.forecasting.evaluation.scores import too_early
     from stockcast_assets.forecasting.features import prepare
     from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
@@ -292,10 +293,11 @@ def run(
     with progress_bar() as bar:
         task = bar.add_task("preparing", total=None)
         walk = walk_forward_universe(
-            bars, reports, first, end, train_on=teachers, judge=judged, statistical=with_statistical,
+            bars, reports, first, end, train_on=teachers, judge=judged, statistical=beside.statistical,
             workers=os.cpu_count() or 1,
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )  # fmt: skip
+    walk = judged_beside(walk, bars, others)
     if report is not None:
         from stockcast_assets.cli.evaluate import write_report
         from stockcast_assets.forecasting.evaluation.report import evaluation_html

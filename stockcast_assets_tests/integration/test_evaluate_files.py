@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from stockcast_assets.cli import evaluate_files
+from stockcast_assets.cli.beside import Beside
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.sources.sample import SampleSource
@@ -128,7 +129,7 @@ def test_one_ticker_alone_and_a_coin_beside_it_are_judged_and_who_is_too_young_i
     for names, tickers in ((["one.csv"], ["ABC.ZZ"]), (["one.csv", "two.csv"], ["ABC.ZZ", "BTC-USD"])):
         evaluate_files.run(
             Invocation(as_json=True), None, [tmp_path / name for name in names], reports, "2006-05-01", "2006-08-01",
-            None, False, None,
+            None, Beside(), None,
         )  # fmt: skip
         printed = capsys.readouterr()
         found = json.loads(printed.out)
@@ -157,6 +158,6 @@ def test_what_cannot_be_judged_is_told_in_one_sentence(
     there["MSFT.csv"] = files[0].with_name("MSFT.csv")
     there["MSFT.csv"].write_text("Date,Open,High,Low,Close,Volume\n2009-01-16,20,20,20,20,1\n")
     given = {"tickers": None, "earnings": None, "first_text": None, "last_text": None, "train_on": None,
-             "with_statistical": False, "report": None}  # fmt: skip
+             "beside": Beside(), "report": None}  # fmt: skip
     with pytest.raises(StockcastError, match=words):
         evaluate_files.run(Invocation(), bars_files=[there.get(name, Path(name)) for name in bars], **given | options)

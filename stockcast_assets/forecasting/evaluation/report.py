@@ -12,7 +12,7 @@ from stockcast_assets.forecasting.evaluation.coverage import coverage_test, miss
 from stockcast_assets.forecasting.evaluation.scores import BLOCK_SESSIONS, POOLED, SCORES, coverage_by_day, reliability
 from stockcast_assets.forecasting.evaluation.walkforward import HEADLINES, WalkForward
 from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
-from stockcast_assets.methods import LABELS, LSTM
+from stockcast_assets.methods import LABELS, LSTM, method_label
 
 ROLLING_DAYS = 60
 _ALL = "#1f2933"
@@ -109,7 +109,11 @@ def skill_chart(walk: WalkForward) -> go.Figure:
     for name in losses.columns.drop(LSTM):
         skill = 1 - losses[LSTM] / losses[name]
         figure.add_scatter(
-            x=losses.index, y=skill, name=f"over {LABELS[name]}", mode="lines+markers", line={"color": colors[name]}
+            x=losses.index,
+            y=skill,
+            name=f"over {method_label(name)}",
+            mode="lines+markers",
+            line={"color": colors[name]},
         )
     figure.add_hline(0, line={"color": "#1f2933", "width": 1})
     return figure
@@ -138,7 +142,11 @@ def reliability_chart(walk: WalkForward) -> go.Figure:
     figure = _figure("level of the quantile", "share of outcomes at or below it", ".0%")
     for name, color in _colors(walk.pooled.contenders).items():
         figure.add_scatter(
-            x=QUANTILES, y=reliability(cases, name), name=LABELS[name], mode="lines+markers", line={"color": color}
+            x=QUANTILES,
+            y=reliability(cases, name),
+            name=method_label(name),
+            mode="lines+markers",
+            line={"color": color},
         )
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", showlegend=False, line={"color": "#1f2933", "width": 1, "dash": "dot"}
@@ -168,7 +176,7 @@ def _ratios(walk: WalkForward) -> pd.DataFrame:
             rows.append(
                 {
                     "ticker": ticker or "all",
-                    "contender": LABELS[row["contender"]],
+                    "contender": method_label(row["contender"]),
                     "RMSE ratio": _bracketed(row, "rmse"),
                     "pinball ratio": _bracketed(row, "pinball"),
                 }
@@ -213,7 +221,7 @@ def _bracketed(row: pd.Series, metric: str) -> str:
 def _scores(walk: WalkForward) -> pd.DataFrame:
     scores = walk.scores()
     shown = scores[list(SCORES)].map(lambda value: "–" if pd.isna(value) else f"{value:.4f}")
-    shown.insert(0, "contender", scores["contender"].map(LABELS))
+    shown.insert(0, "contender", scores["contender"].map(method_label))
     return shown
 
 
