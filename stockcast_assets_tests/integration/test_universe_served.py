@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -186,6 +187,11 @@ def disguised(bars: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.timeout(600)
 def test_a_ticker_that_comes_later_is_forecast_by_the_months_networks_and_changes_none(copied: Cli) -> None:
     """By CSV, into a home whose month was trained without it."""
+    # A home of files, as if the four had come by CSV, too.
+    (copied.home / "home.json").unlink()
+    with duckdb.connect(str(copied.home / "warehouse.duckdb")) as database:
+        for table in ("price_history", "raw_prices"):
+            database.execute(f"update stockcast.{table} set source = 'csv'")  # noqa: S608
     before = {table.name: copied.warehouse.read(table) for table in (UNIVERSE_MODEL, MARKET_STATE, TRAINED_MODEL)}
     bars = disguised(read_bars(copied.warehouse, ["IBM"], "2013-03-01"))
     write_csv(Path(copied.home) / "inbox", "NEWT", bars)
