@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test compose-test policy wheel-test up down docs clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test test-long lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test compose-test policy wheel-test up down docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -47,6 +47,10 @@ test: setup lint  ## Every test, after lint and type checks
 	# Two processes: most tests wait for a server or a disk part of the time. One file stays in one process, with its servers.
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-long: setup  ## The tests with a short and a long form, in the long one: random histories, a quarter of nights (a quarter of an hour)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --long stockcast_assets_tests/warehouse/test_histories_duckdb.py \
+		stockcast_assets_tests/warehouse/test_histories_bigquery.py stockcast_assets_tests/integration/test_quarter.py
 
 lint: setup  ## ruff, mypy, the import contract, the declared packages, bandit and a search of the history for secrets
 	$(BIN)/ruff check

@@ -1,10 +1,12 @@
 """Fixtures for every test: an environment without the user's settings, and one finished demo to look at."""
 
+import io
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +33,16 @@ settings.load_profile("patient")
 
 LONGEST = ("test_histories_bigquery", "test_quarter", "test_histories_duckdb", "test_backfill", "test_cloud")
 """Files of minutes: they begin first, so that none of them is left alone at the end of a parallel run."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of tests that have two, as make test-long")
+
+
+@pytest.fixture(scope="session")
+def long_form(pytestconfig: pytest.Config) -> bool:
+    """Whether a test that has a short and a long form runs the long one."""
+    return bool(pytestconfig.getoption("--long"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,6 +100,37 @@ class Cli:
         return DuckDBWarehouse(str(self.home / "warehouse.duckdb"), "stockcast")
 
 
+def status_here(*arguments: str) -> int:
+    """The exit status of the command in this process, which is left as it was."""
+    factory, hook = logging.getLogRecordFactory(), sys.excepthook
+    try:
+        with (
+            mock.patch.dict(os.environ),
+            mock.patch.object(sys, "argv", ["stockcast", *arguments]),
+            pytest.raises(SystemExit) as stopped,
+        ):
+            main()
+    finally:
+        logging.setLogRecordFactory(factory)
+        sys.excepthook = hook
+    return int(stopped.value.code or 0)
+
+
+class CliHere(Cli):
+    """The `stockcast` command in the test's own process, where what is heavy to import is imported once."""
+
+    def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name in filter(_is_ours, list(os.environ)):
+                patch.delenv(name)
+            for name, value in {"STOCKCAST_HOME": str(self.home), **self.env, **env}.items():
+                patch.setenv(name, value)
+            patch.chdir(self.home.parent)
+            status = status_here(*arguments)
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
 def clean_env() -> dict[str, str]:
     """This process's environment without settings."""
     return {name: value for name, value in os.environ.items() if not _is_ours(name)}
@@ -95,10 +138,10 @@ def clean_env() -> dict[str, str]:
 
 @pytest.fixture
 def make_cli(tmp_path: Path) -> Callable[..., Cli]:
-    """`make_cli(STOCKCAST_SOURCE="csv")` is a stockcast with an empty home of its own."""
+    """`make_cli(STOCKCAST_SOURCE="csv")` is a stockcast with an empty home of its own, in this process."""
 
     def make(**env: str) -> Cli:
-        return Cli(tmp_path / "home", env)
+        return CliHere(tmp_path / "home", env)
 
     return make
 
@@ -122,25 +165,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
     """
     monkeypatch.setenv("STOCKCAST_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("STOCKCAST_SOURCE", "sample")
-    factory, hook = logging.getLogRecordFactory(), sys.excepthook
 
     def command(*arguments: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["stockcast", *arguments])
         capfd.readouterr()
-        try:
-            with mock.patch.dict(os.environ), pytest.raises(SystemExit) as stopped:
-                main()
-        finally:
-            logging.setLogRecordFactory(factory)
-            sys.excepthook = hook
-        return Ended(int(stopped.value.code or 0), *capfd.readouterr())
+        return Ended(status_here(*arguments), *capfd.readouterr())
 
     return command
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cli:
-    """A home in which `stockcast demo --sessions 3` has run. Tests must not change it.
+    """A home in which `stockcast demo --sessions 3` has run, in a process of its own. Tests must not change it.
 
     The processes of a parallel test run share one: whoever needs it first makes it.
     """
@@ -153,7 +188,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cli:
             result = cli("demo", "--sessions", "3", "--json")
             assert result.returncode == 0, result.stderr
             (cli.home / "demo.json").write_text(result.stdout)
-    return cli
+    return CliHere(cli.home, cli.env)
 
 
 @pytest.fixture

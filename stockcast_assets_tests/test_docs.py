@@ -49,15 +49,33 @@ def test_the_table_of_commands_is_complete() -> None:
     assert [name for name in commands() if not any(set(name.split()) <= words for words in told)] == []
 
 
-def test_the_rooms_stand_in_the_order_in_which_they_may_import() -> None:
+PICTURES = {"README.md": README, "architecture.md": (ROOT / "docs" / "architecture.md").read_text()}
+
+
+def rooms(text: str, indent: int = 2) -> list[list[str]]:
+    """The modules on each line of a page's picture that is indented so far."""
+    lines = text[text.index("```\nstockcast_assets/\n") :].split("```")[1].splitlines()[2:]
+    lines = [line[indent:] for line in lines if len(line) - len(line.lstrip()) == indent]
+    told = [re.findall(r"([a-z_]+)(?:/|\.py)(?: |$)", line.split("   ")[0] + " ") for line in lines]
+    return [line for line in told if line]
+
+
+@pytest.mark.parametrize("page", PICTURES)
+def test_the_rooms_stand_in_the_order_in_which_they_may_import(page: str) -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [set(layer.split(" | ")) for layer in contracts[0]["layers"]]
-    picture = README[README.index("```\nstockcast_assets/\n") :].split("```")[1].splitlines()[2:]
-    told = [re.findall(r"([a-z_]+)(?:/|\.py)(?: |$)", line.strip().split("   ")[0] + " ") for line in picture]
-    lines = [line for line in told if line]
-    place = {room: number for number, line in enumerate(lines) for room in line}
+    place = {room: number for number, line in enumerate(rooms(PICTURES[page])) for room in line}
     assert set(place) == set().union(*layers)
     order = [place[room] for layer in layers for room in sorted(layer)]
+    assert order == sorted(order)
+
+
+def test_the_room_of_dagster_is_shown_whole_and_in_its_order() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) for layer in contracts[1]["layers"]]
+    place = {room: number for number, line in enumerate(rooms(PICTURES["architecture.md"], 4)) for room in line}
+    assert set(place) == set().union(*layers)
+    order = [max(place[room] for room in layer) for layer in layers]
     assert order == sorted(order)
 
 

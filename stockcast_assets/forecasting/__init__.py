@@ -1,5 +1,5 @@
-"""Forecasts of the next 10 sessions: features, baselines, LSTM, walk-forward proof, gate and model registry.
+"""Forecasts of the next 10 sessions: features, baselines, LSTM, walk-forward proof and gate.
 
-Pure functions of frames and arrays: nothing here knows Dagster. TensorFlow only trains (`training`); every
-forecast is numpy (`predict`), so the daily run never imports it.
+Pure functions of frames and arrays: nothing here knows Dagster, nor MLflow, whose registry is in `tracking`. TensorFlow
+only trains (`training`); every forecast is numpy (`serving.predict`), so the daily run never imports it.
 """

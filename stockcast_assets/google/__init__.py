@@ -1,1 +1,1 @@
-"""What Google's clients need: credentials, buckets."""
+"""What Google's clients need: credentials, Dagster's resources of them, places in buckets."""

@@ -30,12 +30,6 @@ Row = Mapping[Any, Any]
 UNREGISTERED = "none"
 """The model version of a naive forecast that was fitted on the spot."""
 
-MODEL_COLUMNS = (
-    "ticker", "date", "model_name", "model_version", "run_id", "weights_sha256", "trained_from", "trained_to",
-    "promoted", "serving_version", "serving_run_id", "reason",
-)  # fmt: skip
-"""What this module reads of `trained_model`."""
-
 
 def rows_by_ticker(models: pd.DataFrame) -> dict[str, list[Row]]:
     """The rows of `trained_model` per ticker."""

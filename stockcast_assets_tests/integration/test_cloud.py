@@ -11,7 +11,7 @@ from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import STORED_TABLES, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
-from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.conftest import Cli, CliHere
 from stockcast_assets_tests.csvfiles import write_csv
 
 DAYS = ("2013-02-27", "2013-02-28")
@@ -52,7 +52,7 @@ def test_settings_alone_move_the_whole_graph_to_bigquery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     csv = {"STOCKCAST_SOURCE": "csv", "STOCKCAST_START_DATE": "2013-02-01", "STOCKCAST_END_DATE": DAYS[-1]}
-    laptop, in_cloud = Cli(tmp_path / "laptop", csv), Cli(tmp_path / "cloud", {**csv, **cloud})
+    laptop, in_cloud = CliHere(tmp_path / "laptop", csv), CliHere(tmp_path / "cloud", {**csv, **cloud})
     bars = sample_bars["MSFT"]
     for cli in (laptop, in_cloud):
         recent = bars[(bars["date"] >= HISTORY) & (bars["date"] <= DAYS[-1])]

@@ -40,8 +40,11 @@ from stockcast_assets_tests.warehouse.helpers import (
 from stockcast_assets_tests.warehouse.test_io_manager import prices_asset
 from stockcast_assets_tests.warehouse.test_real_runs import stop_at_statement
 
-# Steps on each warehouse, and of one history.
-STEPS, LENGTH = 1000, 50
+SHORT, LONG = 300, 1000
+"""Steps on each warehouse, in every test run and by `make test-long`."""
+
+LENGTH = 50
+"""Steps of one history."""
 
 Key = tuple[str, str]
 Row = tuple[float, str | None]
@@ -297,11 +300,11 @@ class BigQueryHistory(History):
         self.proxy.fault = lambda request: None
 
 
-def live(history: type[History]) -> None:
-    """Random histories until there were `STEPS` steps of them; fails as soon as the table is not the dict."""
+def live(history: type[History], steps: int) -> None:
+    """Random histories until there were so many steps of them; fails as soon as the table is not the dict."""
     history.steps = 0
     # Some histories end early, so there may have to be more of them.
-    while (missing := STEPS - history.steps) > 0:
+    while (missing := steps - history.steps) > 0:
         run_state_machine_as_test(
             history,
             settings=settings(

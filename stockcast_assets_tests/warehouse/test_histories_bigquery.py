@@ -5,16 +5,20 @@ from collections.abc import Callable
 import pytest
 
 from stockcast_assets_tests.warehouse.fault_proxy import fault_proxy
-from stockcast_assets_tests.warehouse.histories import STEPS, BigQueryHistory, live
+from stockcast_assets_tests.warehouse.histories import LONG, SHORT, BigQueryHistory, live
 
 
 @pytest.mark.timeout(1800)
 def test_any_history_leaves_exactly_what_was_accepted(
-    record_property: Callable[[str, object], None], bigquery_emulator: str, monkeypatch: pytest.MonkeyPatch
+    record_property: Callable[[str, object], None],
+    bigquery_emulator: str,
+    monkeypatch: pytest.MonkeyPatch,
+    long_form: bool,
 ) -> None:
+    steps = LONG if long_form else SHORT
     with fault_proxy(bigquery_emulator) as proxy:
         BigQueryHistory.proxy = proxy
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
-        live(BigQueryHistory)
+        live(BigQueryHistory, steps)
     record_property("random steps on BigQuery", BigQueryHistory.steps)
-    assert BigQueryHistory.steps >= STEPS >= 1000
+    assert BigQueryHistory.steps >= steps

@@ -19,7 +19,6 @@ from stockcast_assets.forecasting.models.garch import fit_garch
 from stockcast_assets.methods import AUTO_ETS, GJR_GARCH, THETA
 
 UNIVARIATE = (AUTO_ETS, THETA)
-NAMES = (*UNIVARIATE, GJR_GARCH)
 PACKAGES = ("arch", "lightgbm", "statsforecast")
 """What the extra `stats` brings."""
 
@@ -45,7 +44,7 @@ class Statistical:
 
 
 def fit_statistical(history: History, rows: Rows) -> dict[str, Contender]:
-    """Every contender of NAMES, fitted on the closes known once the targets of `rows` are.
+    """Contenders by name, fitted on the closes known once the targets of `rows` are.
 
     - auto_ets: exponential smoothing, its form chosen by AICc (Hyndman et al., 2002)
     - theta: the standard theta method (Assimakopoulos & Nikolopoulos, 2000)

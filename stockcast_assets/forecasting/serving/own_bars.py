@@ -15,7 +15,6 @@ from stockcast_assets.market.adjust import with_total_return
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("date", *PRICES, "volume")
-OPTIONAL = ("ticker", "adj_close", "dividend")
 
 _OTHER_NAMES: Mapping[str, str] = {"adjclose": "adj_close", "adjusted_close": "adj_close", "dividends": "dividend"}
 

@@ -52,6 +52,7 @@ from stockcast_assets.private_files import own_folder
 from stockcast_assets.tables import RAW_PRICES
 
 if TYPE_CHECKING:
+    import yfinance
     from curl_cffi.requests import Session
 
 GRACE = pd.Timedelta(minutes=30)
@@ -256,16 +257,27 @@ class YahooSource:
         return state.attempt_number >= allowed
 
 
-def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
+@contextmanager
+def _asking(ticker: str) -> Iterator["yfinance.Ticker"]:
+    """The client of yfinance, for one thread at a time and without answers that it remembers."""
     import yfinance
     from yfinance.data import YfData
-    from yfinance.exceptions import YFDataException, YFPricesMissingError
+    from yfinance.exceptions import YFDataException
 
     # The client keeps one session, one set of cookies and one cache of answers for the whole process.
     with _one_at_a_time:
         yfinance.config.debug.hide_exceptions = False
         YfData.cache_get.cache_clear()
-        client = yfinance.Ticker(ticker, session=_session())
+        try:
+            yield yfinance.Ticker(ticker, session=_session())
+        except (json.JSONDecodeError, YFDataException) as error:
+            raise _Unavailable("sent no data") from error
+
+
+def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[str, Any]]:
+    from yfinance.exceptions import YFPricesMissingError
+
+    with _asking(ticker) as client:
         try:
             rows = client.history(
                 start=first,
@@ -280,8 +292,6 @@ def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[s
             if error.yahoo_reason is not None and not error.yahoo_reason.startswith("Data doesn't exist"):
                 raise
             rows = pd.DataFrame()
-        except (json.JSONDecodeError, YFDataException) as error:
-            raise _Unavailable("sent no data") from error
         if "exchangeTimezoneName" not in client.history_metadata:
             client.history(period="1d", auto_adjust=False, keepna=True, timeout=_TIMEOUT_S)
         # Listing all of the metadata would make yfinance fetch more of it.
@@ -289,17 +299,8 @@ def _history(ticker: str, first: date, last: date) -> tuple[pd.DataFrame, dict[s
 
 
 def _calendar(ticker: str) -> pd.DataFrame | None:
-    import yfinance
-    from yfinance.data import YfData
-    from yfinance.exceptions import YFDataException
-
-    with _one_at_a_time:
-        yfinance.config.debug.hide_exceptions = False
-        YfData.cache_get.cache_clear()
-        try:
-            rows: pd.DataFrame | None = yfinance.Ticker(ticker, session=_session()).get_earnings_dates(limit=100)
-        except (json.JSONDecodeError, YFDataException) as error:
-            raise _Unavailable("sent no data") from error
+    with _asking(ticker) as client:
+        rows: pd.DataFrame | None = client.get_earnings_dates(limit=100)
         return rows
 
 

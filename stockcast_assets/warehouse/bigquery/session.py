@@ -307,10 +307,10 @@ def _storage() -> Iterator[dict[str, Any]]:
         return
     import grpc
     from google.cloud.bigquery_storage import BigQueryReadClient
-    from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
+    transport = BigQueryReadClient.get_transport_class("grpc")
     with grpc.insecure_channel(address) as channel:
-        yield {"bqstorage_client": BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))}
+        yield {"bqstorage_client": BigQueryReadClient(transport=transport(channel=channel))}
 
 
 def _is_transient(error: BaseException) -> bool:
