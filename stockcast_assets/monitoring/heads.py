@@ -6,13 +6,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, StorageClients
 from stockcast_assets.libraries import pd
-from stockcast_assets.monitoring.files import HEAD, open_files
 from stockcast_assets.monitoring.ledger import Anchor, Head, head_hash
+from stockcast_assets.places import BucketFiles, Files, FolderFiles, at_place
 
 SETTING = "STOCKCAST_LEDGER_HEADS"
 _GIT_S = 60.0
@@ -39,11 +40,10 @@ class HeadStore:
         gcs: StorageClients | None = None,
     ) -> None:
         self.location = location
-        self._files = (
-            None
-            if location is None
-            else open_files(location, gcp_project, gcp_credentials, gcs, setting=SETTING, what=HEAD)
-        )
+        self._files: Files | None = None
+        if location is not None:
+            folder = partial(FolderFiles, what="head of the ledger", again="run `stockcast ledger head --write`")
+            self._files = at_place(location, SETTING, folder, BucketFiles, gcp_project, gcp_credentials, gcs)
 
     def write(self, at: pd.Timestamp, heads: Mapping[str, Head]) -> None:
         """Keep some tickers' heads as a file of their own; in a git repository, as a commit of its own, too.
@@ -78,7 +78,7 @@ class HeadStore:
             if not name.endswith(".json") or name.startswith(".git/"):
                 continue
             try:
-                document = json.loads(self._files.read(name) or "")
+                document = json.loads(self._files.text(name) or "")
                 heads = {ticker: Head(int(entry), str(digest)) for ticker, (entry, digest) in document["heads"].items()}
                 told = document["head"]
             except (ValueError, LookupError, TypeError, AttributeError) as error:

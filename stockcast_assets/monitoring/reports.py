@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -25,7 +26,9 @@ from stockcast_assets.keys import validate_ticker
 from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring.drift import DriftResult, compared_windows
 from stockcast_assets.monitoring.evidently_page import evidently_page
-from stockcast_assets.monitoring.files import open_files
+from stockcast_assets.places import BucketFiles, Files, FolderFiles, at_place
+
+SETTING = "STOCKCAST_REPORTS"
 
 Key = tuple[str, date]
 
@@ -64,7 +67,8 @@ class ReportStore:
         gcp_credentials: str | None = None,
         gcs: StorageClients | None = None,
     ) -> None:
-        self._files = open_files(location, gcp_project, gcp_credentials, gcs)
+        folder = partial(FolderFiles, what="drift report", again="run drift_report again")
+        self._files: Files = at_place(location, SETTING, folder, BucketFiles, gcp_project, gcp_credentials, gcs)
 
     @property
     def location(self) -> str:
@@ -93,7 +97,7 @@ class ReportStore:
 
     def record(self, ticker: str, day: date) -> dict[str, Any] | None:
         """The stored JSON of a day as a dict, or None if there is none."""
-        text = self._files.read(_name(ticker, day))
+        text = self._files.text(_name(ticker, day))
         return None if text is None else json.loads(text)
 
     def require_record(self, ticker: str, day: date) -> dict[str, Any]:

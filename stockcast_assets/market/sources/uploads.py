@@ -1,6 +1,7 @@
-"""The place where people put CSV files: a folder, or a prefix of a Cloud Storage bucket.
+"""The place where people put CSV files: one of `places`, whose files strangers write.
 
-Both are read, and bad files set aside in `rejected/`, through the same methods. Nothing here knows what is in a file.
+Folder and bucket are read, and bad files set aside in `rejected/`, through the same methods. Nothing here knows what
+is in a file.
 
 Whoever may put a file here decides its name, its times, its kind and how long it is. So only plain files are opened,
 no link is followed, what a listing says is checked again on what was opened, and what is read is bounded by bytes that
@@ -21,11 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
+from stockcast_assets.google.storage import StorageClients, patience
 from stockcast_assets.libraries import pd
+from stockcast_assets.places import BucketFiles, Files, FolderFiles, at_place
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Blob, Bucket
+    from google.cloud.storage import Blob
 
 MAX_BYTES = 10 * 2**20
 """Size cap of one upload: 400 years of daily bars of one ticker."""
@@ -33,6 +35,7 @@ MAX_BYTES = 10 * 2**20
 MAX_FILES = 20_000
 """Files that a place may hold at once: each is looked at in every tick."""
 
+SETTING = "STOCKCAST_UPLOADS"
 REJECTED = "rejected"
 
 _KINDS = {
@@ -104,10 +107,8 @@ def label(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-class Uploads(Protocol):
-    """A place with uploads."""
-
-    location: str
+class Uploads(Files, Protocol):
+    """A place with uploads: what it holds may be anything, and change while it is looked at."""
 
     def files(self) -> list[Upload]:
         """The CSV files there, oldest first; those in `rejected/` and hidden ones are none.
@@ -159,9 +160,7 @@ def open_uploads(
     Raises:
         StockcastError: if the place is malformed or there are no credentials for it.
     """
-    if str(location).startswith(SCHEME):
-        return BucketUploads(str(location), gcp_project, gcp_credentials, gcs)
-    return FolderUploads(Path(location))
+    return at_place(location, SETTING, FolderUploads, BucketUploads, gcp_project, gcp_credentials, gcs)
 
 
 def reject(path: Path, reason: str) -> Path:
@@ -208,12 +207,8 @@ def _is_there(name: str, folder: int) -> bool:
     return True
 
 
-class FolderUploads:
+class FolderUploads(FolderFiles):
     """Uploads in a folder of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.location = str(folder)
-        self._folder = folder
 
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
@@ -236,7 +231,7 @@ class FolderUploads:
     def _entries(self) -> list[tuple[str, os.stat_result]]:
         found: list[tuple[str, os.stat_result]] = []
         try:
-            with os.scandir(self._folder) as entries:
+            with os.scandir(self.root) as entries:
                 for entry in entries:
                     if not _is_csv(entry.name):
                         continue
@@ -248,7 +243,7 @@ class FolderUploads:
             return []
         except OSError as error:
             raise UploadUnavailable(
-                f"The uploads folder {self._folder} cannot be read ({error.strerror}): check "
+                f"The uploads folder {self.root} cannot be read ({error.strerror}): check "
                 "STOCKCAST_UPLOADS and the folder's permissions."
             ) from error
         return found
@@ -259,7 +254,7 @@ class FolderUploads:
         try:
             # What has become a link or a pipe since it was listed is neither followed nor waited for.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            with os.fdopen(os.open(self._folder / upload.name, flags), "rb") as file:
+            with os.fdopen(os.open(self.root / upload.name, flags), "rb") as file:
                 if not _is_version(upload, os.fstat(file.fileno())):
                     raise _changed(upload)
                 content = file.read(wanted)
@@ -278,7 +273,7 @@ class FolderUploads:
         if self._gone(upload):
             raise _changed(upload)
         try:
-            return label(str(reject(self._folder / upload.name, reason)))
+            return label(str(reject(self.root / upload.name, reason)))
         except FileNotFoundError as error:
             raise _changed(upload) from error
         except OSError as error:
@@ -289,24 +284,13 @@ class FolderUploads:
     def _gone(self, upload: Upload) -> bool:
         """Whether the version listed is there no more."""
         try:
-            return not _is_version(upload, (self._folder / upload.name).lstat())
+            return not _is_version(upload, (self.root / upload.name).lstat())
         except OSError:
             return True
 
 
-class BucketUploads:
+class BucketUploads(BucketFiles):
     """Uploads under a prefix of a Cloud Storage bucket."""
-
-    def __init__(
-        self,
-        location: str,
-        project: str | None = None,
-        credentials: str | None = None,
-        gcs: StorageClients | None = None,
-    ) -> None:
-        self.location = location
-        self._place = BucketPlace(location, "STOCKCAST_UPLOADS", project, credentials, gcs)
-        self._prefix = self._place.prefix
 
     def files(self) -> list[Upload]:
         """See `Uploads.files`."""
@@ -323,7 +307,7 @@ class BucketUploads:
             try:
                 self._described(blob)
             except _Unlikely as unlikely:
-                name = blob.name.removeprefix(self._prefix)
+                name = blob.name.removeprefix(self.place.prefix)
                 words = f"{label(name)} {unlikely} and was left where it is: upload it again."
                 found.append(Stray(name, str(blob.generation), words))
         return found
@@ -331,8 +315,8 @@ class BucketUploads:
     def _objects(self) -> list[Blob]:
         with self._explained():
             found: list[Blob] = []
-            for blob in self._bucket().list_blobs(prefix=self._prefix, delimiter="/", **patience()):
-                if not _is_csv(blob.name.removeprefix(self._prefix)):
+            for blob in self.bucket.list_blobs(prefix=self.place.prefix, delimiter="/", **patience()):
+                if not _is_csv(blob.name.removeprefix(self.place.prefix)):
                     continue
                 if len(found) == MAX_FILES:
                     raise UploadUnavailable(_too_many(self.location))
@@ -342,7 +326,7 @@ class BucketUploads:
     def _described(self, blob: Blob) -> Upload:
         try:
             return Upload(
-                name=blob.name.removeprefix(self._prefix),
+                name=blob.name.removeprefix(self.place.prefix),
                 version=str(int(blob.generation)),
                 modified=pd.Timestamp(blob.updated).tz_convert("UTC").as_unit("ns"),
                 size=max(0, int(blob.size)),
@@ -377,9 +361,9 @@ class BucketUploads:
         from google.api_core.exceptions import PreconditionFailed
 
         with self._explained(upload):
-            bucket, source, generation = self._bucket(), self._blob(upload), int(upload.version)
+            bucket, source, generation = self.bucket, self._blob(upload), int(upload.version)
             for name in _free_names(upload.name):
-                target = f"{self._prefix}{REJECTED}/{name}"
+                target = f"{self.place.prefix}{REJECTED}/{name}"
                 note = bucket.blob(f"{target}.reason.txt")
                 if bucket.blob(target).exists(**patience()):
                     continue
@@ -404,21 +388,18 @@ class BucketUploads:
                     raise
                 # If it was replaced meanwhile, the version that was bad is set aside and the new one stays.
                 source.delete(if_generation_match=generation, **patience())
-                return f"{SCHEME}{self._place.name}/{target}"
+                return self.address(f"{REJECTED}/{name}")
         raise AssertionError("names never run out")
 
     def _blob(self, upload: Upload) -> Blob:
-        return self._bucket().blob(f"{self._prefix}{upload.name}", generation=int(upload.version))
-
-    def _bucket(self) -> Bucket:
-        return self._place.bucket()
+        return self.bucket.blob(f"{self.place.prefix}{upload.name}", generation=int(upload.version))
 
     @contextlib.contextmanager
     def _explained(self, upload: Upload | None = None) -> Iterator[None]:
         from google.api_core.exceptions import NotFound, PreconditionFailed
         from google.cloud.storage.exceptions import DataCorruption
 
-        with self._place.explained(UploadUnavailable):
+        with self.place.explained(UploadUnavailable):
             try:
                 yield
             except (NotFound, PreconditionFailed, DataCorruption) as error:

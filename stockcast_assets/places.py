@@ -1,6 +1,7 @@
-"""Where reports, and heads of the ledger, are kept: a folder, or a prefix of a Cloud Storage bucket.
+"""Where files are kept: a folder, or a prefix of a Cloud Storage bucket, behind one interface.
 
-Nothing here knows what is in a file.
+Reports are kept so, heads of the ledger, and uploads, which add to it what strangers' files need
+(`market/sources/uploads.py`). Nothing here knows what is in a file.
 """
 
 import os
@@ -13,14 +14,13 @@ from typing import Any, Protocol, TypeVar
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.storage import SCHEME, BucketPlace, StorageClients, patience
 
-SETTING = "STOCKCAST_REPORTS"
-HEAD = "head of the ledger"
-_AGAIN = {"drift report": "run drift_report again", HEAD: "run `stockcast ledger head --write`"}
 _REQUESTS_AT_ONCE = 8
 _TYPES = {".json": "application/json"}
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+OfFolder = TypeVar("OfFolder")
+OfBucket = TypeVar("OfBucket")
 
 
 class Files(Protocol):
@@ -34,7 +34,7 @@ class Files(Protocol):
     def names(self) -> list[str]:
         """Every file there, sorted."""
 
-    def read(self, name: str) -> str | None:
+    def text(self, name: str) -> str | None:
         """A file's text; None if there is none."""
 
     def write(self, texts: Mapping[str, str]) -> None:
@@ -44,34 +44,44 @@ class Files(Protocol):
         """Remove files; one that is gone already is no error."""
 
 
-def open_files(
+def at_place(
     location: Path | str,
+    setting: str,
+    folder: Callable[[Path], OfFolder],
+    bucket: Callable[[BucketPlace], OfBucket],
     gcp_project: str | None = None,
     gcp_credentials: str | None = None,
     gcs: StorageClients | None = None,
-    *,
-    setting: str = SETTING,
-    what: str = "drift report",
-) -> Files:
-    """The files at a folder, which need not exist yet, or at `gs://bucket/prefix`.
+) -> OfFolder | OfBucket:
+    """What one of two classes makes of a folder, which need not exist yet, or of `gs://bucket/prefix`.
 
-    For the sentences, `setting` names the place and `what` is in a file.
+    Args:
+        location: the place.
+        setting: the environment variable that names it, for the sentences.
+        folder: makes it of a folder.
+        bucket: makes it of a prefix of a bucket.
+        gcp_project: Google Cloud project to act for; the credentials' own if None.
+        gcp_credentials: base64-encoded service-account key; Application Default Credentials if None.
+        gcs: a `GCSResource` to reach a bucket by, instead of these two.
 
     Raises:
-        StockcastError: if the place is malformed.
+        StockcastError: if the place is malformed or there are no credentials for it.
     """
     if str(location).startswith(SCHEME):
-        return BucketFiles(BucketPlace(str(location), setting, gcp_project, gcp_credentials, gcs))
-    return FolderFiles(Path(location), what)
+        return bucket(BucketPlace(str(location), setting, gcp_project, gcp_credentials, gcs))
+    return folder(Path(location))
 
 
 class FolderFiles:
-    """Files in a folder of this machine."""
+    """Files in a folder of this machine.
 
-    def __init__(self, root: Path, what: str = "drift report") -> None:
+    Where one cannot be written, the sentence says `what` it is and how to do it `again`.
+    """
+
+    def __init__(self, root: Path, what: str = "file", again: str = "do it again") -> None:
         self.root = root
-        self._what = what
         self.location = str(root)
+        self._what, self._again = what, again
 
     def address(self, name: str) -> str:
         """Relative to the folder's parent, so that moving the whole home leaves stored addresses valid."""
@@ -84,10 +94,10 @@ class FolderFiles:
             path.relative_to(self.root).as_posix() for path in found if not path.name.startswith(".") and path.is_file()
         )
 
-    def read(self, name: str) -> str | None:
-        """See `Files.read`."""
+    def text(self, name: str) -> str | None:
+        """See `Files.text`."""
         try:
-            return (self.root / name).read_text("utf-8")
+            return (self.root / name).read_bytes().decode("utf-8")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -114,11 +124,9 @@ class FolderFiles:
         temporary: str | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path.parent, prefix=".", suffix=".tmp", delete=False
-            ) as file:
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
                 temporary = file.name
-                file.write(text)
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
@@ -126,8 +134,8 @@ class FolderFiles:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
             raise StockcastError(
-                f"The {self._what} {path} could not be written ({error.strerror}); "
-                f"free some space or make the folder writable, then {_AGAIN[self._what]}."
+                f"The {self._what} {path} could not be written ({error.strerror}); free some space or make the folder "
+                f"writable, then {self._again}."
             ) from error
 
 
@@ -136,32 +144,32 @@ class BucketFiles:
 
     def __init__(self, place: BucketPlace) -> None:
         self.location = place.location
-        self._place = place
+        self.place = place
 
     def address(self, name: str) -> str:
         """Its gs:// address."""
-        return f"{SCHEME}{self._place.name}/{self._place.prefix}{name}"
+        return f"{SCHEME}{self.place.name}/{self.place.prefix}{name}"
 
     def names(self) -> list[str]:
         """See `Files.names`."""
-        prefix = self._place.prefix
-        with self._place.explained():
-            blobs = self._bucket.list_blobs(prefix=prefix, **patience())
+        prefix = self.place.prefix
+        with self.place.explained():
+            blobs = self.bucket.list_blobs(prefix=prefix, **patience())
             return sorted(blob.name.removeprefix(prefix) for blob in blobs)
 
-    def read(self, name: str) -> str | None:
-        """See `Files.read`."""
+    def text(self, name: str) -> str | None:
+        """See `Files.text`."""
         from google.api_core.exceptions import NotFound
 
-        with self._place.explained():
+        with self.place.explained():
             try:
-                found: str | None = self._bucket.blob(f"{self._place.prefix}{name}").download_as_text(
+                found: str | None = self.bucket.blob(f"{self.place.prefix}{name}").download_as_text(
                     encoding="utf-8", **patience()
                 )
                 return found
             except NotFound:
                 # Only a missing file: a missing bucket is told by the sentence.
-                if self._bucket.exists(**patience()):
+                if self.bucket.exists(**patience()):
                     return None
                 raise
 
@@ -170,8 +178,8 @@ class BucketFiles:
 
         def upload(name: str) -> None:
             kind = _TYPES.get(Path(name).suffix, "text/plain; charset=utf-8")
-            with self._place.explained():
-                self._bucket.blob(f"{self._place.prefix}{name}").upload_from_string(texts[name], kind, **patience())
+            with self.place.explained():
+                self.bucket.blob(f"{self.place.prefix}{name}").upload_from_string(texts[name], kind, **patience())
 
         self._at_once(upload, list(texts))
 
@@ -180,23 +188,24 @@ class BucketFiles:
         from google.api_core.exceptions import NotFound
 
         def remove(name: str) -> None:
-            with self._place.explained():
+            with self.place.explained():
                 try:
-                    self._bucket.blob(f"{self._place.prefix}{name}").delete(**patience())
+                    self.bucket.blob(f"{self.place.prefix}{name}").delete(**patience())
                 except NotFound:
                     return
 
         self._at_once(remove, list(names))
 
     @property
-    def _bucket(self) -> Any:  # the client's type is known only where it is installed
-        return self._place.bucket()
+    def bucket(self) -> Any:  # the client's type is known only where it is installed
+        """The bucket; no request is made yet."""
+        return self.place.bucket()
 
     def _at_once(self, do: Callable[[In], Out], items: list[In]) -> list[Out]:
         if not items:
             return []
         # Opened here, not by whichever thread is first.
-        with self._place.explained():
-            self._place.bucket()
+        with self.place.explained():
+            self.place.bucket()
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             return list(pool.map(do, items))
