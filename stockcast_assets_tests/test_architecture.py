@@ -97,6 +97,19 @@ def test_every_module_that_it_names_is_there() -> None:
         assert list(package.rglob(name)) or list((ROOT / "stockcast_assets_tests").rglob(name)), name
 
 
+def test_what_is_to_be_added_to_is_where_the_table_says() -> None:
+    package = ROOT / "stockcast_assets"
+    _, *rows = re.findall(r"^\| [^|]+ \| (.+) \|$", DOCUMENT[DOCUMENT.index("## Where to add") :], re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        told = re.findall(r"`([^`]+)`", row)
+        files = [file for name in told if "." in name or "/" in name for file in package.rglob(name.rstrip("/"))]
+        files += [module for folder in files if folder.is_dir() for module in folder.glob("*.py")]
+        text = "\n".join(file.read_text() for file in {*files, package / "tables.py"} if file.is_file())
+        for name in (name for name in told if re.fullmatch(r"[A-Z]\w+", name)):
+            assert re.search(rf"^(class )?{name}\b", text, re.MULTILINE), name
+
+
 def test_the_order_and_the_keys_are_those_of_dagsters_graph(tmp_path: Path) -> None:
     graph = build_definitions(Settings(home=tmp_path, source="sample")).resolve_asset_graph()
     assert sorted(ORDER) == sorted(name for stage in STAGES for name in stage)
