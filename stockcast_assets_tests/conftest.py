@@ -31,8 +31,8 @@ settings.register_profile("patient", settings.get_profile(settings.get_current_p
 settings.load_profile("patient")
 
 
-LONGEST = ("test_histories_bigquery", "test_quarter", "test_histories_duckdb", "test_backfill", "test_cloud")
-"""Files of minutes: they begin first, so that none of them is left alone at the end of a parallel run."""
+LONGEST = ("test_quarter", "test_backfill", "test_histories_bigquery", "test_cloud", "test_histories_duckdb")
+"""The longest files: they begin first, so that none of them is left alone at the end of a parallel run."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
