@@ -238,13 +238,13 @@ class TestBucket:
         assert source.tickers() == ["NEW"]
         listed = uploads.files()
         monkeypatch.setattr(cloud_storage, "_TIMEOUT_S", 1.0)
-        monkeypatch.setattr(uploads._place, "_opened", None)
+        monkeypatch.setattr(uploads.place, "_opened", None)
         with monkeypatch.context() as patch:
             patch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
             for attempt in (uploads.files, lambda: uploads.read(listed[0]), lambda: uploads.reject(listed[0], "no")):
                 with pytest.raises(UploadUnavailable, match=r"gs://down cannot be used .*check STOCKCAST_UPLOADS"):
                     attempt()
-        monkeypatch.setattr(uploads._place, "_opened", None)
+        monkeypatch.setattr(uploads.place, "_opened", None)
         assert len(source.bars("NEW", None, date(2024, 1, 31))) == 1
 
     def test_the_whole_bucket(self, storage_client):
