@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from importlib import import_module
 from typing import Any, TextIO
 
 import dagster as dg
@@ -44,6 +45,9 @@ BETWEEN_ROUNDS = pd.Timedelta(seconds=61)
 """Longer than the shortest interval of most sensors, and than the wait before a run that was killed is repeated."""
 
 MOST_ROUNDS = 60
+
+IMPORTED_ONCE = ("mlflow.store.tracking.sqlalchemy_store", "pandera.pandas", "stockcast_assets.charts.png")
+"""What every daemon would import for itself."""
 
 
 class OneAttempt(Sources):
@@ -129,6 +133,8 @@ def serve() -> None:
     _as_of_the_moved_clock()
     settings = load_settings()
     closed_days(settings.calendars, settings.start_date, settings.end_date or settings.start_date)
+    for library in IMPORTED_ONCE:
+        import_module(library)
     # What a run prints must not be taken for an answer.
     answers = os.dup(1)
     os.dup2(2, 1)
