@@ -88,10 +88,14 @@ def encoded(frame: pd.DataFrame, columns: Iterable[Column]) -> list[bytes]:
     there = np.column_stack([frame[column.name].notna().to_numpy() for column in ordered])
     values = [_bytes(frame[column.name], column) for column in ordered]
     found: list[bytes] = [b""] * len(frame)
-    patterns, which = np.unique(there, axis=0, return_inverse=True)
-    for place, pattern in enumerate(patterns):
-        rows = np.flatnonzero(which.ravel() == place)
-        chosen = [(column, value) for column, value, known in zip(ordered, values, pattern, strict=True) if known]
+    patterns = np.zeros(len(frame), np.int64)
+    for known in there.T:
+        if not known.all():
+            patterns = pd.factorize(patterns * 2 + known)[0]
+    for pattern in np.unique(patterns):
+        rows = np.flatnonzero(patterns == pattern)
+        known_here = there[rows[0]]
+        chosen = [(column, value) for column, value, known in zip(ordered, values, known_here, strict=True) if known]
         head = "".join(f"{column.name}:{column.type};" for column, _ in chosen).encode()
         block = np.hstack([value[rows] for _, value in chosen])
         width, text = block.shape[1], block.tobytes()
