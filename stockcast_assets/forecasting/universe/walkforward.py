@@ -129,9 +129,20 @@ def _years(
     if not years:
         raise StockcastError(
             f"No ticker has sessions from {start} to {end} with a past to learn from and {HORIZON} sessions after "
-            "them: give longer histories, or judge a later stretch with --from."
+            f"them: {_what_can_be_judged(histories, asked, config)}."
         )
     return years
+
+
+def _what_can_be_judged(histories: Mapping[str, History], asked: Collection[str], config: ModelConfig) -> str:
+    """What to do where nothing asked for can be judged."""
+    origins = {ticker: first_origin(histories[ticker], config) for ticker in asked}
+    enough = [ticker for ticker, origin in origins.items() if origin < len(histories[ticker]) - HORIZON]
+    if not enough:
+        longest = max(asked, key=lambda ticker: len(histories[ticker]))
+        return f"give longer histories than the {len(histories[longest])} sessions of {longest}"
+    day, ticker = min((histories[ticker].dates[origins[ticker]].date(), ticker) for ticker in enough)
+    return f"{ticker} can be judged from {day} on (--from {day})"
 
 
 def _fit(prepared: Sequence[Prepared], workers: int, progress: Progress | None) -> list[UniverseModel]:

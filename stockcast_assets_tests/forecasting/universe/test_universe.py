@@ -2,7 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.forecasting.universe.start import fit_start
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training
-from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
+from stockcast_assets.forecasting.universe.walkforward import _years, walk_forward_universe
 from stockcast_assets.methods import HAR, LSTM, MIX, MIX_EARNINGS, ORACLE
 
 Bars = dict[str, pd.DataFrame]
@@ -153,7 +153,17 @@ def test_the_walk_forward_judges_every_contender_on_the_same_days_and_the_oracle
 def test_a_stretch_that_nobody_can_be_judged_on_is_refused(
     universe_bars: Bars, universe_reports: dict[str, Reports]
 ) -> None:
-    with pytest.raises(StockcastError, match="--from"):
+    with pytest.raises(StockcastError, match=r"--from \d{4}-\d\d-\d\d") as refused:
         walk_forward_universe(universe_bars, universe_reports, date(2005, 6, 1), date(2005, 7, 1))
+    # From the day that it names on there is something to judge, and before it nothing.
+    earliest = date.fromisoformat(str(refused.value).split("--from ")[1][:10])
+    histories = {ticker: prepare(bars) for ticker, bars in universe_bars.items()}
+    everyone, config = set(histories), ModelConfig()
+    assert _years(histories, everyone, everyone, earliest, date(2008, 12, 1), config)
+    with pytest.raises(StockcastError):
+        _years(histories, everyone, everyone, date(2005, 1, 3), earliest - timedelta(days=1), config)
+    short = {ticker: bars.head(60) for ticker, bars in universe_bars.items()}
+    with pytest.raises(StockcastError, match="give longer histories than the 60 sessions"):
+        walk_forward_universe(short, {}, None, date(2008, 12, 1))
     with pytest.raises(StockcastError, match="no bars of TSLA"):
         walk_forward_universe(universe_bars, {}, date(2008, 6, 1), date(2008, 7, 1), train_on=["TSLA"])
