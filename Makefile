@@ -128,8 +128,8 @@ policy: setup  ## What checkov finds in the cloud's files (in an environment of 
 	$(BIN)/uv pip install --quiet --python .venv-policy --requirement .ci/policy.txt
 	.venv-policy/bin/checkov --config-file deploy/.checkov.yaml
 
-wheel-test: setup  ## Install the wheel into an empty environment and run README's commands in an empty folder (minutes)
-	$(BIN)/pytest long_tests/test_wheel.py
+wheel-test: setup  ## Install the wheel into an empty environment, run README's commands and a person's path in an empty folder (minutes)
+	$(BIN)/pytest long_tests/test_wheel.py long_tests/test_person.py -s
 
 docs: setup  ## The documentation as a site, in site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean

@@ -26,6 +26,7 @@ from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.serving.own_bars import forecast_from, normalized
 from stockcast_assets.inputs import in_order, parse_day, validate_ticker
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.market.adjust import one_series
 from stockcast_assets.methods import RANDOM_WALK
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
@@ -69,9 +70,7 @@ class Home:
         2 2013-03-01  430.47
         """
         daily, past = (self._rows(table, tickers, start, end) for table in _BARS)
-        both = pd.concat([frame for frame in (daily, past) if len(frame)] or [daily], ignore_index=True)
-        both = both.drop_duplicates(["ticker", "date"], keep="first")
-        return both.sort_values(["ticker", "date"], ignore_index=True)
+        return one_series(daily, past)
 
     def indicators(
         self, tickers: str | Sequence[str] | None = None, start: Day | None = None, end: Day | None = None

@@ -7,6 +7,7 @@ its own words. Here a file is only read, and what is wrong is one sentence with 
 import contextlib
 import fcntl
 import os
+import shlex
 import sqlite3
 import stat
 import struct
@@ -67,9 +68,10 @@ class Database:
 
     def damaged(self, fault: str) -> DamagedFileError:
         """The error that says what is wrong with the file (`is empty`), and the way back."""
+        place = shlex.quote(str(self.path))
         return DamagedFileError(
             f"{self.path} {fault}. It holds {self.holds}: restore it from a backup, or move it aside "
-            f"(`mv {self.path} {self.path}.damaged`); without it {self.back}."
+            f"(`mv {place} {place}.damaged`); without it {self.back}."
         )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from shlex import quote
 
 from stockcast_assets import json_logs
 from stockcast_assets.dagster_private import console
@@ -22,7 +23,7 @@ require_one_world(_settings)
 if "DAGSTER_HOME" not in os.environ:
     warnings.warn(
         f"Dagster was started without DAGSTER_HOME, so the runs and keys it shows are not those of {_settings.home}: "
-        f"use `stockcast ui`, or set DAGSTER_HOME={_settings.dagster_home}.",
+        f"use `stockcast ui`, or set DAGSTER_HOME={quote(str(_settings.dagster_home))}.",
         stacklevel=1,
     )
 defs = build_definitions(_settings)

@@ -1,5 +1,6 @@
 """What `pip install` brings: the platform as a whole, and the IO managers as a distribution of their own."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -73,6 +74,22 @@ def test_both_wheels_have_one_version_and_the_same_modules(
     assert "stockcast_assets/warehouse/bigquery/io_manager.py" in thin
     assert not any(name.startswith("stockcast_assets/cli") for name in thin)
     assert thin.items() <= modules(platform).items()
+
+
+def test_the_io_managers_know_nothing_of_the_platform(warehouse: zipfile.ZipFile) -> None:
+    word = re.compile(rb"[Ff]orecast|[Ll]ooker|[Yy]ahoo|indicators|raw_prices|\bSTOCKCAST_")
+    said = {
+        name: word.findall(text) for name, text in modules(warehouse).items() if name != "stockcast_assets/__init__.py"
+    }
+    assert {name: words for name, words in said.items() if words} == {}
+    reached = {
+        line.split()[1].replace(".", "/")
+        for text in modules(warehouse).values()
+        for line in text.decode().splitlines()
+        if line.strip().startswith("from stockcast_assets.")
+    }
+    there = {name.removesuffix(".py").removesuffix("/__init__") for name in modules(warehouse)}
+    assert reached <= there
 
 
 def test_the_io_managers_ask_for_the_versions_that_the_platform_asks_for() -> None:

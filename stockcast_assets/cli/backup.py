@@ -1,6 +1,7 @@
 """`stockcast backup` and `stockcast restore`: a home in one file, and back."""
 
 from pathlib import Path
+from shlex import quote
 
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import quiet
@@ -28,7 +29,9 @@ def back_up(call: Invocation, file: Path) -> None:
         warn(f"{name} are not in it, but in {how}.")
     files = dict(manifest["files"])  # type: ignore[call-overload]
     err.print(f"{len(files)} files of {settings.home} are in {file.absolute()}.", soft_wrap=True)
-    err.print(f"To put it back: STOCKCAST_HOME=EMPTY_FOLDER stockcast restore {file.absolute()}", soft_wrap=True)
+    err.print(
+        f"To put it back: STOCKCAST_HOME=EMPTY_FOLDER stockcast restore {quote(str(file.absolute()))}", soft_wrap=True
+    )
 
 
 def restore(call: Invocation, file: Path) -> None:

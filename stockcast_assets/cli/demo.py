@@ -65,12 +65,14 @@ def run(call: Invocation, count: int) -> None:
             if runs
             else f"Everything was there already ({seconds:.1f} s)."
         )
+        # Make tells its commands how deep they are in it: who has no Makefile has the command itself.
+        tool = "make" if "MAKELEVEL" in os.environ else "stockcast"
         err.print(
             styled(
                 "Next: ",
-                ("make ui", "bold"),
+                (f"{tool} ui", "bold"),
                 " (Dagster, http://127.0.0.1:3000) · ",
-                ("make dashboard", "bold"),
+                (f"{tool} dashboard", "bold"),
                 " (http://127.0.0.1:8501)",
             )
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.tables import print_json, print_table
@@ -57,6 +58,6 @@ def move_history(call: Invocation, source: Path | None) -> None:
         return
     print_table(f"Moved from {source}", ["table", "rows"], [[name, rows] for name, rows in moved.items() if rows])
     err.print(
-        f"The log of each run stays in {source / 'history' / 'runs'}: DAGSTER_HOME={source} shows it.",
+        f"The log of each run stays in {source / 'history' / 'runs'}: DAGSTER_HOME={quote(str(source))} shows it.",
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ from typing import cast
 import dagster as dg
 
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.terminal import err, styled, warn
+from stockcast_assets.cli.terminal import Ticking, err, styled, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.home_memory import recall
 from stockcast_assets.json_logs import write_json
@@ -102,7 +102,7 @@ class Session:
 @contextmanager
 def _progress(launch: Launch) -> Iterator[None]:
     started = time.monotonic()
-    with err.status(f"{launch} …"):
+    with err.status(Ticking(f"{launch} …", started)):
         yield
     err.print(styled(("✓", "green"), f" {launch} ", (f"{time.monotonic() - started:.1f} s", "dim")))
 

@@ -93,20 +93,41 @@ def _table(
     cells: Sequence[Sequence[str | Text]],
 ) -> Table | None:
     """The table of the columns that are left; None if the terminal is too narrow for their words."""
-    table, needed = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)), 1
     chosen = [index for index, heading in enumerate(headings) if heading in left]
-    for index in chosen:
+    columns = [[headings[index], *(row[index] for row in cells)] for index in chosen]
+    # A path or a digest may be longer than a line, and is broken then.
+    least = [min(max(map(_longest_word, column)), _LONGEST_WORD) for column in columns]
+    room = out.width - 1 - sum(width + 2 for width in least)
+    if room < 0:
+        return None
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    # Rich would take from the widest columns first, and cut the words of one while another has room.
+    for index, width in zip(
+        chosen, _shared(least, [max(map(_longest_line, column)) for column in columns], room), strict=True
+    ):
         numeric = any(isinstance(plain(row[index]), int | float) for row in rows)
-        longest = max(_longest_word(text) for text in (headings[index], *(row[index] for row in cells)))
-        # A path or a digest may be longer than a line, and is broken then.
-        width = min(longest, _LONGEST_WORD)
-        table.add_column(headings[index], justify="right" if numeric else "left", min_width=width)
-        needed += width + 2
+        table.add_column(headings[index], justify="right" if numeric else "left", width=width, overflow="fold")
     for row in cells:
         table.add_row(*(row[index] for index in chosen))
-    return table if needed <= out.width else None
+    return table
+
+
+def _shared(least: Sequence[int], wanted: Sequence[int], room: int) -> list[int]:
+    """The widths of columns that need `least` each and have `room` together for more, none more than is `wanted`."""
+    widths = list(least)
+    modest = sorted(range(len(least)), key=lambda index: wanted[index] - least[index])
+    for place, index in enumerate(modest):
+        more = min(max(0, wanted[index] - least[index]), room // (len(modest) - place))
+        widths[index] += more
+        room -= more
+    return widths
 
 
 def _longest_word(text: str | Text) -> int:
     words = (text.plain if isinstance(text, Text) else text).split()
     return max((cell_len(word) for word in words), default=0)
+
+
+def _longest_line(text: str | Text) -> int:
+    lines = (text.plain if isinstance(text, Text) else text).split("\n")
+    return max(map(cell_len, lines))

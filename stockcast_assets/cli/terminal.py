@@ -6,8 +6,10 @@ would obey their control characters; here both are shown as they were written.
 
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +41,22 @@ class Terminal(Console):
     def status(self, status: RenderableType, **options: Any) -> Status:
         """As Rich's, which would read a string as markup."""
         return super().status(styled(status) if isinstance(status, str) else status, **options)
+
+
+@dataclass(frozen=True)
+class Ticking:
+    """A line of a status that says for how long it stands there.
+
+    Attributes:
+        words: what is going on.
+        since: since when, as `time.monotonic` has it.
+    """
+
+    words: str
+    since: float
+
+    def __rich__(self) -> Text:
+        return styled(f"{self.words} ", (f"{time.monotonic() - self.since:.0f} s", "dim"))
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:

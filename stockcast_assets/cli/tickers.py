@@ -76,6 +76,7 @@ def show(call: Invocation) -> None:
         rows = [
             (
                 ticker,
+                states[ticker].company or None,
                 calendars.calendar_for(ticker),
                 str(states[ticker]),
                 states[ticker].daily_from,
@@ -83,14 +84,14 @@ def show(call: Invocation) -> None:
             )
             for ticker in known
         ]
-        headings = ["ticker", "calendar", "state", "daily_from", "reason"]
+        headings = ["ticker", "company", "calendar", "state", "daily_from", "reason"]
         if call.as_json:
             print_json([dict(zip(headings, row, strict=True)) for row in rows])
             return
         if not rows:
             err.print("There is no ticker yet: add one with `stockcast tickers add MSFT`.")
             return
-        print_table("Tickers", ["ticker", "calendar", "state", "daily since", "reason"], rows)
+        print_table("Tickers", ["ticker", "company", "calendar", "state", "daily since", "reason"], rows)
 
 
 def _check_present(session: Session, tickers: list[str]) -> None:

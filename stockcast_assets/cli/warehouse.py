@@ -12,12 +12,12 @@ from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err, out, styled
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.operations.looker import create_views
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import STORED_TABLES
 from stockcast_assets.warehouse import Warehouse
 from stockcast_assets.warehouse.transfer import Comparison, Copy, compare, copy
-from stockcast_assets.warehouse.views import create_views
 
 KINDS = ("duckdb", "bigquery")
 

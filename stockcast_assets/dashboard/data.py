@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import streamlit as st
@@ -15,12 +15,15 @@ from stockcast_assets.dashboard import summaries
 from stockcast_assets.dashboard.cache import Cache
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.market import indicators
-from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.adjust import one_series, with_total_return
 from stockcast_assets.market.second_opinion import Opinion
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
+
+if TYPE_CHECKING:
+    from stockcast_assets.orchestration.tickers import TickerState
 
 # A visitor waits this long for a run that holds the DuckDB file; the IO manager waits a minute.
 LOCK_SECONDS = 3.0
@@ -60,21 +63,14 @@ def _cache() -> Cache:
 
 
 def _version() -> Hashable:
-    if settings().warehouse != "duckdb":
-        return int(time.time()) // TTL_SECONDS
-    return tuple(
-        (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
-        for file in (settings().database, settings().database.with_suffix(".duckdb.wal"))
-    )
+    warehouse = _warehouse()
+    return warehouse.version, None if warehouse.written_at else int(time.time()) // TTL_SECONDS
 
 
 def written_at() -> datetime | None:
     """When the tables were written last (UTC); None where that is not known, as of BigQuery, or nothing is there."""
-    if settings().warehouse != "duckdb":
-        return None
-    files = (settings().database, settings().database.with_suffix(".duckdb.wal"))
-    times = [file.stat().st_mtime for file in files if file.exists()]
-    return datetime.fromtimestamp(max(times), UTC) if times else None
+    written: datetime | None = _warehouse().written_at
+    return written
 
 
 def read(
@@ -170,18 +166,13 @@ def drift(ticker: str) -> pd.DataFrame:
 
 
 def bars(ticker: str, since: date | None = None, columns: Sequence[str] = _BAR_COLUMNS) -> pd.DataFrame:
-    """The bars of a ticker, sorted by date; a day in both tables counts once, as `raw_prices` has it.
+    """The bars of a ticker, sorted by date, as `one_series` makes them.
 
     `adj_close` is `total_return_close`, as the assets compute with it, if the bars are read from the first on.
     """
     daily = read(tables.RAW_PRICES, tickers=[ticker], start=since, columns=columns)
     past = read(tables.PRICE_HISTORY, tickers=[ticker], start=since, columns=columns)
-    both = daily
-    if daily.empty or past.empty:
-        both = past if daily.empty else daily
-    else:
-        both = pd.concat([daily, past], ignore_index=True).drop_duplicates("date", keep="first")
-        both = both.sort_values("date", ignore_index=True)
+    both = one_series(daily, past)
     return both if since else with_total_return(both)
 
 
@@ -252,15 +243,24 @@ def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.Da
 
 
 @st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)
-def ticker_states(names: tuple[str, ...]) -> dict[str, str]:
-    """What is to become of each ticker: active, paused or delisted; {} if this machine runs no Dagster."""
+def ticker_states(names: tuple[str, ...]) -> "dict[str, TickerState]":
+    """What is to become of each ticker, and what its company is called; {} if this machine runs no Dagster."""
     from stockcast_assets.orchestration.home import open_instance
     from stockcast_assets.orchestration.tickers import ticker_states as states
 
     if not settings().dagster_home.exists():
         return {}
     with open_instance(settings()) as instance:
-        return {ticker: state.state for ticker, state in states(instance, names).items()}
+        return states(instance, names)
+
+
+def company(ticker: str) -> str:
+    """What a ticker's company is called; empty if nobody said so, or it cannot be read now."""
+    try:
+        state = ticker_states((ticker,)).get(ticker)
+    except StockcastError:
+        return ""
+    return "" if state is None else state.company
 
 
 def loss() -> str | None:

@@ -129,9 +129,10 @@ def glossary() -> None:
         st.html(f'<dl class="glossary">{terms}</dl>')
 
 
-def browser_title(page: str, ticker: str) -> None:
+def browser_title(page: str, ticker: str = "") -> None:
     """Name the browser's tab, so that several open ones can be told apart."""
-    st.set_page_config(page_title=f"{ticker} · {page} · stockcast", page_icon=str(ICON), layout="wide")
+    title = " · ".join(filter(None, (ticker, page, "stockcast")))
+    st.set_page_config(page_title=title, page_icon=str(ICON), layout="wide")
 
 
 def figure(chart: go.Figure, alt: str) -> None:
@@ -250,6 +251,8 @@ def ticker_picker(place: DeltaGenerator) -> str | None:
         state("No such ticker", str(error))
         return None
     st.query_params["ticker"] = st.session_state["last_ticker"] = chosen
+    if company := data.company(str(chosen)):
+        place.html(f'<p class="fine">{escape(company)}</p>')
     return str(chosen)
 
 

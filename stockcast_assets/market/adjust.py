@@ -1,9 +1,20 @@
-"""The close adjusted for dividends, from what was known on each day."""
+"""A ticker's bars as one series, and its close adjusted for dividends, from what was known on each day."""
 
 from __future__ import annotations
 
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
+
+
+def one_series(raw_prices: pd.DataFrame, price_history: pd.DataFrame) -> pd.DataFrame:
+    """Bars of both tables, each sorted by (ticker, date), as one frame that is sorted so.
+
+    A day that is in both (after STOCKCAST_START_DATE was moved) counts once, as `raw_prices` has it.
+    """
+    if raw_prices.empty or price_history.empty:
+        return price_history if raw_prices.empty else raw_prices
+    both = pd.concat([raw_prices, price_history], ignore_index=True).drop_duplicates(["ticker", "date"], keep="first")
+    return both.sort_values(["ticker", "date"], ignore_index=True)
 
 
 def total_return_close(close: Floats, dividend: Floats) -> Floats:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import dagster as dg
@@ -115,10 +116,10 @@ def require_one_world(settings: Settings) -> None:
     held = asked if memory is None else memory.source
     if (held == SAMPLE) != (asked == SAMPLE):
         what = "the bundled history of the demo" if held == SAMPLE else f"bars of {held}"
+        other = quote(f"{settings.home}-{asked}")
         raise StockcastError(
-            f"{settings.home} holds {what}, with which bars of {asked} must not mix: set "
-            f"STOCKCAST_HOME={settings.home}-{asked} or another folder for {asked}, or leave STOCKCAST_SOURCE out to "
-            "go on with what is here."
+            f"{settings.home} holds {what}, with which bars of {asked} must not mix: set STOCKCAST_HOME={other} or "
+            f"another folder for {asked}, or leave STOCKCAST_SOURCE out to go on with what is here."
         )
 
 
@@ -262,7 +263,9 @@ def _config(file: Path) -> dict[str, Any]:
         why = str(error.strerror)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
-    raise StockcastError(f"{file} cannot be read as Dagster's configuration ({why}): {_ANOTHER_CONFIG.format(file)}.")
+    raise StockcastError(
+        f"{file} cannot be read as Dagster's configuration ({why}): {_ANOTHER_CONFIG.format(quote(str(file)))}."
+    )
 
 
 @contextmanager
@@ -289,7 +292,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         words = " ".join(str(error).split())[:300]
         raise StockcastError(
             f"Dagster cannot be opened in {home} ({type(error).__name__}: {words}): "
-            f"{_ANOTHER_CONFIG.format(home / _CONFIG)}."
+            f"{_ANOTHER_CONFIG.format(quote(str(home / _CONFIG)))}."
         ) from error
     with instance:
         yield instance

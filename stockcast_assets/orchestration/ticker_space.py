@@ -24,8 +24,9 @@ TICKERS = "ticker"
 
 KEY_SPACE = "stockcast/tickers"
 
-STATE, DAILY, SEEN = "state", "daily", "seen"
-"""Kinds of records: a person's word, the session a ticker was brought up to, and where it stood among the others."""
+STATE, DAILY, SEEN, COMPANY = "state", "daily", "seen", "company"
+"""Kinds of records: a person's word, the session a ticker was brought up to, where it stood among the others, and what
+its source calls the company."""
 
 _MOVED = "moved"
 _CURSORS = {STATE: "stockcast/ticker/state/", DAILY: "stockcast/ticker/daily/"}
@@ -141,6 +142,14 @@ def put(instance: dg.DagsterInstance, records: Iterable[Record]) -> None:
     instance.add_dynamic_partitions(KEY_SPACE, list(new.values()))
     for key in set(replaced) - again:
         instance.delete_dynamic_partition(KEY_SPACE, key)
+
+
+def remember_companies(instance: dg.DagsterInstance, names: Mapping[str, str]) -> None:
+    """Record what the companies of tickers are called; one query if nothing is new."""
+    known = read(instance).values() if names else {}
+    changed = {ticker: name for ticker, name in names.items() if known.get(ticker, {}).get(COMPANY) != name}
+    if changed:
+        put(instance, [Record(COMPANY, ticker, name) for ticker, name in changed.items()])
 
 
 def enrol(instance: dg.DagsterInstance, now: datetime) -> None:

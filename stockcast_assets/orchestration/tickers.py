@@ -17,7 +17,7 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import key_day, validate_ticker
 from stockcast_assets.orchestration import ticker_space
 from stockcast_assets.orchestration.fence import understood
-from stockcast_assets.orchestration.ticker_space import DAILY, SEEN, STATE, Record, TickerSpace
+from stockcast_assets.orchestration.ticker_space import COMPANY, DAILY, SEEN, STATE, Record, TickerSpace
 from stockcast_assets.tables import PRICE_HISTORY
 
 State = Literal["active", "paused", "delisted"]
@@ -34,6 +34,7 @@ class TickerState:
         daily_from: the session it was brought up to, after which every day is forecast; None while it is new.
         uploaded: whether its bars come by CSV, so that it has no day after its newest uploaded bar.
         again: when it was seen again after it had been removed; empty if it never was.
+        company: what its source calls the company; empty if no source has said so yet.
     """
 
     state: State = "active"
@@ -42,6 +43,7 @@ class TickerState:
     daily_from: date | None = None
     uploaded: bool = False
     again: str = ""
+    company: str = ""
 
     @property
     def began(self) -> str:
@@ -75,6 +77,8 @@ def _state(ticker: str, recorded: Mapping[str, Any], again: bool = False) -> Tic
     state = TickerState()
     if STATE in recorded:
         state = understood(_by_hand, recorded[STATE], f"The state of {ticker}") or lost
+    if isinstance(company := recorded.get(COMPANY), str):
+        state = replace(state, company=company)
     if again:
         state = replace(state, again=understood(_since, recorded.get(SEEN), f"The return of {ticker}") or "")
     # Without its day a ticker is new: it is brought up again, which fetches only what is missing.

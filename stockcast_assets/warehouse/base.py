@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pa, pd
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.schema import Column, Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.slices import Box, Condition, Newest, Slice, Span, Values, Windows
 
@@ -174,6 +174,11 @@ class Warehouse(ABC):
     def version(self) -> str:
         """What changes whenever another warehouse is used and, where that can be seen for nothing, with its rows."""
         return f"{self.kind} {self.place}"
+
+    @property
+    def written_at(self) -> datetime | None:
+        """When anything was last written (UTC), where that can be seen for nothing; None elsewhere."""
+        return None
 
     def content_hash(self, table: Table) -> tuple[int, str]:
         """Row count and SHA-256 of a declared table's contents, in primary key order.

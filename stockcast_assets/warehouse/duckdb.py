@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +20,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.libraries import duckdb, pa
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.schema import Column, Table
 from stockcast_assets.warehouse import evolution, frames, slices
 from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
 from stockcast_assets.warehouse.io_manager import WarehouseIOManager
@@ -124,9 +126,21 @@ class DuckDBWarehouse(Warehouse):
 
     @property
     def version(self) -> str:
-        files = [Path(self.database), Path(f"{self.database}.wal")]
-        seen = [file.stat() if file.exists() else None for file in files]
-        return f"{super().version} {[each and (each.st_ino, each.st_size, each.st_mtime_ns) for each in seen]}"
+        seen = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in self._files()]
+        return f"{super().version} {seen}"
+
+    @property
+    def written_at(self) -> datetime | None:
+        times = [file.st_mtime for file in self._files()]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
+
+    def _files(self) -> list[os.stat_result]:
+        """The file and its log, without what is not there."""
+        found = []
+        for file in (self.database, f"{self.database}.wal"):
+            with suppress(FileNotFoundError):
+                found.append(Path(file).stat())
+        return found
 
     def migration(self, ref: TableRef, column: str, stored: str, declared: Column | None) -> str:
         return _migration(ref, column, stored, declared)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.schema import Column, Table
 
 
 @dataclass(frozen=True)

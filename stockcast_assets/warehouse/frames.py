@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import np, pa, pc, pd
-from stockcast_assets.tables import Column, ColumnType, Table
+from stockcast_assets.schema import Column, ColumnType, Table
 from stockcast_assets.warehouse.slices import Slice, Span, time_bound, typed_key
 
 

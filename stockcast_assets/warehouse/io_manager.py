@@ -18,7 +18,7 @@ from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.dagster_private.reads import attempts_before
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pa, pd
-from stockcast_assets.tables import Table
+from stockcast_assets.schema import Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
 from stockcast_assets.warehouse.frames import Addition, KeyedFrame
@@ -76,10 +76,12 @@ class WarehouseIOManager(FixedConfiguration, ConfigurableIOManager):
             addition.stored()
         if COLUMN_SCHEMA not in context.definition_metadata:
             metadata[COLUMN_SCHEMA] = table_schema(contract)
-        context.add_output_metadata(metadata)
-        if counts is not None:
-            rows = {key: {"dagster/row_count": n, "dagster/partition_row_count": n} for key, n in counts.items()}
-            add_key_metadata(context, rows)
+        if counts is None:
+            context.add_output_metadata(metadata)
+            return
+        # Of each key and not of the output: that would stand first on its page, before what the asset says of it.
+        rows = {key: {"dagster/row_count": n, "dagster/partition_row_count": n} for key, n in counts.items()}
+        add_key_metadata(context, {key: own | {**metadata, **own} for key, own in rows.items()})
 
     def load_input(self, context: InputContext) -> pd.DataFrame:
         """The upstream slice that the run maps to; keys that were never stored simply have no rows."""

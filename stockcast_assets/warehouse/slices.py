@@ -19,7 +19,7 @@ from dagster import (
 )
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Table
+from stockcast_assets.schema import Table
 
 
 class Span(NamedTuple):

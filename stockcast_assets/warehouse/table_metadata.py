@@ -14,7 +14,7 @@ from dagster import (
 )
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Column, ColumnType, Table
+from stockcast_assets.schema import Column, ColumnType, Table
 
 COLUMN_SCHEMA = "dagster/column_schema"
 COLUMN_LINEAGE = "dagster/column_lineage"
@@ -37,8 +37,7 @@ def column_lineage(table: Table) -> TableColumnLineage:
 
 
 def _in_words(origins: Sequence[str]) -> str:
-    """`price_history.close, raw_prices.close, forecasts.horizon` → `close of price_history and raw_prices; horizon of
-    forecasts`."""
+    """`sales.amount, refunds.amount, items.count` → `amount of sales and refunds; count of items`."""
     tables: dict[str, list[str]] = {}
     for origin in origins:
         table, column = origin.split(".")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pa
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.schema import Column, Table
 from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef, Warehouse
 from stockcast_assets.warehouse.evolution import Difference

@@ -136,6 +136,24 @@ def test_what_an_earlier_release_kept_moves_once_and_stays_there(instance: dg.Da
     assert ticker_states(instance, ["AAPL"])["AAPL"].is_new
 
 
+def test_a_companys_name_lives_as_long_as_its_ticker_and_is_written_once(instance: dg.DagsterInstance) -> None:
+    def records() -> set[str]:
+        return set(instance.get_dynamic_partitions(ticker_space.KEY_SPACE))
+
+    instance.add_dynamic_partitions("ticker", ["AAPL", "IBM"])
+    ticker_space.remember_companies(instance, {"AAPL": "Apple Computer, Inc."})
+    ticker_space.remember_companies(instance, {"AAPL": "Apple Inc."})
+    written = records()
+    ticker_space.remember_companies(instance, {"AAPL": "Apple Inc."})
+    assert records() == written
+    set_state(instance, "AAPL", "paused", "a strike")
+    states = ticker_states(instance, ["AAPL", "IBM"])
+    assert [(each.company, each.state) for each in states.values()] == [("Apple Inc.", "paused"), ("", "active")]
+    instance.delete_dynamic_partition("ticker", "AAPL")
+    instance.add_dynamic_partitions("ticker", ["AAPL"])
+    assert ticker_states(instance, ["AAPL"])["AAPL"].company == "", "it may be another company's by now"
+
+
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:

@@ -37,6 +37,20 @@ def test_what_is_shown_is_whole(width: int, prices: list[tuple[float, ...]]) -> 
         assert max(map(len, text.splitlines())) <= width
 
 
+METHODS = st.sampled_from(["naive_har_quarterly", "lstm", "random_walk"])
+FEW = st.text("abc", min_size=1, max_size=24)
+
+
+@given(
+    st.integers(40, 120), st.lists(st.tuples(METHODS, st.lists(FEW, min_size=1, max_size=9)), min_size=1, max_size=4)
+)
+def test_no_column_takes_the_room_of_anothers_words(width: int, told: list[tuple[str, list[str]]]) -> None:
+    rows = [[1, "2013-03-14", *["(397.39 – 480.30)"] * 5, method, " ".join(words)] for method, words in told]
+    shown = set(printed(width, rows).split())
+    for method, words in told:
+        assert {method, "(397.39", "480.30)", *words} <= shown
+
+
 def test_on_a_narrow_terminal_the_outer_quantiles_are_left_out() -> None:
     rows: list[list[object]] = [[1, "2013-03-14", 431.12, 431.12, 431.12, 431.12, 431.12, 431.12, "yes"]]
     assert "95 %" in printed(80, rows)

@@ -23,7 +23,7 @@ class Shown:
     Attributes:
         key: the materialised key to look at.
         rows: its rows.
-        labels: metadata of the key.
+        labels: metadata of the key, with which its page begins.
         links: parts of the addresses that the key's metadata links to.
         chart: alternative text of the key's picture.
         columns: tags of columns, which say what they come from.
@@ -40,13 +40,13 @@ class Shown:
 
 SHOWN = {
     "price_history": Shown("market", "MSFT", 3229, ("first bar", "last bar"), columns=()),
-    "raw_prices": Shown("market", DAY, 1, ("close", "volume"), columns=()),
-    "indicators": Shown("market", DAY, 1, ("RSI 14", "volatility 20")),
+    "raw_prices": Shown("market", DAY, 1, ("MSFT: close", "MSFT: volume"), columns=()),
+    "indicators": Shown("market", DAY, 1, ("MSFT: close", "MSFT: RSI 14", "MSFT: volatility 20")),
     "trained_model": Shown(
         "forecasting",
         DAY,
         1,
-        ("published", "reason", "pinball", "coverage 80"),
+        ("published", "reason", "MSFT: pinball", "MSFT: coverage 80"),
         ("#/experiments/", "#/models/stockcast-MSFT/versions/"),
         columns=("from: ticker of price_history and raw_prices",),
     ),
@@ -54,7 +54,7 @@ SHOWN = {
         "forecasting",
         DAY,
         10,
-        ("last close", "80 % interval of session 10, % of close", "made by"),
+        ("MSFT: last close", "MSFT: 80 % interval of session 10, % of close", "made by"),
         ("/forecasts?ticker=MSFT&date=2013-03-01", "#/models/stockcast-MSFT/versions/"),
         "Forecast of MSFT as of 2013-03-01",
     ),
@@ -62,12 +62,15 @@ SHOWN = {
         "monitoring",
         DAY,
         8,
-        ("highest score / threshold", "drifted features"),
+        ("MSFT: highest score / threshold", "MSFT: drifted features"),
         ("/reports/MSFT/2013-03-01",),
         "Drift of MSFT on 2013-03-01",
     ),
     "forecast_accuracy": Shown(
-        "monitoring", DAY, 2, ("inside the 80 % interval, share", "absolute error of the random walk, % of close")
+        "monitoring",
+        DAY,
+        2,
+        ("MSFT: inside the 80 % interval, share", "MSFT: absolute error of the random walk, % of close"),
     ),
 }
 
@@ -126,7 +129,8 @@ def test_on_a_phone_an_asset_can_be_read(ui: DagsterDev, browser: Browser) -> No
 def test_dagster_plots_the_numbers_of_the_keys(ui: DagsterDev, page: Page) -> None:
     page.goto(f"{ui.url}/assets/{FORECASTS.name}?view=overview")
     page.get_by_role("button", name="Plots").click()
-    numbers = [label for label in SHOWN[FORECASTS.name].labels if label != "made by"]
+    plotted = [label for label in SHOWN[FORECASTS.name].labels if label != "made by"]
+    numbers = [label.replace("MSFT", ticker) for label in plotted for ticker in ("AAPL", "MSFT")]
     shows(page, *numbers, "dagster/row_count", "seconds per key")
     assert page.locator("canvas").count() >= len(numbers) + 2
 
@@ -137,6 +141,9 @@ def test_an_asset_says_what_it_is_what_it_holds_and_where_more_is(ui: DagsterDev
     table = next(table for table in ALL_TABLES if table.name == asset)
     page.goto(f"{ui.url}/assets/{asset}?view=partitions&partition={quote(wanted.key)}")
     shows(page, "Materialized", "dagster/row_count", "seconds per key", *wanted.labels)
+    labels = page.locator("tr td:first-child").all_inner_texts()
+    run_wide = min(labels.index(label) for label in ("dagster/row_count", "seconds per key"))
+    assert set(wanted.labels) <= set(labels[:run_wide]), "the page begins with what the key is about"
     row = page.locator("tr", has_text="dagster/row_count").first
     assert row.locator("td").nth(1).inner_text() == str(wanted.rows)
     for link in wanted.links:

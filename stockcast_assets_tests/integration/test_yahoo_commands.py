@@ -72,11 +72,13 @@ def test_what_yahoo_does_not_know_leaves_nothing_behind(run: Run, server: FakeYa
 
 def test_bars_of_years_ago_that_cannot_be_do_not_shut_a_ticker_out(run: Run, server: FakeYahoo, home: Settings) -> None:
     server.listings = {"KO": (listing := listed("XNYS", "2012-01-03"))}
+    listing.company = " The Coca-Cola\n Company"
     days = sorted(listing.bars)
     listing.bars["2012-06-05"] = (0.0, 101.0, 99.0, 100.0, 1000)
     listing.bars["2013-03-04"] = (1.0, 1.0, 1.0, 1.0, 1000)
     listing.dividends = {"2014-03-10": 5000.0, "2015-03-10": 0.5}
     assert run("backfill", "--tickers", "KO", "--assets", "price_history")[0] == 0
+    assert json.loads(run("tickers", "list", "--json")[1])[0]["company"] == "The Coca-Cola Company"
     stored = warehouse_from(home).read(PRICE_HISTORY).set_index("date")
     gone = ["2012-06-05", "2013-03-04", "2014-03-10"]
     assert list(stored.index) == list(pd.DatetimeIndex([d for d in days if d < "2024" and d not in gone]))

@@ -97,6 +97,19 @@ def test_each_key_of_a_range_reports_its_own_rows(store: Store) -> None:
         assert materialization.metadata["rows of the run"].value == 4
 
 
+def test_what_an_asset_says_of_a_key_stands_before_what_its_run_has_in_common(store: Store) -> None:
+    def speaking(context: Any) -> pd.DataFrame:
+        for key in context.partition_keys:
+            context.add_asset_metadata({"said": key}, partition_key=key)
+        return of_keys(context.partition_keys)
+
+    result = run(prices_asset(speaking), store.io_manager, between=("2024-01-02|AAPL", "2024-01-03|AAPL"))
+    for materialization in result.asset_materializations_for_node("prices"):
+        first, *rest = materialization.metadata
+        assert first == "said"
+        assert {"dagster/row_count", "dagster/table_name", "rows of the run"} <= set(rest)
+
+
 def test_an_undeclared_table_reports_the_columns_it_was_given(store: Store) -> None:
     @dg.asset
     def things() -> pd.DataFrame:

@@ -12,10 +12,10 @@ from google.cloud import bigquery as google
 
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.operations.looker import create_views, declared_views
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import TableRef, Warehouse, frames
 from stockcast_assets.warehouse.slices import Slice
-from stockcast_assets.warehouse.views import create_views, declared_views
 from stockcast_assets_tests.warehouse.conftest import Store, duckdb_store
 
 FIRST, SECOND = pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")

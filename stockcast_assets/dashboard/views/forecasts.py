@@ -27,7 +27,7 @@ from stockcast_assets.dashboard.layout import (
     ticker_picker,
 )
 from stockcast_assets.dashboard.summaries import per_cent, price
-from stockcast_assets.dashboard.words import why_published
+from stockcast_assets.dashboard.words import GLOSSARY, why_published
 from stockcast_assets.market.currencies import quoted_in
 from stockcast_assets.methods import LSTM, method_label
 from stockcast_assets.spreadsheet import to_csv
@@ -185,13 +185,13 @@ def _sessions(forecast: pd.DataFrame) -> None:
         hide_index=True,
         column_config={
             "target_date": "Session",
-            "low": "80 % low",
+            "low": st.column_config.Column("80 % low", help=GLOSSARY["80 % interval"]),
             "low_change": "Change",
-            "median": "Median",
+            "median": st.column_config.Column("Median", help=GLOSSARY["Median"]),
             "change": "Change ",
-            "high": "80 % high",
+            "high": st.column_config.Column("80 % high", help=GLOSSARY["80 % interval"]),
             "high_change": "Change  ",
-            "rise": "Chance of a rise",
+            "rise": st.column_config.Column("Chance of a rise", help=GLOSSARY["Chance of a rise"]),
         },
         alt="The forecast of the next ten sessions",
     )

@@ -21,7 +21,7 @@ from stockcast_assets.dashboard.layout import (
     told,
 )
 from stockcast_assets.dashboard.summaries import per_cent
-from stockcast_assets.dashboard.words import why_published
+from stockcast_assets.dashboard.words import GLOSSARY, why_published
 from stockcast_assets.methods import LSTM, method_label
 from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS, HORIZON
 
@@ -161,11 +161,13 @@ def _history(models: pd.DataFrame) -> None:
             "trained_to": st.column_config.DateColumn("Knows until"),
             "model_version": "Version",
             "serving_version": "Serves",
-            "promoted": "Champion",
+            "promoted": st.column_config.Column("Champion", help=GLOSSARY["Champion"]),
             "method": "Publishes",
-            "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f"),
-            "pinball_ratio_constant_vol": st.column_config.NumberColumn("Pinball / constant vol.", format="%.3f"),
-            "coverage_80": st.column_config.NumberColumn("80 % held", format="%.1f %%"),
+            "rmse_ratio_rw": st.column_config.NumberColumn("RMSE / random walk", format="%.3f", help=GLOSSARY["RMSE"]),
+            "pinball_ratio_constant_vol": st.column_config.NumberColumn(
+                "Pinball / constant vol.", format="%.3f", help=GLOSSARY["Pinball loss"]
+            ),
+            "coverage_80": st.column_config.NumberColumn("80 % held", format="%.1f %%", help=GLOSSARY["Coverage"]),
             "reason": st.column_config.TextColumn("Why", width="medium"),
             "trigger": "Trained because",
         },

@@ -4,13 +4,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
 import streamlit as st
 
 from stockcast_assets.charts import plotly as charts
 from stockcast_assets.dashboard import data
-from stockcast_assets.dashboard.layout import figure, fine_print, nothing_yet, notice, palette
+from stockcast_assets.dashboard.layout import browser_title, figure, fine_print, nothing_yet, notice, palette
 from stockcast_assets.dashboard.summaries import per_cent, price
+from stockcast_assets.dashboard.words import GLOSSARY
 from stockcast_assets.methods import method_label
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import HORIZON, INDICATORS, RSI, RSI_LABEL, VOLATILITY_WINDOW
@@ -20,15 +20,16 @@ COLUMNS: dict[str, Any] = {
     "ticker": st.column_config.LinkColumn("Ticker", display_text=r"ticker=(.*)$", pinned=True),
     "close": "Close",
     "change": "Day",
-    "outlook": f"In {HORIZON} sessions",
-    "low": "80 % low",
-    "high": "80 % high",
+    "outlook": st.column_config.Column(f"In {HORIZON} sessions", help=GLOSSARY["Median"]),
+    "company": st.column_config.TextColumn("Company", width=130),
+    "low": st.column_config.Column("80 % low", help=GLOSSARY["80 % interval"]),
+    "high": st.column_config.Column("80 % high", help=GLOSSARY["80 % interval"]),
     "width": "Interval width",
     "closes": st.column_config.LineChartColumn("Last closes"),
-    "volatility": f"Volatility ({VOLATILITY_WINDOW})",
-    RSI: st.column_config.NumberColumn(RSI_LABEL, format="%.0f"),
-    "drifted": "Drift",
-    "report": st.column_config.DateColumn("Next report"),
+    "volatility": st.column_config.Column(f"Volatility ({VOLATILITY_WINDOW})", help=GLOSSARY["Volatility"]),
+    RSI: st.column_config.NumberColumn(RSI_LABEL, format="%.0f", help=GLOSSARY["RSI"]),
+    "drifted": st.column_config.Column("Drift", help=GLOSSARY["Drift (of data)"]),
+    "report": st.column_config.Column("Next report", help=GLOSSARY["Next report"]),
     "method": "Published by",
     "as_of": st.column_config.DateColumn("As of"),
     "state": "State",
@@ -38,12 +39,14 @@ COLUMNS: dict[str, Any] = {
 def show() -> None:
     """The page."""
     st.title("Universe")
+    browser_title("Universe")
     rows = data.universe()
     if rows.empty:
         nothing_yet()
         return
     states = data.ticker_states(tuple(rows["ticker"]))
-    rows.insert(1, "state", rows["ticker"].map(states))
+    rows.insert(1, "state", rows["ticker"].map({ticker: each.state for ticker, each in states.items()}))
+    rows.insert(1, "company", rows["ticker"].map({ticker: each.company or None for ticker, each in states.items()}))
     silent = sorted({*data.tickers()} - {*rows["ticker"]})
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
@@ -52,7 +55,7 @@ def show() -> None:
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(
         ticker=link,
-        report=pd.to_datetime(rows["ticker"].map({ticker: day for ticker, (day, *_) in reports.items()})),
+        report=rows["ticker"].map({ticker: f"{day:%Y-%m-%d}" for ticker, (day, *_) in reports.items()}),
         method=rows["method"].map(method_label, na_action="ignore"),
         drifted=rows["drifted"].map({True: "yes", False: "no"}),
     )[list(COLUMNS)]
@@ -60,7 +63,7 @@ def show() -> None:
         **dict.fromkeys(("close", "low", "high"), price),
         **dict.fromkeys(("change", "outlook"), partial(per_cent, sign=True)),
         **dict.fromkeys(("width", "volatility"), per_cent),
-        **dict.fromkeys(("as_of", "report"), "{:%Y-%m-%d}"),
+        "as_of": "{:%Y-%m-%d}",
     }
     st.dataframe(
         shown.style.format(written, na_rep="–"),

@@ -18,6 +18,11 @@ DEEP_PAST = timedelta(days=30)
 NOTES = "notes"
 """Of a frame's `attrs`: what a source left out of it, a sentence each."""
 
+COMPANY = "company"
+"""Of a frame's `attrs`: what the ticker's company is called, if the source says so in the same answer."""
+
+_LONGEST_NAME = 60
+
 
 class MissingBars(StockcastError):
     """A source has no bar of sessions that it should have one of.
@@ -74,6 +79,13 @@ class TellsReports(Protocol):
         Raises:
             StockcastError: if it cannot be had now.
         """
+
+
+def company_name(said: object) -> str | None:
+    """A company's name as it can stand on a page: one short line of visible characters; None if there is none."""
+    line = " ".join(said.split()) if isinstance(said, str) else ""
+    visible = "".join(letter for letter in line if letter.isprintable())
+    return visible[:_LONGEST_NAME].strip() or None
 
 
 def finished_sessions(

@@ -22,11 +22,14 @@ import pandas as pd
 from stockcast_assets.clock import Clock, utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.earnings import NO_HOUR, UNKNOWN, filed
-from stockcast_assets.market.sources.base import select
+from stockcast_assets.market.sources.base import COMPANY, select
 from stockcast_assets.market.sources.files import read_earnings
 from stockcast_assets.market.sources.validate import COLUMNS, validate_bars
 
-TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
+COMPANIES = {"AAPL": "Apple", "GOOG": "Google", "IBM": "International Business Machines", "MSFT": "Microsoft"}
+"""What the companies were called in the sample's years."""
+
+TICKERS = tuple(COMPANIES)
 """The file's fifth series, FB, is left out: 196 sessions are too few to learn from."""
 
 _STEP = 1e-5
@@ -48,7 +51,9 @@ class SampleSource:
         now = self._now()
         remedy = "ask for those days, or set STOCKCAST_SOURCE=yahoo"
         chosen = select(_history(_known(ticker)), ticker, start, end, now, remedy, overlap)
-        return chosen.assign(ingested_at=pd.Series(now, chosen.index, dtype="datetime64[ns, UTC]"))
+        bars = chosen.assign(ingested_at=pd.Series(now, chosen.index, dtype="datetime64[ns, UTC]"))
+        bars.attrs[COMPANY] = COMPANIES[ticker]
+        return bars
 
     def first_session(self, ticker: str) -> date | None:
         """See `Source.first_session`."""

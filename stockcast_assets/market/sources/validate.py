@@ -12,6 +12,7 @@ from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import calendars
+from stockcast_assets.schema import DTYPES
 
 if TYPE_CHECKING:
     from pandera.errors import SchemaError
@@ -307,7 +308,7 @@ def _schema() -> DataFrameSchema:
             least = 1 / LIMITS["split_ratio"]
             checks.append(pa.Check.ge(least, error=f"must be at least {least:g}"))
         return pa.Column(
-            str if declared.type == "STRING" else tables.DTYPES[declared.type], checks, nullable=not declared.required
+            str if declared.type == "STRING" else DTYPES[declared.type], checks, nullable=not declared.required
         )
 
     def ordered(low: str, high: str) -> pa.Check:

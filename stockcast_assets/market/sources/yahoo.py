@@ -33,9 +33,11 @@ from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.earnings import AFTER_CLOSE, ANNOUNCED, BEFORE_OPEN, EXPECTED, NO_HOUR, SAID, filed
 from stockcast_assets.market.sources.base import (
+    COMPANY,
     DEEP_PAST,
     NOTES,
     MissingBars,
+    company_name,
     finished_sessions,
     nothing_to_expect,
     span,
@@ -76,7 +78,15 @@ _MAX_ANSWER_BYTES = 16 * 2**20
 """Ten times the bars of sixty years."""
 
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-_FACTS = ("symbol", "currency", "exchangeTimezoneName", "firstTradeDate", "regularMarketTime", "instrumentType")
+_FACTS = (
+    "symbol",
+    "currency",
+    "exchangeTimezoneName",
+    "firstTradeDate",
+    "regularMarketTime",
+    "instrumentType",
+    "shortName",
+)
 _CHART, _CALENDAR = "/finance/chart/", "/calendar/earnings"
 _LATER = "try again later, or supply those bars as a CSV file"
 _LATER_OR_WITHOUT = f"{_LATER}, or leave the day out by the line {{line}}"
@@ -154,7 +164,7 @@ class YahooSource:
         expected = due[(due >= begin) & (due <= until)]
         gone = [bar.date for bar in left_out]
         _refuse_holes(ticker, expected.difference(pd.DatetimeIndex(gone)), owed["date"], last)
-        bars.attrs[NOTES] = notes
+        bars.attrs |= {NOTES: notes, COMPANY: company_name(facts.get("shortName"))}
         return bars
 
     def first_session(self, ticker: str) -> date | None:

@@ -16,7 +16,7 @@ from stockcast_assets.forecasting.universe.inputs import Surroundings
 from stockcast_assets.forecasting.universe.market import market_from
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.market.adjust import with_total_return
+from stockcast_assets.market.adjust import one_series, with_total_return
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.specs import shown_days
 from stockcast_assets.orchestration.stored import Stored, look
@@ -73,18 +73,14 @@ def read_bars(
 ) -> pd.DataFrame:
     """Every stored bar of the tickers from `since` (None: the first) to `until`, both included.
 
-    A day that is in both tables (after STOCKCAST_START_DATE was moved) counts once, as `raw_prices` has it.
-
     Returns:
-        Long frame with the columns of `raw_prices`, sorted by (ticker, date).
+        Long frame with the columns of `raw_prices`, as `one_series` makes it.
     """
     end = pd.Timestamp(until).date()
     start = None if since is None else pd.Timestamp(since).date()
     daily = warehouse.read(RAW_PRICES, tickers=tickers, start=start, end=end)
     past = warehouse.read(PRICE_HISTORY, tickers=tickers, start=start, end=end)
-    both = pd.concat([frame for frame in (daily, past) if len(frame)] or [daily], ignore_index=True)
-    unique = both.drop_duplicates(["ticker", "date"], keep="first")
-    return unique.sort_values(["ticker", "date"], ignore_index=True)
+    return one_series(daily, past)
 
 
 def surroundings(warehouse: Warehouse, tickers: Sequence[str], until: date | pd.Timestamp) -> Surroundings:

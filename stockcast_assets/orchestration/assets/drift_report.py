@@ -19,7 +19,7 @@ from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings
-from stockcast_assets.orchestration.assets.metadata import newest_days, numbers, picture, report_page, show, timed
+from stockcast_assets.orchestration.assets.metadata import picture, report_page, show_days, timed
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
     keyed,
@@ -53,6 +53,9 @@ drifted day means little; the check `no_lasting_drift` looks at a month. Evident
 
 # The current window spans at most this many calendar days: twelve weeks of five sessions, and holidays.
 LONGEST_WINDOW = 2 * CURRENT_SESSIONS
+
+SHOWN = {"ratio": "highest score / threshold", "drifted": "drifted features"}
+"""The numbers that are plotted, and what they are called."""
 
 
 def stored_residuals(
@@ -102,29 +105,28 @@ def _reports_of_ticker(
     return results
 
 
-def _shown(rows: pd.DataFrame, dashboard: str) -> dict[str, dict[str, Any]]:
-    """The numbers and the report of each key, and a chart on each ticker's newest."""
+def _show(
+    context: dg.AssetExecutionContext, rows: pd.DataFrame, results: Sequence[DriftResult], dashboard: str
+) -> None:
+    """Show how far each key drifted, of what, why a kind was not compared, and the report."""
     ratios = rows.assign(ratio=rows["score"] / rows["threshold"])
     days = ratios.groupby(["ticker", "date"], as_index=False).agg(ratio=("ratio", "max"), drifted=("drifted", "sum"))
-    shown = numbers(days, {"ratio": "highest score / threshold", "drifted": "drifted features"})
-    for ticker, day in zip(days["ticker"], days["date"], strict=True):
-        shown[partition_key(ticker, day)]["Evidently report"] = report_page(dashboard, ticker, day)
-    for ticker, day in newest_days(days).items():
-        own = rows[(rows["ticker"] == ticker) & (rows["date"] == day)]
-        shown[partition_key(ticker, day)]["chart"] = picture(drift_png(own), f"Drift of {ticker} on {day:%Y-%m-%d}")
-    return shown
+    result_of = {partition_key(result.ticker, result.day): result for result in results}
 
-
-def _kinds(results: Sequence[DriftResult]) -> dict[str, dict[str, Any]]:
-    """What drifted on each key, and why a kind was not compared."""
-    shown: dict[str, dict[str, Any]] = {}
-    for result in results:
+    def said(row: Any) -> dict[str, Any]:
+        result = result_of[partition_key(row.ticker, row.date)]
         drifted = ", ".join(dict.fromkeys(result.rows.loc[result.rows["drifted"], "kind"]))
-        shown[partition_key(result.ticker, result.day)] = {
+        return {
             **({"drift of": drifted} if drifted else {}),
             **{f"{kind} not compared": words for kind, words in result.too_few.items()},
+            "Evidently report": report_page(dashboard, row.ticker, row.date),
         }
-    return shown
+
+    def chart(ticker: str, day: pd.Timestamp) -> dg.MetadataValue:
+        own = rows[(rows["ticker"] == ticker) & (rows["date"] == day)]
+        return picture(drift_png(own), f"Drift of {ticker} on {day:%Y-%m-%d}")
+
+    show_days(context, days, SHOWN, said, chart)
 
 
 def build_drift_report(
@@ -190,8 +192,7 @@ def build_drift_report(
         frame = pd.concat(
             [result.rows.assign(report_uri=uris[result.ticker, result.day]) for result in results], ignore_index=True
         )[DRIFT_REPORT.column_names]
-        show(context, _shown(frame, dashboard))
-        show(context, _kinds(results))
+        _show(context, frame, results, dashboard)
         return keyed(context, frame.sort_values(list(DRIFT_REPORT.primary_key), ignore_index=True), reasons)
 
     return drift

@@ -10,7 +10,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
-from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.metadata import show_days, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, table_asset
 from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
@@ -81,7 +81,7 @@ def build_forecast_accuracy(
             reasons |= {(ticker, day): "no forecast was made for this session" for day in asked if day not in there}
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=FORECAST_ACCURACY.column_names)
         if len(frame):
-            show(context, numbers(summary(frame), SHOWN))
+            show_days(context, summary(frame), SHOWN)
         return keyed(context, frame[FORECAST_ACCURACY.column_names], reasons)
 
     return forecast_accuracy

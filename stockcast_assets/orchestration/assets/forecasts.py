@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -12,12 +13,11 @@ from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe.inputs import Surroundings
-from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring.heads import HeadStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings_of
-from stockcast_assets.orchestration.assets.metadata import forecast_page, newest_days, numbers, picture, show, timed
+from stockcast_assets.orchestration.assets.metadata import forecast_page, picture, show_days, timed
 from stockcast_assets.orchestration.assets.publication import published
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
@@ -43,6 +43,13 @@ from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 CHART_SESSIONS = 60
 
+SHOWN = {
+    "last_close": "last close",
+    "median": f"median of session {HORIZON}, % of close",
+    "width": f"80 % interval of session {HORIZON}, % of close",
+}
+"""The numbers that are plotted, and what they are called."""
+
 _ABOUT = """
 Each row is a range of what may happen, **not advice**: `close_p10` to `close_p90` should hold 80 % of the outcomes, and
 `naive_close` stands beside it. `method` names what made it: the month's LSTM if it earned it, else a baseline under its
@@ -63,21 +70,6 @@ def _by_one_model_each(
     return made.assign(model_version=made["ticker"].map(version_of), fallback=made["ticker"].map(fallback_of))
 
 
-def _show_fallbacks(
-    context: dg.AssetExecutionContext, served: Mapping[str, list[tuple[Serving, list[pd.Timestamp]]]]
-) -> None:
-    """Say on each key that the month's model did not make its forecast, and in the log once per ticker and model."""
-    fallbacks = {}
-    for ticker, groups in served.items():
-        for serving, asked in groups:
-            if serving.fallback is None:
-                continue
-            context.log.warning(serving.fallback)
-            for day in asked:
-                fallbacks[partition_key(ticker, day)] = {"fallback": serving.fallback}
-    show(context, fallbacks)
-
-
 def _show(
     context: dg.AssetExecutionContext,
     bars: Mapping[str, pd.DataFrame],
@@ -85,34 +77,33 @@ def _show(
     registry: ModelRegistry,
     dashboard: str,
 ) -> None:
-    """Put the numbers of the last session and the links on each key, and a chart on each ticker's newest."""
+    """Show the last session of each key's forecast, what made it, and why no other did: that in the log, too."""
+    for words in forecasts["fallback"].dropna().unique():
+        context.log.warning(words)
     ends = forecasts[forecasts["horizon"] == HORIZON]
     close = ends["last_close"]
-    numbered = numbers(
-        ends.assign(
-            median=(ends["close_p50"] / close - 1) * 100, width=(ends["close_p90"] - ends["close_p10"]) / close * 100
-        ),
-        {
-            "last_close": "last close",
-            "median": f"median of session {HORIZON}, % of close",
-            "width": f"80 % interval of session {HORIZON}, % of close",
-        },
-    )
-    for ticker, day, method, version in zip(
-        *(ends[name] for name in ("ticker", "date", "method", "model_version")), strict=True
-    ):
-        served = numbered[partition_key(ticker, day)]
-        served["made by"] = method
-        served["dashboard"] = forecast_page(dashboard, ticker, day)
-        # A baseline that was fitted on the spot has no version.
-        if version.isdecimal():
-            served["model version"] = dg.MetadataValue.url(registry.version_link(model_name(ticker), version))
-    for ticker, day in newest_days(ends).items():
+
+    def said(row: Any) -> dict[str, Any]:
+        version = {
+            "model version": dg.MetadataValue.url(registry.version_link(model_name(row.ticker), row.model_version))
+        }
+        return {
+            **({"fallback": row.fallback} if pd.notna(row.fallback) else {}),
+            "made by": row.method,
+            "dashboard": forecast_page(dashboard, row.ticker, row.date),
+            # A baseline that was fitted on the spot has no version.
+            **(version if row.model_version.isdecimal() else {}),
+        }
+
+    def chart(ticker: str, day: pd.Timestamp) -> dg.MetadataValue:
         rows = forecasts[(forecasts["ticker"] == ticker) & (forecasts["date"] == day)]
         history = bars[ticker][bars[ticker]["date"] <= day].tail(CHART_SESSIONS)
-        image = picture(forecast_png(history, rows), f"Forecast of {ticker} as of {day:%Y-%m-%d}")
-        numbered[partition_key(ticker, day)]["chart"] = image
-    show(context, numbered)
+        return picture(forecast_png(history, rows), f"Forecast of {ticker} as of {day:%Y-%m-%d}")
+
+    ends = ends.assign(
+        median=(ends["close_p50"] / close - 1) * 100, width=(ends["close_p90"] - ends["close_p10"]) / close * 100
+    )
+    show_days(context, ends, SHOWN, said, chart)
 
 
 def build_forecasts(
@@ -159,7 +150,6 @@ def build_forecasts(
         models = [serving.forecaster for groups in served.values() for serving, _ in groups]
         around = surroundings_of(models, warehouse, last)
         made = [_by_one_model_each(part, bars, around) for part in rounds(served)]
-        _show_fallbacks(context, served)
         if not made:
             return keyed(context, pd.DataFrame(columns=FORECASTS.column_names), reasons)
         frame = with_target_dates(pd.concat(made, ignore_index=True))

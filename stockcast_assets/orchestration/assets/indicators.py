@@ -10,7 +10,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market import indicators as core
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
-from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.metadata import show_days, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, of_ticker, rows_of_keys, table_asset
 from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES, RSI, RSI_LABEL, VOLATILITY, VOLATILITY_WINDOW
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
@@ -51,7 +51,7 @@ def build_indicators(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         computed = core.compute(pd.concat(bars.values(), ignore_index=True))
         _, reasons = open_days(days, bars)
         rows = rows_of_keys(computed, days)
-        show(context, numbers(rows, SHOWN))
+        show_days(context, rows, SHOWN)
         return keyed(context, rows, reasons)
 
     return indicators

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -20,11 +20,15 @@ from stockcast_assets.dagster_private.key_metadata import add_key_metadata
 from stockcast_assets.dagster_private.reads import function_of
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
+from stockcast_assets.orchestration.ticker_space import TICKERS
 
 PACKAGE = Path(__file__).parents[2]
 
 MOST_CHARTS = 20
 """Tickers of a run that get a picture: it is 45 KB of the event log and 0.1 s of drawing."""
+
+MOST_PLOTTED = 10
+"""Up to so many tickers, each has plots of its own: one page has them all."""
 
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
@@ -44,9 +48,13 @@ def timed(
     def run(context: dg.AssetExecutionContext, *arguments: Given.args, **resources: Given.kwargs) -> Result:
         started = time.monotonic()
         result = compute(context, *arguments, **resources)
-        keys = len(context.partition_keys) if context.assets_def.partitions_def is not None else 1
-        seconds = (time.monotonic() - started) / max(1, keys)
-        context.add_output_metadata({"seconds per key": round(seconds, 4)})
+        keys = context.partition_keys if context.assets_def.partitions_def is not None else []
+        taken = {"seconds per key": round((time.monotonic() - started) / max(1, len(keys)), 4)}
+        if keys:
+            # After what the asset says of each key: an output's metadata would stand before it on the key's page.
+            show(context, dict.fromkeys(keys, taken))
+        else:
+            context.add_output_metadata(taken)
         return result
 
     # Dagster looks at the types of context and configuration, not at their names.
@@ -68,31 +76,49 @@ def with_code_link(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
     return asset.map_asset_specs(lambda spec: spec.merge_attributes(metadata={"dagster/code_references": references}))
 
 
+def plot_names(context: dg.AssetExecutionContext) -> Callable[[str, str], str]:
+    """What a number of a ticker is called.
+
+    Dagster plots the numbers of one name of all keys in one line, which would go up and down between the tickers. So
+    up to `MOST_PLOTTED` tickers their names are in it.
+    """
+    if len(context.instance.get_dynamic_partitions(TICKERS)) > MOST_PLOTTED:
+        return lambda ticker, label: label
+    return lambda ticker, label: f"{ticker}: {label}"
+
+
 def number(value: Any) -> dg.MetadataValue:
     """A number with as many digits as somebody reads."""
     return dg.MetadataValue.float(float(f"{float(value):.7g}"))
 
 
-def numbers(rows: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Columns of a frame with one row per (ticker, date) as numbers of its keys; nulls are left out.
+def show_days(
+    context: dg.AssetExecutionContext,
+    rows: pd.DataFrame,
+    labels: Mapping[str, str],
+    said: Callable[[Any], Mapping[str, Any]] = lambda row: {},
+    chart: Callable[[str, pd.Timestamp], dg.MetadataValue] | None = None,
+) -> None:
+    """Show what each (ticker, date) of a run is about: its numbers, then words and links, then a picture.
 
     Args:
-        rows: `ticker`, `date` and the columns.
-        labels: what each column is called in the UI.
+        context: the run.
+        rows: one row per (ticker, date): `ticker`, `date` and the columns of numbers; nulls are left out.
+        labels: what each column of numbers is called.
+        said: the words and links of a row, a named tuple of its columns.
+        chart: the picture of a ticker on a day, drawn of the newest day of each of the first `MOST_CHARTS` tickers.
     """
-    keys = [partition_key(ticker, day) for ticker, day in zip(rows["ticker"], rows["date"], strict=True)]
-    shown: dict[str, dict[str, Any]] = {key: {} for key in keys}
-    for column, label in labels.items():
-        for key, value in zip(keys, rows[column], strict=True):
-            if pd.notna(value):
-                shown[key][label] = number(value)
-    return shown
-
-
-def newest_days(rows: pd.DataFrame) -> dict[str, pd.Timestamp]:
-    """The last `date` of each `ticker`, of the first `MOST_CHARTS` tickers: the keys that get a picture."""
-    newest = rows.groupby("ticker")["date"].max().head(MOST_CHARTS)
-    return {str(ticker): day for ticker, day in newest.items()}
+    plot = plot_names(context)
+    shown: dict[str, dict[str, Any]] = {}
+    each: Iterable[Any] = rows.itertuples(index=False)
+    for row in each:
+        found = {plot(row.ticker, label): getattr(row, column) for column, label in labels.items()}
+        plotted = {name: number(value) for name, value in found.items() if pd.notna(value)}
+        shown[partition_key(row.ticker, row.date)] = {**plotted, **said(row)}
+    if chart is not None:
+        for ticker, day in rows.groupby("ticker")["date"].max().head(MOST_CHARTS).items():
+            shown[partition_key(str(ticker), day)]["chart"] = chart(str(ticker), day)
+    show(context, shown)
 
 
 def picture(png: bytes, alt: str) -> dg.MetadataValue:

@@ -23,12 +23,12 @@ from stockcast_assets.market.evidence import plainly_closed
 from stockcast_assets.market.past import Merged, merge_past
 from stockcast_assets.market.revisions import Revision, detect
 from stockcast_assets.market.sources import SOURCES
-from stockcast_assets.market.sources.base import DEEP_PAST, NOTES, MissingBars, Source
+from stockcast_assets.market.sources.base import COMPANY, DEEP_PAST, NOTES, MissingBars, Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.market.sources.validate import leave_out, refuse_implausible
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, first_sources, read_bars
-from stockcast_assets.orchestration.assets.metadata import numbers, show, timed
+from stockcast_assets.orchestration.assets.metadata import show, show_days, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
@@ -39,6 +39,7 @@ from stockcast_assets.orchestration.assets.specs import (
     table_asset,
 )
 from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.orchestration.ticker_space import remember_companies
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
@@ -101,6 +102,7 @@ class Fetched:
     late: str | None = None
     missing: tuple[pd.Timestamp, ...] = ()
     notes: list[str] = field(default_factory=list)
+    company: str | None = None
 
 
 def keep_first_seen(fetched: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +145,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
             until = max([pd.Timestamp(end), *before["date"].tail(1)])
             # One request more than the past: the first daily bars show whether both are in the same shares.
             bars = source.bars(ticker, None, max([until, *stored["date"].tail(1)]).date())
-            notes = list(bars.attrs.get(NOTES, ()))
+            notes, company = list(bars.attrs.get(NOTES, ())), bars.attrs.get(COMPANY)
             # Nobody will correct a single bar of years ago, and it must not shut the ticker out.
             bars, left_out = leave_out(bars, pd.Timestamp(utc_now().date()) - DEEP_PAST)
             notes += [f"left out as implausible: {bar}" for bar in left_out]
@@ -154,7 +156,7 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
             _tell_of_stored(context, ticker, source.name, merged, gone)
             empty = {ticker: f"no bars before {first_daily_key}"} if merged.bars.empty else {}
             splits = [revision for revision in detect(stored, bars) if revision.kind == "split"]
-            return Fetched(ticker, merged.bars, empty, splits, notes=notes)
+            return Fetched(ticker, merged.bars, empty, splits, notes=notes, company=company)
 
         results = _fetch_all(context, fetch, tickers)
         for result in results:
@@ -203,7 +205,7 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         for result in results:
             _tell_notes(context, result, partition_key(result.ticker, days[result.ticker][-1]))
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
-        show(context, numbers(fetched, {"close": "close", "volume": "volume"}))
+        show_days(context, fetched, {"close": "close", "volume": "volume"})
         closed = {key: reason for result in results for key, reason in result.empty.items()}
         return keyed(context, keep_first_seen(fetched, stored), closed)
 
@@ -218,7 +220,7 @@ def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stor
     """
     overlap = stored["date"].iloc[0].date() if len(stored) else None
     bars = source.bars(ticker, asked[0].date(), asked[-1].date(), overlap)
-    notes = list(bars.attrs.get(NOTES, ()))
+    notes, company = list(bars.attrs.get(NOTES, ())), bars.attrs.get(COMPANY)
     refuse_implausible(bars, asked[0], f"The source {source.name}", _remedy(source))
     revisions = detect(stored, bars)
     split = next((revision for revision in revisions if revision.kind == "split"), None)
@@ -241,7 +243,7 @@ def _fetch_days(source: Source, ticker: str, asked: Sequence[pd.Timestamp], stor
             f"{calendars.closing_line(calendars.calendar_for(ticker), unexplained)}.",
             unexplained,
         )
-    return Fetched(ticker, own, reasons, revisions, notes=notes)
+    return Fetched(ticker, own, reasons, revisions, notes=notes, company=company)
 
 
 def refuse_loss(fetched: Fetched, stored: Iterable[pd.Timestamp]) -> Fetched:
@@ -292,6 +294,7 @@ def _fetch_all(
     for result in results:
         if result.revisions and observe is not None:
             observe(result)
+    remember_companies(context.instance, {each.ticker: each.company for each in results if each.company})
     late = {result.ticker: result.late for result in results if result.late is not None}
     if late:
         context.instance.add_run_tags(context.run_id, {tags.LATE: ",".join(late)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ from stockcast_assets.orchestration.assets.bars import (
     stored_networks,
     surroundings,
 )
-from stockcast_assets.orchestration.assets.metadata import number, show, timed
+from stockcast_assets.orchestration.assets.metadata import number, plot_names, show, timed
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by, said
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
@@ -273,7 +273,7 @@ def _judge_and_publish(
     }
 
 
-def _shown(row: Row, registry: ModelRegistry) -> dict[str, Any]:
+def _shown(row: Row, registry: ModelRegistry, plot: Callable[[str, str], str]) -> dict[str, Any]:
     """A row for the page of its key; Dagster plots the numbers over the months."""
     proof = {name: row[name] for name in row if name.startswith(("pinball", "rmse_ratio", "coverage"))}
     return {
@@ -286,7 +286,11 @@ def _shown(row: Row, registry: ModelRegistry) -> dict[str, Any]:
         **({"network of its own because": row["without_universe"]} if row["without_universe"] else {}),
         "knows until": f"{row['trained_to']:%Y-%m-%d}",
         "training samples": row["n_samples"],
-        **{name.replace("_", " "): number(value) for name, value in proof.items() if math.isfinite(value)},
+        **{
+            plot(row["ticker"], name.replace("_", " ")): number(value)
+            for name, value in proof.items()
+            if math.isfinite(value)
+        },
     }
 
 
@@ -357,7 +361,7 @@ def build_trained_model(
         )
         candidates: dict[Job, Candidate | Beside] = {job: placed.beside.get(job) or alone[job] for job in bars}
         stored = stored_models(warehouse, list(months), max(month for _, month in bars)).to_dict("records")
-        shown = {}
+        shown, plot = {}, plot_names(context)
         rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
         for (ticker, month), candidate in candidates.items():
             own = [row for row in rows if row["ticker"] == ticker]
@@ -373,7 +377,7 @@ def build_trained_model(
                 placed.without.get((ticker, month)),
             )
             rows.append(row)
-            shown[partition_key(ticker, month)] = _shown(row, registry)
+            shown[partition_key(ticker, month)] = _shown(row, registry, plot)
         show(context, shown)
         return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
 

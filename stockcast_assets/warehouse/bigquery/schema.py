@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.tables import Column, ColumnType, Table
+from stockcast_assets.schema import Column, ColumnType, Table
 from stockcast_assets.warehouse import frames
 from stockcast_assets.warehouse.base import TableRef
 

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.google.clients import not_installed
 from stockcast_assets.libraries import pa
-from stockcast_assets.tables import Table
+from stockcast_assets.schema import Table
 from stockcast_assets.warehouse import evolution, frames
 from stockcast_assets.warehouse.base import TableRef
 from stockcast_assets.warehouse.bigquery.schema import field, migration, new_table, quote, stored_table, table_label

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stockcast_assets.google.clients import bigquery_client
 from stockcast_assets.google.credentials import ServiceAccountKey
 from stockcast_assets.libraries import pa, pq
-from stockcast_assets.tables import Column, Table
+from stockcast_assets.schema import Column, Table
 from stockcast_assets.warehouse import slices
 from stockcast_assets.warehouse.base import Added, AddedMeanwhileError, TableRef, Warehouse
 from stockcast_assets.warehouse.bigquery.schema import TYPES, can_demand_bounds, migration, quote, stored_table

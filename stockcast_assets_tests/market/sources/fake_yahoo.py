@@ -52,6 +52,8 @@ class Listing:
     currency: str = "USD"
     symbol: str | None = None
     """What the answer says it is of."""
+    company: object = None
+    """What the answer calls the company."""
     reports: tuple[str, ...] = ()
     """Moments of earnings reports in Yahoo's words: `April 25, 2024 at 4 PM EDT`."""
 
@@ -84,6 +86,8 @@ class Listing:
         }
         if self.symbol is not None:
             meta["symbol"] = self.symbol
+        if self.company is not None:
+            meta["shortName"] = self.company
         for name, day in [("firstTradeDate", self.first_trade), ("regularMarketTime", self.last_trade)]:
             if day is not None:
                 meta[name] = self.moment(day)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.warehouse.base import TableRef, Warehouse
+from stockcast_assets.warehouse import TableRef, Warehouse
 from stockcast_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 
 PREFIX = "looker_"
