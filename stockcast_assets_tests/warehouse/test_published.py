@@ -3,9 +3,12 @@
 `STOCKCAST_LEDGER_STEPS` says how many random steps (`make ledger-histories`: a thousand on each).
 """
 
+import hashlib
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -132,6 +135,33 @@ def test_any_change_of_any_value_is_found(chain: pd.DataFrame, data: st.DataObje
             for name in {"date", "target_date", "published_at", "target_opens_at"} & {column.name}:
                 changed[name] = pd.to_datetime(changed[name], utc=column.type == "TIMESTAMP")
     assert ledger.faults(changed, [anchor])
+
+
+def by_the_book(row: dict[str, Any]) -> bytes:
+    """A row's values as docs/ledger.md says, by nothing but Python."""
+    names, values = "", b""
+    for column in sorted(PUBLISHED_FORECASTS.columns, key=lambda column: column.name):
+        value = row[column.name]
+        if column.name == "digest" or pd.isna(value):
+            continue
+        names += f"{column.name}:{column.type};"
+        if column.type == "STRING":
+            values += hashlib.sha256(value.encode()).digest()
+        elif column.type == "FLOAT64":
+            values += struct.pack(">d", value)
+        else:
+            epoch = pd.Timestamp(0, tz="UTC" if column.type == "TIMESTAMP" else None)
+            step = {"DATE": pd.Timedelta(days=1), "TIMESTAMP": pd.Timedelta(microseconds=1)}.get(column.type)
+            values += struct.pack(">q", int(value) if step is None else (value - epoch) // step)
+    return names.encode() + values
+
+
+def test_anybody_can_compute_the_digests_by_what_the_docs_say(chain: pd.DataFrame) -> None:
+    for _, rows in chain.groupby("ticker"):
+        before = ""
+        for row in rows.to_dict("records"):
+            before = hashlib.sha256(before.encode() + by_the_book(row)).hexdigest()
+            assert before == row["digest"]
 
 
 def test_a_column_that_is_added_later_changes_no_digest(chain: pd.DataFrame) -> None:
