@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.features import FEATURE_NAMES, HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.models.volatility import ahead
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
@@ -75,7 +76,15 @@ class Surroundings:
         Args:
             history: the sessions that are needed, as `features.prepare_many` cuts them.
             bars: the ticker's from its first stored one: how it moves with the market is a recursion over all of them.
+
+        Raises:
+            StockcastError: if no day of the market is recorded.
         """
+        if not len(self.market.dates):
+            raise StockcastError(
+                f"{history.ticker} has no market to be placed in: materialise market_days first (whatever trains or "
+                f"forecasts does, as `stockcast forecast {history.ticker}`)."
+            )
         of = self.reports.get(history.ticker, Reports.none())
         n = history.skipped + len(history)
         past = _Past(pd.DatetimeIndex(bars["date"].to_numpy()[:n]), np.log(bars["adj_close"].to_numpy(np.float64)[:n]))

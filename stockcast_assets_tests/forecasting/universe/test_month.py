@@ -24,11 +24,12 @@ from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
-from stockcast_assets.forecasting.universe.market import market_of
+from stockcast_assets.forecasting.universe.market import market_from, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
 from stockcast_assets.forecasting.universe.proof import judge
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
 from stockcast_assets.methods import LABELS, LSTM
+from stockcast_assets.tables import MARKET_STATE
 
 Bars = dict[str, pd.DataFrame]
 MONTH = date(2008, 12, 1)
@@ -287,8 +288,14 @@ def test_a_forecast_of_a_universe_without_a_market_says_what_lacks(
     universe_bars: Bars, published: dict[str, TrainedModel]
 ) -> None:
     day = universe_bars["IBM"]["date"].iloc[-1]
-    with pytest.raises(StockcastError, match="market_state"):
+    with pytest.raises(StockcastError, match="market_days"):
         forecast({"IBM": by(published["IBM"], LSTM)}, universe_bars, {"IBM": [day]})
+
+
+def test_where_no_day_of_the_market_is_recorded_a_sentence_says_what_to_do(universe_bars: Bars) -> None:
+    nothing = Surroundings(market_from(MARKET_STATE.empty()), {})
+    with pytest.raises(StockcastError, match="IBM has no market to be placed in: materialise market_days"):
+        nothing.series(prepare(universe_bars["IBM"]), universe_bars["IBM"])
 
 
 def test_a_part_is_its_bytes_beside_the_networks_it_names(
