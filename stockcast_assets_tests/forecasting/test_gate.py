@@ -57,6 +57,12 @@ def test_too_few_cases_promote_nothing() -> None:
     assert "only 100 walk-forward cases of the 250" in decision.reason
 
 
+def test_networks_that_win_nothing_over_all_tickers_are_published_for_none() -> None:
+    decision = decide(evaluation({}), pooled=False)
+    assert not decision.promoted
+    assert "over all tickers of its universe it is no better than the interval that it starts from" in decision.reason
+
+
 def test_a_clearly_better_champion_serves_on() -> None:
     decision = decide(evaluation({"lstm": 1.35}), champion=evaluation({"lstm": 1.0}))
     assert (decision.promoted, decision.champion_serves, decision.published) == (False, True, "lstm")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
+from stockcast_assets.forecasting.evaluation.gate import MIN_CASES
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.forecaster import published_quantiles
@@ -26,7 +27,7 @@ from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import market_from, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
-from stockcast_assets.forecasting.universe.proof import judge
+from stockcast_assets.forecasting.universe.proof import Beside, judge, judge_pooled
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
 from stockcast_assets.methods import LABELS, LSTM
 from stockcast_assets.tables import MARKET_STATE
@@ -290,6 +291,31 @@ def test_a_forecast_of_a_universe_without_a_market_says_what_lacks(
     day = universe_bars["IBM"]["date"].iloc[-1]
     with pytest.raises(StockcastError, match="market_days"):
         forecast({"IBM": by(published["IBM"], LSTM)}, universe_bars, {"IBM": [day]})
+
+
+def test_a_month_is_judged_on_its_members_together_and_then_each_ticker(
+    seen: dict[str, Series], month: MonthModel
+) -> None:
+    proof = judge_pooled(seen, month, CONFIG)
+    found = proof.summary()
+    assert proof.judged == TEACHERS
+    assert (found["n_judged"], found["n_cases"]) == (3, int(proof.evaluation.cases.sum()))
+    better = proof.evaluation.pinball_ratio(LSTM, "mix_earnings") < 1
+    assert found["promoted"] == (better and month.newest.learnt and found["n_cases"] >= MIN_CASES)
+    unlearnt = MonthModel((*month.vintages[:-1], replace(month.newest, learnt=False)))
+    refused = judge_pooled(seen, unlearnt, CONFIG)
+    assert not refused.promoted
+    assert "improved nothing on the validation sessions" in refused.reason
+    # Whom the month never saw is judged beside it, too.
+    beside = Beside(seen["IBM"], month, NOWHERE, pooled=False, config=CONFIG)
+    assert beside.has_cases
+    decision = beside.judged(None).decision
+    assert not decision.promoted
+    assert "over all tickers of its universe" in decision.reason
+    # The month's own fit has no days after it yet.
+    early = {ticker: one for ticker, one in seen.items() if ticker in TEACHERS}
+    alone = judge_pooled(early, MonthModel((replace(month.newest, origin=date(2009, 6, 1)),)), CONFIG)
+    assert (alone.judged, alone.promoted, alone.summary()["n_cases"]) == ((), False, 0)
 
 
 def test_where_no_day_of_the_market_is_recorded_a_sentence_says_what_to_do(universe_bars: Bars) -> None:
