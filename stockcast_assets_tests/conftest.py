@@ -17,7 +17,6 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from stockcast_assets.cli.app import main
 from stockcast_assets.settings import PREFIX, Settings
 from stockcast_assets.warehouse import DuckDBWarehouse
 from stockcast_assets_tests.servers import *  # noqa: F403  fixtures of the real servers
@@ -102,6 +101,9 @@ class Cli:
 
 def status_here(*arguments: str) -> int:
     """The exit status of the command in this process, which is left as it was."""
+    # Not at the top: `make newest` has no command line.
+    from stockcast_assets.cli.app import main
+
     factory, hook = logging.getLogRecordFactory(), sys.excepthook
     try:
         with (
