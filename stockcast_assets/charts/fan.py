@@ -100,4 +100,4 @@ def marks(reports: Iterable[Report], past: pd.DataFrame, fan: Fan | None = None)
         if days[0] <= report[0] and place < len(days):
             words = f"{report[0]:%d %b %Y}, {said(report)}"
             found[place] = Mark(place - len(past) + 1, days[place], float(heights[place]), words)
-    return list(found.values())
+    return [found[place] for place in sorted(found)]

@@ -197,8 +197,7 @@ def test_a_report_is_never_marked_before_it_is_told_nor_a_session_late(studied, 
     for mark in marked:
         place = len(known) - 1 + mark.ahead
         assert sessions[place] == mark.day
+        before = sessions[place - 1] if place else pd.Timestamp.min
         assert any(
-            sessions[place - 1] < pd.Timestamp(day) + pd.Timedelta(days=hour == "after close") <= mark.day
-            for day, hour in said
-            if place
+            before < pd.Timestamp(day) + pd.Timedelta(days=int(hour == "after close")) <= mark.day for day, hour in said
         )
