@@ -37,6 +37,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends postgresql-comm
     && sed -i 's/#create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf \\
     && apt-get install -y --no-install-recommends postgresql-15 && rm -rf /var/lib/apt/lists/* \\
     && useradd --uid {USER} someone && install -d -m 1777 /var/lib/postgresql/data && mkdir /docker-entrypoint-initdb.d
+RUN install -d -m 1777 /run/postgresql
 ENV PATH=/usr/lib/postgresql/15/bin:$PATH PGDATA=/var/lib/postgresql/data
 VOLUME /var/lib/postgresql/data
 COPY entrypoint.sh /
