@@ -340,4 +340,4 @@ def test_the_next_report_is_a_field_of_the_forecast_and_a_column_of_the_universe
     assert card.group(1) == "18 Apr 2013"
     assert "Next report</div><div" not in text(open_page("forecasts", ticker="AAPL"))
     shown = open_page("universe").dataframe[0].value
-    assert shown["report"].astype(str).tolist() == ["NaT", "2013-04-18"]
+    assert shown["report"].tolist() == ["–", "2013-04-18"]

@@ -55,7 +55,7 @@ def show() -> None:
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(
         ticker=link,
-        report=rows["ticker"].map({ticker: f"{day:%Y-%m-%d}" for ticker, (day, *_) in reports.items()}),
+        report=rows["ticker"].map({ticker: f"{day:%Y-%m-%d}" for ticker, (day, *_) in reports.items()}).fillna("–"),
         method=rows["method"].map(method_label, na_action="ignore"),
         drifted=rows["drifted"].map({True: "yes", False: "no"}),
     )[list(COLUMNS)]
