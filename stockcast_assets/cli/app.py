@@ -104,11 +104,14 @@ def backfill(
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove stored bars that the source does not send; they stay otherwise.")
     ] = False,
+    queued: Annotated[
+        bool, typer.Option("--queued", help="Let the daemon have the runs launched, side by side, and wait for them.")
+    ] = False,
 ) -> None:
     """Materialise assets again for tickers and a range of days, exactly."""
     from stockcast_assets.cli import backfill as command
 
-    manner = command.Options(missing_only, dry_run, yes, source, replace)
+    manner = command.Options(missing_only, dry_run, yes, source, replace, queued)
     command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
 
 
@@ -294,6 +297,17 @@ def metrics(
     from stockcast_assets.cli import metrics as command
 
     command.run(ctx.obj, host, port, once)
+
+
+@app.command(epilog="For example: stockcast worker --runs 2")
+def worker(
+    runs: Annotated[int, typer.Option(min=1, help="Runs that it executes at a time.")] = 1,
+    queue: Annotated[str, typer.Option(help="Celery queue that it serves.")] = "dagster",
+) -> None:
+    """Execute the runs that the daemon hands to Celery, on this machine, until it is told to stop."""
+    from stockcast_assets.cli import worker as command
+
+    command.worker(runs, queue)
 
 
 @app.command(epilog="For example: stockcast backup stockcast.tar.gz")

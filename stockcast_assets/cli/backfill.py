@@ -50,13 +50,14 @@ LONG = 600.0
 @dataclass(frozen=True)
 class Options:
     """The options of a backfill: only what is missing, only the estimate, without asking; where bars come from, and
-    whether stored bars that do not come are removed."""
+    whether stored bars that do not come are removed, and whether the daemon has the runs launched."""
 
     missing_only: bool = False
     dry_run: bool = False
     yes: bool = False
     source: str | None = None
     replace: bool = False
+    queued: bool = False
 
     @property
     def fetching(self) -> Reason:
@@ -100,6 +101,7 @@ def run(
     """
     with open_session(call, models=True) as session:
         session.require_rows_here()
+        session.runner.queued = options.queued
         names = _names(assets)
         if options.missing_only and not tickers:
             tickers = known_tickers(session.instance)
@@ -185,7 +187,12 @@ def _bring_up_from_source(session: Session, tickers: Sequence[str]) -> None:
 def _command(tickers: Sequence[str], left: Sequence[Launch], span: tuple[date, date], options: Options) -> str:
     """The command line for what is left of a backfill: its tickers and days, and the assets not made yet."""
     assets = [name for name in ASSETS if any(name in launch.assets for launch in left)]
-    flags = {"--missing-only": options.missing_only, "--yes": options.yes, "--replace": options.replace}
+    flags = {
+        "--missing-only": options.missing_only,
+        "--yes": options.yes,
+        "--replace": options.replace,
+        "--queued": options.queued,
+    }
     return shlex.join(
         [
             *("stockcast", "backfill", *tickers, "--from", f"{span[0]}", "--to", f"{span[1]}"),
@@ -209,7 +216,7 @@ def _run_apart(session: Session, launch: Launch, failed: dict[str, str], missing
 
     def together(tickers: Sequence[str]) -> None:
         of_them = replace(launch, tickers=tuple(tickers))
-        with session.runner.turn(launch.assets):
+        with session.runner.turn(launch.assets, tickers):
             # Asked again: whoever had the turn before may have made them.
             for part in _missing(session, of_them) if missing_only else [of_them]:
                 session.runner.run(part)

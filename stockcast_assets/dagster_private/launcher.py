@@ -13,7 +13,9 @@ import psutil
 from dagster import DefaultRunLauncher
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
+from stockcast_assets.dagster_private.health import health_of
 from stockcast_assets.dagster_private.machine import MACHINE_TAG
+from stockcast_assets.dagster_private.shared_turns import is_shared
 
 if TYPE_CHECKING:
     from dagster._grpc.client import DagsterGrpcClient
@@ -29,7 +31,12 @@ class WatchingRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Not found if the run is of this machine and none of its processes is left; else taken to be running."""
+        """Not found if the run is of this machine and none of its processes is left; else taken to be running.
+
+        Where machines share the instance the database knows of all of them.
+        """
+        if is_shared(self._instance):
+            return health_of(self._instance, run)
         client = self._get_grpc_client_for_termination(run.run_id)  # type: ignore[no-untyped-call]
         if not _is_here(client) and run.tags.get(MACHINE_TAG) != socket.gethostname():
             return CheckRunHealthResult(WorkerStatus.RUNNING, "It is not a run of this machine.")

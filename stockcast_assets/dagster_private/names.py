@@ -48,6 +48,17 @@ COMPUTE_LOGS: Mapping[str, str] = {
     "dagster._core.storage.local_compute_log_manager:LocalComputeLogManager": "keeps in a folder what runs print",
 }
 
+CELERY: Mapping[str, str] = {
+    "dagster_celery.launcher:CeleryRunLauncher": "Dagster's launcher on Celery, of which ours is a kind",
+    "dagster_celery.launcher:CeleryRunLauncher.check_run_worker_health": "the daemon's question",
+    "dagster_celery.launcher:CeleryRunLauncher.terminate": "how a run is told to end",
+    "dagster_celery.launcher:CeleryRunLauncher.get_run_worker_debug_info": "what is said of a run that did not start",
+    "dagster_celery.tags:DAGSTER_CELERY_TASK_ID_TAG": "the tag of a run that names its task",
+    "dagster_celery.tasks:create_execute_job_task": "the task that executes a run",
+    "dagster_celery.tasks:create_resume_job_task": "the task that goes on with one",
+    "dagster:DagsterInstance.run_launcher": "the launcher of an instance",
+}
+
 LAUNCHER: Mapping[str, str] = {
     "dagster._core.launcher:CheckRunHealthResult": "the answer to whether a run's process lives",
     "dagster._core.launcher:WorkerStatus": "the word in that answer",
@@ -116,6 +127,15 @@ RESOURCES: Mapping[str, str] = {
 }
 
 RUNS: Mapping[str, str] = {
+    "dagster._core.code_pointer:ModuleCodePointer": "where a worker finds the code of a run",
+    "dagster._core.origin:DEFAULT_DAGSTER_ENTRY_POINT": "the command that executes a run elsewhere",
+    "dagster._core.origin:JobPythonOrigin": "the job of that code",
+    "dagster._core.origin:RepositoryPythonOrigin": "the repository that it is in",
+    "dagster._core.storage.tags:AUTO_RETRY_RUN_ID_TAG": "names the run that repeats a failed one",
+    "dagster._core.storage.tags:WILL_RETRY_TAG": "says that a failed run is repeated",
+    "dagster:DagsterEvent.job_enqueue": "puts a run into the queue",
+    "dagster:DagsterInstance.report_dagster_event": "records an event of a run",
+    "dagster:DagsterInstance.run_coordinator": "the queue, which a run is taken out of again",
     "dagster._core.definitions.job_base:InMemoryJob": "a job that is executed where it was made",
     "dagster._core.execution.api:execute_run_iterator": "executes a run that is recorded already",
     "dagster._core.remote_origin:RegisteredCodeLocationOrigin": "a code location by its name",
@@ -130,7 +150,7 @@ RUNS: Mapping[str, str] = {
 
 PRIVATE: Mapping[str, str] = {
     **EVENT_LOG, **POSTGRES_EVENT_LOG, **POSTGRES_STORAGE, **COMPUTE_LOGS,
-    **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **CONSOLE, **RESOURCES, **RUNS
+    **CELERY, **LAUNCHER, **MIGRATIONS, **KEY_METADATA, **READS, **SERVERS, **CONSOLE, **RESOURCES, **RUNS
 }  # fmt: skip
 
 

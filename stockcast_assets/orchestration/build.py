@@ -49,7 +49,9 @@ from stockcast_assets.orchestration.sensors.mlflow_runs import build_mlflow_runs
 from stockcast_assets.orchestration.sensors.retraining import build_retraining
 from stockcast_assets.orchestration.sensors.revisions import build_revisions
 from stockcast_assets.orchestration.sensors.ticker_lifecycle import build_ticker_lifecycle
+from stockcast_assets.orchestration.slices import slices_of_run
 from stockcast_assets.settings import Settings
+from stockcast_assets.tables import MARKET_STATE
 from stockcast_assets.tracking.parent_runs import parent_run
 from stockcast_assets.tracking.registry import ModelRegistry
 from stockcast_assets.warehouse import (
@@ -279,7 +281,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         ]
         + [ledger_spec()],
         asset_checks=checks,
-        executor=in_turn,
+        executor=in_turn(slices_of_run, [MARKET_STATE.name]),
         jobs=jobs.all(),
         schedules=build_schedules(
             jobs, universe, resources.get("warehouse") or warehouse_from(settings), schedule_status

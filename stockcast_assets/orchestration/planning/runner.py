@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
-from stockcast_assets.dagster_private.execution import execute
+from stockcast_assets.dagster_private.execution import enqueue, execute, latest_tries
 from stockcast_assets.dagster_private.machine import this_machine
 from stockcast_assets.dagster_private.turns import Waiting, turn
 from stockcast_assets.errors import StockcastError
@@ -33,15 +33,19 @@ from stockcast_assets.orchestration.planning.ranges import (
     shards,
 )
 from stockcast_assets.orchestration.planning.requests import run_config, run_tags
+from stockcast_assets.orchestration.slices import slices
 from stockcast_assets.orchestration.stored import look, trained_months
 from stockcast_assets.orchestration.ticker_space import enrol
-from stockcast_assets.stopping import shield_children, signalled, stop_if_signalled
+from stockcast_assets.stopping import Stopped, shield_children, signalled, stop_if_signalled
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
 Observer = Callable[["Launch"], Any]
 Stretches = Callable[[str, Sequence[pd.Timestamp]], Iterable[tuple[date, date]]]
+
+_POLL_S = 1.0
+_SILENT_S = 120.0
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Runner:
         tickers_per_run: how many tickers a run makes at most.
         shared_network: whether the tickers share networks, which are trained before their models.
         tell: called with a sentence that people should read.
+        queued: whether the daemon has the runs launched, those of a launch side by side, instead of this process.
         finished: the launches that are done, each with its seconds.
     """
 
@@ -72,6 +77,7 @@ class Runner:
     tickers_per_run: int = sys.maxsize
     shared_network: bool = False
     tell: Callable[[str], object] = lambda sentence: None
+    queued: bool = False
     finished: list[tuple[Launch, float]] = field(default_factory=list)
 
     def run(self, launch: Launch) -> None:
@@ -81,14 +87,18 @@ class Runner:
             StockcastError: if the run fails; with the reason the failing asset gave.
             Stopped: if a signal came; the run is canceled.
         """
-        with self.turn(launch.assets):
+        with self.turn(launch.assets, launch.tickers):
             enrol(self.instance, utc_now())
             loggers = {"console": {"config": {"log_level": self.log_level}}}
             config = {**run_config(self.instance, launch), "loggers": loggers}
-            parts = shards(known_tickers(self.instance), launch.tickers, self.tickers_per_run)
+            cut = shards(known_tickers(self.instance), launch.tickers, self.tickers_per_run)
             # What is of all tickers is one run.
-            for tickers in parts if launch.tickers else [()]:
-                part, started = replace(launch, tickers=tickers), time.monotonic()
+            parts = [replace(launch, tickers=tickers) for tickers in (cut if launch.tickers else [()])]
+            if self.queued:
+                self._launch(parts, config)
+                return
+            for part in parts:
+                started = time.monotonic()
                 with self.observe(part):
                     self._execute(part, config)
                 self.finished.append((part, time.monotonic() - started))
@@ -107,6 +117,50 @@ class Runner:
         )
         # Dagster takes note of a signal, but does not say so to its caller.
         stop_if_signalled()
+        self._raise_unless_green(run)
+
+    def _launch(self, parts: Sequence[Launch], config: Mapping[str, Any]) -> None:
+        """Put the runs into the queue and wait for all of them."""
+        self._require_daemon()
+        started = time.monotonic()
+        ids = [
+            enqueue(
+                self.defs,
+                job_for(part.assets),
+                self.instance,
+                with_companions(part.assets),
+                run_tags(part),
+                config,
+            ).run_id
+            for part in parts
+        ]
+        with self.observe(replace(parts[0], tickers=tuple(ticker for part in parts for ticker in part.tickers))):
+            try:
+                tries = latest_tries(self.instance, ids)
+                while any(run is None or not run.is_finished for run in tries):
+                    stop_if_signalled()
+                    time.sleep(_POLL_S)
+                    tries = latest_tries(self.instance, ids)
+            except Stopped:
+                for run in latest_tries(self.instance, ids):
+                    if run is not None and not run.is_finished:
+                        self.instance.run_coordinator.cancel_run(run.run_id)
+                raise
+        green = [part for part, run in zip(parts, tries, strict=True) if run is not None and run.is_success]
+        self.finished += [(part, time.monotonic() - started) for part in green]
+        for run in tries:
+            assert run is not None
+            self._raise_unless_green(run)
+
+    def _require_daemon(self) -> None:
+        beats = [beat.timestamp for beat in self.instance.get_daemon_heartbeats().values()]
+        if time.time() - max(beats, default=0.0) > _SILENT_S:
+            raise StockcastError(
+                "No daemon is at work on this instance, so nobody would launch the runs: start `stockcast ui` or "
+                "`dagster-daemon run`, or leave --queued out."
+            )
+
+    def _raise_unless_green(self, run: dg.DagsterRun) -> None:
         if run.is_success:
             return
         failure = why_failed(self.instance, run.run_id)
@@ -116,10 +170,14 @@ class Runner:
             f"{failure.step or 'The run'} failed: {failure.words} (run {run.run_id}; `stockcast ui` shows its log)."
         )
 
-    def turn(self, assets: Iterable[str]) -> AbstractContextManager[None]:
-        """Let no other command or run on this machine write what a run of these assets makes meanwhile."""
+    def turn(self, assets: Iterable[str], tickers: Iterable[str]) -> AbstractContextManager[None]:
+        """Let no other command or run write what a run of these assets and tickers makes meanwhile."""
+        if self.queued:
+            # Else the runs would wait for this command, which waits for them.
+            return nullcontext()
         # All at once: whoever has a part and waits for the rest may wait for one who does the same.
-        return turn(self.instance, with_companions(assets), self.waiting)
+        pools = with_companions(assets)
+        return turn(self.instance, pools, slices(pools, tickers), self.waiting)
 
     def missing(self, asset: str, wanted: Days) -> dict[str, list[pd.Timestamp]]:
         """The days of `wanted` that were never materialised, or whose rows are lost, per ticker."""
@@ -176,7 +234,7 @@ class Runner:
         """
         if self._without_past(until):
             past = ASSETS_OF[HISTORY]
-            with self.turn(past):
+            with self.turn(past, until):
                 if tickers := self._without_past(until):
                     self.run(Launch(past, tickers))
         sessions = {
@@ -195,7 +253,7 @@ class Runner:
         assets = assets or (asset,)
         if not self.missing(asset, wanted):
             return
-        with self.turn(assets):
+        with self.turn(assets, wanted):
             # Asked again: whoever had the turn before may have made it.
             for tickers, first, last in _rectangles(self.missing(asset, wanted), stretches_of):
                 self.run(Launch(assets, tickers, first, last))
