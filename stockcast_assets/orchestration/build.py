@@ -281,7 +281,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         ]
         + [ledger_spec()],
         asset_checks=checks,
-        executor=in_turn(slices_of_run, [MARKET_STATE.name]),
+        executor=in_turn(slices_of_run, {MARKET_DAYS: MARKET_STATE.name, MARKET_STATE.name: MARKET_STATE.name}),
         jobs=jobs.all(),
         schedules=build_schedules(
             jobs, universe, resources.get("warehouse") or warehouse_from(settings), schedule_status

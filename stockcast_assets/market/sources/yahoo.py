@@ -51,6 +51,7 @@ from stockcast_assets.market.sources.validate import (
     validate_bars,
 )
 from stockcast_assets.private_files import own_folder
+from stockcast_assets.settings import load_settings
 from stockcast_assets.tables import RAW_PRICES
 
 if TYPE_CHECKING:
@@ -341,6 +342,43 @@ def _unreadable(ticker: str, error: Exception) -> StockcastError:
     )
 
 
+def _wait_for_turn() -> None:
+    """Return when the rate limit admits another request."""
+    shared = _shared_limiter()
+    if shared is not None:
+        from redis.exceptions import RedisError
+
+        try:
+            shared.try_acquire("yahoo")
+            return
+        except RedisError as error:
+            _log.warning("The rate limit of Yahoo Finance holds for this machine alone: %s", error)
+    _limiter().try_acquire("yahoo")
+
+
+@lru_cache(maxsize=1)
+def _shared_limiter() -> Limiter | None:
+    """The rate limit of all machines, if there is a place to count them together."""
+    address = load_settings().rate_limit
+    if address is None:
+        return None
+    try:
+        from pyrate_limiter import RedisBucket
+        from redis import Redis
+        from redis.exceptions import RedisError
+    except ImportError as error:
+        raise StockcastError(
+            "STOCKCAST_RATE_LIMIT needs a package that is not installed: `pip install 'stockcast-assets[deploy]'`."
+        ) from error
+    client = Redis.from_url(address.get_secret_value(), socket_connect_timeout=5, socket_timeout=5)
+    try:
+        return Limiter(RedisBucket.init(list(RATES), client, "stockcast:yahoo-requests"))
+    except RedisError as error:
+        raise StockcastError(
+            f"STOCKCAST_RATE_LIMIT={address} does not answer ({error}): see that it runs, or leave the setting out."
+        ) from error
+
+
 @lru_cache(maxsize=1)
 def _limiter() -> Limiter:
     """The rate limit, kept in a file that all processes of this user share: Yahoo counts by address."""
@@ -363,7 +401,7 @@ def _session() -> "Session[Any]":
 
     class PoliteSession(requests.Session[Any]):
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-            _limiter().try_acquire("yahoo")
+            _wait_for_turn()
             if _CHART in url:
                 # yfinance names a longer time for some.
                 options |= {"allow_redirects": False, "timeout": _TIMEOUT_S}

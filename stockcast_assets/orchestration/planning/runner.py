@@ -211,7 +211,7 @@ class Runner:
         assets, asked = (UNIVERSE_MODEL.name,), set(months)
         if not self.without_networks(asked):
             return
-        with self.turn(assets):
+        with self.turn(assets, ()):
             # Asked again: whoever had the turn before may have made them.
             for first, last in month_stretches(self.without_networks(asked)):
                 try:

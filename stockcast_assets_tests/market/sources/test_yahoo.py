@@ -471,19 +471,25 @@ for _ in range(3):
 """
 
 
-def test_two_processes_share_one_rate_limit(fake, tmp_path):
-    environment = {**os.environ, **fake.environment(), "TMPDIR": str(tmp_path)}
+@pytest.mark.parametrize("machines", ["one machine", "two machines"])
+def test_two_processes_share_one_rate_limit(fake, tmp_path, machines, request):
+    apart = machines == "two machines"
+    shared = {"STOCKCAST_RATE_LIMIT": request.getfixturevalue("valkey")} if apart else {}
+    environment = {**os.environ, **fake.environment(), **shared}
     fake.moments.clear()
+    folders = [tmp_path / "here", tmp_path / "there"] if apart else [tmp_path, tmp_path]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
     asking = [
         subprocess.Popen(
             [sys.executable, "-c", ASK, str(tmp_path / name)],
-            env=environment,
+            env=environment | {"TMPDIR": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for name in ("one", "two")
+        for name, folder in zip(("one", "two"), folders, strict=True)
     ]
     for process in asking:
         assert process.stdout.readline() == "ready\n"
@@ -497,7 +503,8 @@ def test_two_processes_share_one_rate_limit(fake, tmp_path):
     assert len(sent) >= 8
     # Requests take a moment to arrive: allow the window of 1.5 seconds that much.
     assert max(sum(moment <= later < moment + 1.2 for later in sent) for moment in sent) <= 3
-    assert [path.name for path in tmp_path.glob("stockcast-*/*.sqlite")] == ["yahoo-requests.sqlite"]
+    files = [path.name for path in tmp_path.rglob("stockcast-*/*.sqlite")]
+    assert files == ([] if apart else ["yahoo-requests.sqlite"])
 
 
 def test_without_a_shared_file_the_rate_limit_is_the_process_own(tmp_path, monkeypatch, caplog):
@@ -506,3 +513,12 @@ def test_without_a_shared_file_the_rate_limit_is_the_process_own(tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert YAHOO_LIMITER().try_acquire("yahoo")
     assert "holds for this process alone" in caplog.text
+
+
+def test_a_counter_that_does_not_answer_is_named_without_its_password(monkeypatch):
+    monkeypatch.setenv("STOCKCAST_RATE_LIMIT", "redis://:hunter2-canary@127.0.0.1:9/0")
+    with pytest.raises(
+        StockcastError, match=r"STOCKCAST_RATE_LIMIT=redis://.*127\.0\.0\.1:9/0 does not answer"
+    ) as told:
+        yahoo._shared_limiter.__wrapped__()
+    assert "hunter2" not in str(told.value)

@@ -1,0 +1,166 @@
+"""Whatever is killed, and whenever, every key is exactly right in the end: on real parts, against a quiet laptop."""
+
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from stockcast_assets.orchestration import tags
+from stockcast_assets.orchestration.build import warehouse_from
+from stockcast_assets.settings import Settings
+from stockcast_assets.tables import ALL_TABLES, MARKET_STATE, TRAINED_MODEL
+from stockcast_assets_tests.conftest import Cli, clean_env
+from stockcast_assets_tests.csvfiles import write_csv
+from stockcast_assets_tests.integration.cluster import Cluster, storm
+
+if TYPE_CHECKING:
+    from google.cloud import storage
+
+# What differs by nature: the clock, ids and numbers that MLflow draws, and where a report lies.
+OF_THE_RUN = {
+    "ingested_at",
+    "recorded_at",
+    "run_id",
+    "serving_run_id",
+    "report_uri",
+    "model_version",
+    "serving_version",
+}
+DEADLINE_S = 150
+
+
+def storms(
+    folder: Path,
+    client: "storage.Client",
+    bars: Mapping[str, pd.DataFrame],
+    days: tuple[str, str],
+    seed: int,
+    kills: int,
+    apart: tuple[float, float],
+) -> dict[str, object]:
+    """A backfill of the tickers on a cluster in a storm, compared with one on a laptop; what was seen, in numbers."""
+    settings = {
+        "STOCKCAST_SOURCE": "csv",
+        "STOCKCAST_START_DATE": days[0],
+        "STOCKCAST_END_DATE": days[1],
+        "STOCKCAST_TICKERS_PER_RUN": "2",
+    }
+    laptop = Cli(folder / "laptop" / "home", settings)
+    span = (*bars, "--from", days[0], "--to", days[1], "--yes")
+    with Cluster(folder, client, settings) as cluster:
+        for ticker, rows in bars.items():
+            write_csv(laptop.home / "inbox", ticker, rows, actions=True)
+            file = laptop.home / "inbox" / f"{ticker}.csv"
+            cluster.bucket.blob(f"inbox/{file.name}").upload_from_filename(file)
+        quiet = laptop("backfill", *span)
+        assert quiet.returncode == 0, quiet.stderr
+        cluster.wait_until_ready()
+        client_cli, started = cluster.cli(), time.monotonic()
+        tries, process = 0, None
+
+        def begin() -> "subprocess.Popen[bytes]":
+            with cluster.log("client").open("ab") as output:
+                return subprocess.Popen(
+                    [str(Path(sys.executable).with_name("stockcast")), "backfill", *span, "--queued", "--missing-only"],
+                    env=clean_env() | client_cli.env,
+                    cwd=cluster.folder / "client",
+                    stdout=output,
+                    stderr=output,
+                )
+
+        def busy() -> bool:
+            """Whether the backfill is still to be done; one that lost its database is begun again."""
+            nonlocal process, tries
+            if process is None or process.poll() not in (None, 0):
+                tries += 1
+                assert tries <= kills + 3, cluster.log("client").read_text()[-4000:]
+                process = begin()
+            return process.poll() is None
+
+        storm(cluster, seed, kills, apart, busy)
+        while busy():
+            time.sleep(0.5)
+            assert time.monotonic() - started < DEADLINE_S + 60 * kills, cluster.log("client").read_text()[-4000:]
+        seconds = time.monotonic() - started
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in client_cli.env.items():
+                patch.setenv(name, value)
+            there = warehouse_from(Settings())
+            compare(laptop, there.read)
+            with dg.DagsterInstance.get() as instance:
+                runs = ended(instance)
+                check_trainings(instance)
+    return {"kills": cluster.kills, "seconds": round(seconds), "runs": runs, "tries": tries}
+
+
+def compare(laptop: Cli, read) -> None:
+    """Row for row."""
+    for table in ALL_TABLES:
+        if table is MARKET_STATE:
+            # A day is recorded once, by those whose bars were there.
+            continue
+        shared = [name for name in table.column_names if name not in OF_THE_RUN]
+        expected, found = (
+            frame[shared].sort_values(shared[:2], kind="stable", ignore_index=True)
+            for frame in (laptop.warehouse.read(table), read(table))
+        )
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, obj=table.name)
+
+
+def ended(instance: dg.DagsterInstance) -> dict[str, int]:
+    """How the runs ended, once all have: none is left behind past its deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while any(not run.is_finished for run in instance.get_runs()):
+        assert time.monotonic() < deadline, [(run.run_id, run.status) for run in instance.get_runs()]
+        time.sleep(1)
+    counts: dict[str, int] = defaultdict(int)
+    for run in instance.get_runs():
+        counts[run.status.value] += 1
+    return dict(counts)
+
+
+def check_trainings(instance: dg.DagsterInstance) -> None:
+    """No two runs trained a model of the same ticker and month at once."""
+    spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    kinds = {dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+    for run in instance.get_runs():
+        moments = [
+            entry.timestamp
+            for entry in instance.all_logs(run.run_id, of_type=kinds)
+            if entry.step_key == TRAINED_MODEL.name
+        ]
+        if moments:
+            # Of one that was killed nobody knows the end: its last sign of life is its beginning.
+            spans[f"{run.tags.get(tags.RANGE_START)} {run.tags.get(tags.RANGE_END)}"].append((moments[0], moments[-1]))
+    assert spans
+    for own in spans.values():
+        own.sort()
+        for (_, end), (start, _) in pairwise(own):
+            assert start >= end
+
+
+def histories(sample_bars: Mapping[str, pd.DataFrame], count: int, days: tuple[str, str]) -> dict[str, pd.DataFrame]:
+    """As many tickers, of a history of months: too short for a network, so that nothing trains for minutes."""
+    bars = {}
+    for number in range(count):
+        rows = list(sample_bars.values())[number % len(sample_bars)]
+        recent = rows[rows["date"].between(pd.Timestamp(days[0]) - pd.Timedelta(days=200), days[1])]
+        bars[f"T{number}"] = recent.assign(ticker=f"T{number}").reset_index(drop=True)
+    return bars
+
+
+@pytest.mark.timeout(900)
+def test_whatever_is_killed_every_key_is_exactly_right_in_the_end(
+    storage_client: "storage.Client", sample_bars: Mapping[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    days = ("2013-02-11", "2013-02-28")
+    seen = storms(tmp_path, storage_client, histories(sample_bars, 4, days), days, seed=16, kills=4, apart=(1, 4))
+    sys.stdout.write(f"{seen}\n")
