@@ -36,6 +36,7 @@ from stockcast_assets.orchestration.assets.publication import ledger_spec
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
 from stockcast_assets.orchestration.assets.tuning import build_tuning
 from stockcast_assets.orchestration.assets.universe_model import build_universe_model
+from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.orchestration.jobs import build_jobs
 from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions, months_of
 from stockcast_assets.orchestration.planning.world import Universe
