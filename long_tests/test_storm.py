@@ -13,13 +13,13 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from long_tests.cluster import Cluster, storm
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import ALL_TABLES, MARKET_STATE, TRAINED_MODEL
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.csvfiles import write_csv
-from stockcast_assets_tests.integration.cluster import Cluster, storm
 
 if TYPE_CHECKING:
     from google.cloud import storage
@@ -52,6 +52,7 @@ def storms(
         "STOCKCAST_START_DATE": days[0],
         "STOCKCAST_END_DATE": days[1],
         "STOCKCAST_TICKERS_PER_RUN": "2",
+        "STOCKCAST_NETWORK": "ticker",
     }
     laptop = Cli(folder / "laptop" / "home", settings)
     span = (*bars, "--from", days[0], "--to", days[1], "--yes")

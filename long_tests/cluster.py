@@ -20,7 +20,7 @@ from stockcast_assets.orchestration.home import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, start_bigquery_emulator, valkey_command, wait_for_http
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 # What takes minutes in a deployment and seconds here.
 SOONER = {
