@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -28,7 +29,7 @@ What was published after its target session opened is `late`, and no forecast. `
 row was changed, removed or put in; each publication leaves the heads of the tickers' chains here.
 """
 
-Served = Mapping[str, Sequence[tuple[Serving, Sequence[pd.Timestamp]]]]
+Served: TypeAlias = "Mapping[str, Sequence[tuple[Serving, Sequence[pd.Timestamp]]]]"
 
 
 def stored_heads(warehouse: Warehouse, tickers: Sequence[str] | None = None) -> dict[str, Head]:
