@@ -28,7 +28,6 @@ import streamlit as st
 
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting import artifact
 from stockcast_assets.forecasting.serving import predict
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring.accuracy import score
@@ -409,7 +408,6 @@ def test_bars_without_a_model(fresh: Place) -> None:
 @mends(
     "has the digest",
     "is not one of stockcast's",
-    "this stockcast reads up to",
     "check STOCKCAST_MLFLOW_URI, or materialise",
 )
 def test_a_models_file_is_not_as_its_row_says(place: Place) -> None:
@@ -434,8 +432,6 @@ def test_a_models_file_is_not_as_its_row_says(place: Place) -> None:
     digest = hashlib.sha256(odd).hexdigest()
     place.sql(f"UPDATE stockcast.trained_model SET weights_sha256 = '{digest}'")  # noqa: S608
     place.materialised({"is not one of stockcast's": loaded}, "trained_model")
-    place.patch.setattr(artifact, "FORMAT", 0)
-    place.materialised({"this stockcast reads up to": loaded}, "trained_model")
 
 
 @mends("what is stored of it cannot be read")
@@ -647,6 +643,12 @@ ELSEWHERE: Mapping[str, str] = {
         ("a new beginning needs another STOCKCAST_HOME", "brings the rows there", "BigQuery: `stockcast"),
         "warehouse/test_transfer.py::test_the_command_copies_there_and_back",
     ),
+    "this stockcast reads up to": "integration/test_reconcile.py::test_lost_models_are_trained_again",
+    "run `stockcast ledger head --write`": "integration/test_ledger.py::test_what_was_published_stands_and_no_row_can_be_changed_unseen",
+    "cannot be recorded before those": ("assets/test_market_state.py::test_no_day_is_recorded_without_those_before_it"),
+    "has no market to be placed in": (
+        "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
+    ),
     "no view was made": "warehouse/test_views.py::test_no_view_is_made_before_its_tables",
     "there is no market to forecast it in": (
         "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
@@ -694,7 +696,10 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """By words of a sentence, behind the file it is in where they are few: the test elsewhere that executes its remedy."""
 
-NO_REMEDY: Mapping[str, str] = {"Days of drift reports that": "it says what a setting is for"}
+NO_REMEDY: Mapping[str, str] = {
+    "Days of drift reports that": "it says what a setting is for",
+    "Nobody makes it": "it says what an asset is",
+}
 """By words of a text that names a command, why it is none."""
 
 REMEDY = re.compile(r"`(?:[A-Z_]+=\S+ )*(?:stockcast|make) [^`]+`|\b[Mm]aterialise\b|^stockcast [a-z]")
