@@ -644,7 +644,9 @@ ELSEWHERE: Mapping[str, str] = {
         "warehouse/test_transfer.py::test_the_command_copies_there_and_back",
     ),
     "this stockcast reads up to": "integration/test_reconcile.py::test_lost_models_are_trained_again",
-    "run `stockcast ledger head --write`": "integration/test_ledger.py::test_what_was_published_stands_and_no_row_can_be_changed_unseen",
+    "run `stockcast ledger head --write`": (
+        "integration/test_ledger.py::test_what_was_published_stands_and_no_row_can_be_changed_unseen"
+    ),
     "cannot be recorded before those": ("assets/test_market_state.py::test_no_day_is_recorded_without_those_before_it"),
     "has no market to be placed in": (
         "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
