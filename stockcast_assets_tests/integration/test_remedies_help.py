@@ -28,22 +28,19 @@ import streamlit as st
 
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.serving import predict
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.monitoring.drift import drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.monitoring.series import inputs
 from stockcast_assets.orchestration import ticker_space
-from stockcast_assets.orchestration.asset_checks.freshness import COMPLETE, FRESH
 from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
-from stockcast_assets.orchestration.assets.tuning import _bars_before_the_month
 from stockcast_assets.orchestration.build import build_definitions, registry_from, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.stored import look
-from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
+from stockcast_assets.orchestration.tickers import ticker_states
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.warehouse import DuckDBWarehouseIOManager, Warehouse
 from stockcast_assets_tests.automation.test_due import failed, moments, world
@@ -350,62 +347,6 @@ def test_there_is_no_ticker(fresh: Place) -> None:
 
 
 @mends(
-    "is not materialised, so its indicators",
-    " is stored: `stockcast forecast",
-    "There are no bars of",
-    "trust.py: stockcast forecast",
-    "layout.py: stockcast forecast",
-    "monitoring.py: stockcast forecast",
-)
-def test_a_ticker_that_has_nothing(place: Place) -> None:
-    place.patch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
-    upload(place.home, ("GOOG",))
-    place.execute("stockcast tickers add GOOG")
-    past = {"is not materialised, so its indicators": lambda: place.bars("GOOG")}
-
-    def tuned() -> str:
-        with place.instance() as instance:
-            of = ("GOOG", place.warehouse, instance, date.fromisoformat(FIRST), sources_from(place.settings))
-            return said(lambda: _bars_before_the_month(*of) is None)
-
-    pages = {
-        "No model of GOOG": place.page("trust", ticker="GOOG"),
-        "No prices of GOOG": place.page("forecasts", ticker="GOOG"),
-        "No drift report of GOOG": place.page("monitoring", ticker="GOOG"),
-    }
-    asks = {" is stored: `stockcast forecast": place.prints("compare GOOG"), "There are no bars of": tuned}
-    for words, ask in pages.items():
-        assert words in ask()
-        assert "stockcast forecast GOOG" in ask()
-    assert "(`stockcast backfill --tickers GOOG` does)" in past["is not materialised, so its indicators"]()
-    place.ends(asks, "stockcast forecast GOOG")
-    for words, ask in pages.items():
-        assert words not in ask()
-    place.gone(past)
-    place.ended |= {f"{view}.py: stockcast forecast" for view in ("trust", "layout", "monitoring")}
-
-
-@mends("There is no model of", "There is no forecast of", "to forecast with: materialise it first")
-def test_bars_without_a_model(fresh: Place) -> None:
-    def asked() -> str:
-        rows = fresh.warehouse.read(tables.TRAINED_MODEL, tickers=["MSFT"]).to_dict("records")
-        bars = {"MSFT": read_bars(fresh.warehouse, ["MSFT"], date.fromisoformat(LAST))}
-        registry = registry_from(fresh.settings)
-        models = {r["ticker"]: registry.load(r["model_name"], r["run_id"], r["weights_sha256"]) for r in rows}
-        return said(lambda: predict._require_model("MSFT", models, bars))
-
-    fresh.execute("stockcast backfill --tickers MSFT --assets price_history,raw_prices,indicators")
-    forecasts = f"backfill --tickers MSFT --assets forecasts --from {FIRST} --to {FIRST}"
-    page = {"There is no forecast of": fresh.page("forecasts", ticker="MSFT")}
-    assert "run `stockcast forecast MSFT`" in page["There is no forecast of"]()
-    model = {"to forecast with: materialise it first": asked}
-    assert "There is no model of MSFT to forecast with: materialise it first" in asked()
-    fresh.ends({"There is no model of": fresh.prints(forecasts)}, f"stockcast forecast MSFT {FIRST}")
-    fresh.gone(model)
-    fresh.gone(page)
-
-
-@mends(
     "has the digest",
     "is not one of stockcast's",
     "check STOCKCAST_MLFLOW_URI, or materialise",
@@ -571,32 +512,6 @@ def test_a_ticker_that_was_given_up(fresh: Place) -> None:
     assert planned() == "it is tried again"
 
 
-@mends("`stockcast backfill --missing-only` fills what never was")
-def test_a_check_of_whether_all_keys_are_there_is_red(place: Place) -> None:
-    keys = [dg.AssetCheckKey(dg.AssetKey("forecasts"), name) for name in (FRESH, COMPLETE)]
-
-    def checked() -> str:
-        with place.instance() as instance:
-            result = place.alone(instance, dg.AssetSelection.checks(*keys))
-        found = {each.check_name: each for each in result.get_asset_check_evaluations()}[COMPLETE]
-        return "" if found.passed else flat(str(found.description))
-
-    # A day before those that were made, and one of them whose rows are lost.
-    place.patch.setenv("STOCKCAST_START_DATE", "2013-02-25")
-    with place.instance() as instance:
-        for ticker in TICKERS:
-            set_daily_from(instance, ticker, "", date(2013, 2, 25), uploaded=False)
-    place.sql("DELETE FROM stockcast.forecasts WHERE ticker = 'MSFT' AND date = '2013-02-28'")
-    printed = checked()
-    assert "AAPL has no row for 2013-02-25" in printed
-    assert "MSFT has lost its rows of 2013-02-28" in printed
-    place.execute("stockcast reconcile")
-    assert "lost" not in checked()
-    place.execute("stockcast backfill --missing-only")
-    place.gone({"`stockcast backfill --missing-only` fills what never was": checked})
-    assert not checked()
-
-
 @mends("would stand in two kinds of shares", "are in other shares and must be fetched again first")
 def test_a_file_is_in_other_shares(place: Place) -> None:
     def halved(ticker: str, rows: int) -> None:
@@ -635,6 +550,24 @@ def test_dagster_is_started_by_itself(place: Place) -> None:
 
 
 ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "There is no model of",
+            "There is no forecast of",
+            "to forecast with: materialise it first",
+            "is not materialised, so its indicators",
+            " is stored: `stockcast forecast",
+            "There are no bars of",
+            "trust.py: stockcast forecast",
+            "layout.py: stockcast forecast",
+            "monitoring.py: stockcast forecast",
+        ),
+        "integration/test_demo.py::test_one_command_forecasts_from_what_is_there",
+    ),
+    "`stockcast backfill --missing-only` fills what never was": (
+        "integration/test_backfill_command.py::"
+        "test_an_estimate_runs_nothing_and_a_resumed_backfill_runs_what_is_missing"
+    ),
     **dict.fromkeys(
         ("There is no home at", "layout.py: stockcast demo", "There is no model in", "needs no network"),
         "integration/test_demo.py::test_every_asset_holds_exactly_its_keys_and_obeys_its_declaration",
