@@ -67,7 +67,8 @@ class Home:
         rows = self.warehouse.read(FORECASTS, start=day, end=day)
         assert len(rows) == HORIZON
         (check,) = (one for one in result.get_asset_check_evaluations() if one.check_name == SERVED)
-        (materialization,) = result.asset_materializations_for_node(FORECASTS.name)
+        made = result.asset_materializations_for_node(FORECASTS.name)
+        (materialization,) = (one for one in made if one.asset_key == dg.AssetKey(FORECASTS.name))
         return rows.iloc[0], check, materialization.metadata
 
     def models(self) -> pd.DataFrame:
