@@ -612,6 +612,7 @@ ELSEWHERE: Mapping[str, str] = {
         (
             "`stockcast ui` shows its log",
             "start the daemon: `stockcast ui`",
+            "so nobody would launch the runs: start `stockcast ui`",
             "nothing runs by itself: start `stockcast ui`",
             "`stockcast ui` starts them again",
         ),
