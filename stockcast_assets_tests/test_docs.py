@@ -188,6 +188,11 @@ def test_no_sentence_has_fifty_words(page: Path) -> None:
     assert [sentence for sentence in sentences(page.read_text()) if n_words(sentence) >= 50] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_half_of_a_merge_is_left(page: Path) -> None:
+    assert not re.search(r"^(<<<<<<<|=======|>>>>>>>)( |$)", page.read_text(), re.MULTILINE)
+
+
 def test_a_long_sentence_would_be_found() -> None:
     long = " ".join(["word"] * 50)
     for text in (f"Short. {long}.", f"- item\n- {long}", f"A [link](x.md) and\n{long}"):
