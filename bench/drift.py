@@ -64,7 +64,8 @@ def said(history: History, folds: list[Fold], bars: pd.DataFrame, lstm: bool) ->
 
 def alarms(ticker: str, fold: Fold, seen: pd.DataFrame, every: int) -> Iterator[dict[str, object]]:
     """What drifted on each day of a fold. By SciPy's distance: Evidently's is the same, and a hundred times slower."""
-    reference = seen.iloc[: fold.test[0]]
+    # As in the report: no session is in both windows.
+    reference = seen.iloc[: fold.test[0] - CURRENT_SESSIONS]
     past = {name: reference[name].dropna().to_numpy() for name in KIND_OF if KIND_OF[name] != RESIDUALS}
     thresholds = {name: calibrated_threshold(values, CURRENT_SESSIONS) for name, values in past.items()}
     uniform = (np.arange(1000) + 0.5) / 1000

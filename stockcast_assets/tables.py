@@ -227,7 +227,7 @@ FORECASTS = Table(
 DRIFT_REPORT = Table(
     "drift_report",
     "Distribution of the recent sessions' inputs and predictions against those of the training window of the month's "
-    "model, and of their residuals against what the forecasts promised, per feature.",
+    "model less its last 60 sessions, and of their residuals against what the forecasts promised, per feature.",
     (
         TICKER,
         _session("Last session of the current window"),
@@ -237,7 +237,9 @@ DRIFT_REPORT = Table(
         Column("threshold", "FLOAT64", "Value from which the feature counts as drifted", required=True),
         Column("drifted", "BOOL", "Whether it does", required=True),
         Column("reference_from", "DATE", "First session of the reference; of residuals: current_from", required=True),
-        Column("reference_to", "DATE", "Last session of the reference; of residuals: current_to", required=True),
+        Column(
+            "reference_to", "DATE", "Its last: 60 before the training ends; of residuals: current_to", required=True
+        ),
         Column("current_from", "DATE", "First session of the current window", required=True),
         Column("current_to", "DATE", "Last session of the current window", required=True),
         Column("report_uri", "STRING", "Where the full report is stored", required=True),

@@ -1,7 +1,8 @@
 """Drift of a ticker: its recent sessions against what they are to be like, for each kind of `series`.
 
-- Inputs and predictions against the window the month's model was trained on. Both windows of the predictions are the
-  same model's, so neither a new model nor how long forecasts have been stored shows as drift.
+- Inputs and predictions against the window the month's model was trained on, less its last sessions: as many as the
+  recent window has, so that no session is compared with itself, whatever the day of the month. Both windows of the
+  predictions are the same model's, so neither a new model nor how long forecasts have been stored shows as drift.
 - Residuals against what the published forecasts promised of the very same sessions: uniform outcomes. They need no
   earlier forecasts to compare with, only enough that are scored; and a model is not judged on what it was trained on.
 
@@ -42,6 +43,9 @@ LEAST_CURRENT = CURRENT_SESSIONS // 2
 
 LEAST_REFERENCE = 2 * CURRENT_SESSIONS
 """Values of a feature that the reference window needs at least."""
+
+LEAST_TRAINED = LEAST_REFERENCE + CURRENT_SESSIONS
+"""Sessions that the training window needs at least."""
 
 FALSE_ALARM_QUANTILE = 0.99
 # Evidently's own default for this distance. A lower threshold would only come from a constant series.
@@ -135,7 +139,7 @@ def compared_windows(
 
     Args:
         series: `date` and any columns of `series.FEATURES`, one row per session in time order.
-        reference_from: first session of the training window.
+        reference_from: first session of the reference.
         reference_to: its last.
         current_from: first of the recent sessions.
         current_to: the last of them.
@@ -159,8 +163,8 @@ def drift_report(
     ticker: str,
     day: date,
     series: pd.DataFrame,
-    reference_from: date,
-    reference_to: date,
+    trained_from: date,
+    trained_to: date,
     model_version: str | None = None,
 ) -> DriftResult:
     """Compare the last `CURRENT_SESSIONS` up to `day` with what they are to be like.
@@ -170,29 +174,32 @@ def drift_report(
         day: a session of the frame; later rows are ignored.
         series: `date` and any columns of `series.FEATURES`, one row per session in time order, NaN where there is
             no value.
-        reference_from: first date of the reference (the training window of the month's model).
-        reference_to: its last date, not after `day`.
+        trained_from: first date of the training window of the month's model.
+        trained_to: its last date, not after `day`. The reference ends `CURRENT_SESSIONS` sessions before it.
         model_version: the model that made the predictions, for the record.
 
     Raises:
-        StockcastError: `day` has no bar, the reference ends after `day`, a window is too short, or no feature
+        StockcastError: `day` has no bar, the training ends after `day`, a window is too short, or no feature
             has values in both windows. A feature without values in one of them is left out and named in the
             JSON.
     """
     where = f"Drift of {ticker} on {day}"
-    if reference_to > day:
-        raise StockcastError(f"{where}: the reference ends later, on {reference_to}; use data up to the day.")
+    if trained_to > day:
+        raise StockcastError(f"{where}: the training ends later, on {trained_to}; use data up to the day.")
     known = series.iloc[: series["date"].searchsorted(pd.Timestamp(day), side="right")]
     if known.empty or known["date"].iloc[-1] != pd.Timestamp(day):
         raise StockcastError(f"{where}: there is no bar for that day; materialise raw_prices for it first.")
     recent_from = known["date"].iloc[-CURRENT_SESSIONS:].iloc[0].date()
-    reference, current = compared_windows(known, reference_from, reference_to, recent_from, day)
-    for name, window, least in (("current", current, CURRENT_SESSIONS), ("reference", reference, LEAST_REFERENCE)):
+    trained = _between(known, trained_from, trained_to)
+    recent = _between(known, recent_from, day)
+    for name, window, least in (("current", recent, CURRENT_SESSIONS), ("training", trained, LEAST_TRAINED)):
         if len(window) < least:
             raise StockcastError(
                 f"{where}: the {name} window has {len(window)} sessions and needs {least}; "
                 "ingest an earlier history or choose a later day."
             )
+    reference_to = trained["date"].iloc[-CURRENT_SESSIONS - 1].date()
+    reference, current = compared_windows(known, trained_from, reference_to, recent_from, day)
 
     samples = {
         feature: (_values(reference[feature]), _values(current[feature])) for feature in KIND_OF if feature in known
@@ -255,9 +262,9 @@ def _too_few(compared: list[str], samples: Mapping[str, tuple[Floats, Floats]]) 
     )
     needed = f"of the last {CURRENT_SESSIONS} sessions, and {LEAST_CURRENT} are needed"
     words = {
-        INPUTS: f"the inputs have values for {past[INPUTS]} sessions of the training window, and {LEAST_REFERENCE} are "
+        INPUTS: f"the inputs have values for {past[INPUTS]} sessions of the reference, and {LEAST_REFERENCE} are "
         f"needed, and for {now[INPUTS]} {needed}",
-        PREDICTIONS: f"the model can be asked about {past[PREDICTIONS]} sessions of the training window, and "
+        PREDICTIONS: f"the model can be asked about {past[PREDICTIONS]} sessions of the reference, and "
         f"{LEAST_REFERENCE} are needed, and about {now[PREDICTIONS]} {needed}",
         RESIDUALS: f"there is a scored forecast for {now[RESIDUALS]} {needed}",
     }

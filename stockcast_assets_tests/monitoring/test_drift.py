@@ -81,7 +81,9 @@ def test_rows_obey_the_table(features):
     assert (rows["drifted"] == (rows["score"] >= rows["threshold"])).all()
     assert (rows["current_to"] == pd.Timestamp(DAY)).all()
     assert features["date"].between(rows["current_from"][0], rows["current_to"][0]).sum() == CURRENT_SESSIONS
-    assert rows["reference_to"][0] == pd.Timestamp(TO)
+    trained = features.loc[features["date"] <= pd.Timestamp(TO), "date"]
+    assert rows["reference_to"][0] == trained.iloc[-CURRENT_SESSIONS - 1]
+    assert rows["reference_to"][0] < rows["current_from"][0]
 
 
 def test_scores_are_those_of_evidently_report(features):
@@ -91,7 +93,7 @@ def test_scores_are_those_of_evidently_report(features):
     rows = drift_report("MSFT", DAY, features, FROM, TO).rows.set_index("feature")
     names = list(rows.index)
     known = features[features["date"] <= pd.Timestamp(DAY)]
-    windows = known.tail(CURRENT_SESSIONS), known[known["date"] <= pd.Timestamp(TO)]
+    windows = known.tail(CURRENT_SESSIONS), known[known["date"] <= pd.Timestamp(TO)].iloc[:-CURRENT_SESSIONS]
     preset = DataDriftPreset(
         columns=names,
         per_column_method=rows["method"].to_dict(),
@@ -175,8 +177,8 @@ def empty_features(features):
     ("day", "start", "end", "spoil", "says"),
     [
         (date(2013, 2, 16), FROM, TO, None, "no bar for that day"),
-        (DAY, FROM, date(2013, 2, 28), None, "reference ends later"),
-        (DAY, date(2012, 12, 1), TO, None, "reference window has 41 sessions and needs 120"),
+        (DAY, FROM, date(2013, 2, 28), None, "training ends later"),
+        (DAY, date(2012, 12, 1), TO, None, "training window has 41 sessions and needs 180"),
         (date(2000, 4, 3), FROM, date(2000, 3, 31), None, "current window has 24 sessions and needs 60"),
         (DAY, FROM, TO, empty_features, "no feature has values"),
         (date(1999, 1, 4), date(1998, 1, 1), date(1998, 12, 31), None, "no bar for that day"),
@@ -216,7 +218,7 @@ def test_every_kind_is_compared_with_what_it_should_be(every_kind):
         assert rows.loc[feature, "reference_from"] == rows.loc[feature, "current_from"]
         assert rows.loc[feature, "threshold"] == promised_threshold(CURRENT_SESSIONS)
     for feature in series.FEATURES[PREDICTIONS]:
-        assert rows.loc[feature, "reference_to"] == pd.Timestamp(TO)
+        assert rows.loc[feature, "reference_to"] < rows.loc[feature, "current_from"]
     record = json.loads(result.json)
     assert (record["model_version"], record["too_few"], record["not_compared"]) == ("7", {}, [])
     pit = next(row for row in record["features"] if row["feature"] == "pit")

@@ -16,7 +16,7 @@ from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.monitoring import series
-from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_REFERENCE, DriftResult, drift_report
+from stockcast_assets.monitoring.drift import CURRENT_SESSIONS, LEAST_TRAINED, DriftResult, drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days, stored_models, surroundings
 from stockcast_assets.orchestration.assets.metadata import picture, report_page, show_days, timed
@@ -92,7 +92,7 @@ def _reports_of_ticker(
     windows = {}
     for day in asked:
         row = row_in_use(rows, ticker, day)
-        if seen["date"].between(row["trained_from"], row["trained_to"]).sum() < LEAST_REFERENCE:
+        if seen["date"].between(row["trained_from"], row["trained_to"]).sum() < LEAST_TRAINED:
             reasons[ticker, day] = "history too short to compare"
         else:
             windows[day] = row["trained_from"].date(), row["trained_to"].date()
