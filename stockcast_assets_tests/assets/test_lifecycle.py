@@ -218,7 +218,7 @@ def test_a_better_champion_serves_on_and_again_changes_nothing(make_home) -> Non
     shown = materialization.metadata
     assert shown["reason"].value == own["reason"]
     assert str(shown["MLflow run"].value).endswith(f"/runs/{own['run_id']}")
-    assert shown["pinball ratio har"].value == pytest.approx(own["pinball_ratio_har"])
+    assert shown["MSFT: pinball ratio har"].value == pytest.approx(own["pinball_ratio_har"])
 
     row, check, _ = home.forecast("2013-03-01")
     assert (row["model_version"], row["method"], row["fallback"]) == (champion["model_version"], "lstm", None)

@@ -26,26 +26,35 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from stockcast_assets import tables
+from stockcast_assets import api, tables
+from stockcast_assets.cli import reconcile
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting import artifact
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.serving import predict
+from stockcast_assets.forecasting.serving.predict import UniverseForecaster
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.market.sources.yahoo import YahooSource
 from stockcast_assets.monitoring.accuracy import score
 from stockcast_assets.monitoring.drift import drift_report
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.monitoring.series import inputs
 from stockcast_assets.orchestration import ticker_space
-from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars
+from stockcast_assets.orchestration.asset_checks.freshness import COMPLETE, FRESH
+from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, surroundings
+from stockcast_assets.orchestration.assets.tuning import _bars_before_the_month
 from stockcast_assets.orchestration.build import build_definitions, registry_from, sources_from, warehouse_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.orchestration.planning import planner
+from stockcast_assets.orchestration.planning import reconcile as planning
 from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.stored import look
-from stockcast_assets.orchestration.tickers import ticker_states
+from stockcast_assets.orchestration.tickers import set_daily_from, ticker_states
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.warehouse import DuckDBWarehouseIOManager, Warehouse
 from stockcast_assets_tests.automation.test_due import failed, moments, world
 from stockcast_assets_tests.automation.test_stored import world_of
-from stockcast_assets_tests.conftest import Run
+from stockcast_assets_tests.conftest import Cli, Run
 from stockcast_assets_tests.dashboard.test_pages import open_page, text
 from stockcast_assets_tests.test_remedies import told
 
@@ -291,6 +300,23 @@ def test_mlflows_file_is_damaged(place: Place) -> None:
     place.ends({"cannot be read: `stockcast reconcile` trains it again": found}, "stockcast reconcile")
 
 
+@mends("are lost as fast as they are made")
+def test_rows_go_while_they_are_made(place: Place) -> None:
+    def lose() -> None:
+        place.sql("DELETE FROM stockcast.forecast_accuracy WHERE ticker = 'AAPL' AND date = '2013-03-01'")
+
+    survey, reconciled = planning.survey, place.prints("reconcile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reconcile, "_MOST_ROUNDS", 1)
+        patch.setattr(planning, "survey", lambda *of: (lose(), survey(*of))[1])
+        printed = reconciled()
+    assert "are lost as fast as they are made" in printed, printed
+    assert "run `stockcast reconcile` again" in printed
+    place.gone({"are lost as fast as they are made": reconciled})
+    printed = place.prints("reconcile --dry-run")()
+    assert "agree" in printed, printed
+
+
 @mends("has no bar for", "there is no bar for that day; materialise raw_prices", "cannot be scored: there is")
 def test_a_bar_is_missing(place: Place) -> None:
     place.sql("DELETE FROM stockcast.raw_prices WHERE ticker = 'MSFT' AND date = '2013-03-01'")
@@ -347,8 +373,65 @@ def test_there_is_no_ticker(fresh: Place) -> None:
 
 
 @mends(
+    "is not materialised, so its indicators",
+    " is stored: `stockcast forecast",
+    "There are no bars of",
+    "trust.py: stockcast forecast",
+    "layout.py: stockcast forecast",
+    "monitoring.py: stockcast forecast",
+)
+def test_a_ticker_that_has_nothing(place: Place) -> None:
+    place.patch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
+    upload(place.home, ("GOOG",))
+    place.execute("stockcast tickers add GOOG")
+    past = {"is not materialised, so its indicators": lambda: place.bars("GOOG")}
+
+    def tuned() -> str:
+        with place.instance() as instance:
+            of = ("GOOG", place.warehouse, instance, date.fromisoformat(FIRST), sources_from(place.settings))
+            return said(lambda: _bars_before_the_month(*of) is None)
+
+    pages = {
+        "No model of GOOG": place.page("trust", ticker="GOOG"),
+        "No prices of GOOG": place.page("forecasts", ticker="GOOG"),
+        "No drift report of GOOG": place.page("monitoring", ticker="GOOG"),
+    }
+    asks = {" is stored: `stockcast forecast": place.prints("compare GOOG"), "There are no bars of": tuned}
+    for words, ask in pages.items():
+        assert words in ask()
+        assert "stockcast forecast GOOG" in ask()
+    assert "(`stockcast backfill --tickers GOOG` does)" in past["is not materialised, so its indicators"]()
+    place.ends(asks, "stockcast forecast GOOG")
+    for words, ask in pages.items():
+        assert words not in ask()
+    place.gone(past)
+    place.ended |= {f"{view}.py: stockcast forecast" for view in ("trust", "layout", "monitoring")}
+
+
+@mends("There is no model of", "There is no forecast of", "to forecast with: materialise it first")
+def test_bars_without_a_model(fresh: Place) -> None:
+    def asked() -> str:
+        rows = fresh.warehouse.read(tables.TRAINED_MODEL, tickers=["MSFT"]).to_dict("records")
+        bars = {"MSFT": read_bars(fresh.warehouse, ["MSFT"], date.fromisoformat(LAST))}
+        registry = registry_from(fresh.settings)
+        models = {r["ticker"]: registry.load(r["model_name"], r["run_id"], r["weights_sha256"]) for r in rows}
+        return said(lambda: predict._require_model("MSFT", models, bars))
+
+    fresh.execute("stockcast backfill --tickers MSFT --assets price_history,raw_prices,indicators")
+    forecasts = f"backfill --tickers MSFT --assets forecasts --from {FIRST} --to {FIRST}"
+    page = {"There is no forecast of": fresh.page("forecasts", ticker="MSFT")}
+    assert "run `stockcast forecast MSFT`" in page["There is no forecast of"]()
+    model = {"to forecast with: materialise it first": asked}
+    assert "There is no model of MSFT to forecast with: materialise it first" in asked()
+    fresh.ends({"There is no model of": fresh.prints(forecasts)}, f"stockcast forecast MSFT {FIRST}")
+    fresh.gone(model)
+    fresh.gone(page)
+
+
+@mends(
     "has the digest",
     "is not one of stockcast's",
+    "this stockcast reads up to",
     "check STOCKCAST_MLFLOW_URI, or materialise",
 )
 def test_a_models_file_is_not_as_its_row_says(place: Place) -> None:
@@ -373,6 +456,8 @@ def test_a_models_file_is_not_as_its_row_says(place: Place) -> None:
     digest = hashlib.sha256(odd).hexdigest()
     place.sql(f"UPDATE stockcast.trained_model SET weights_sha256 = '{digest}'")  # noqa: S608
     place.materialised({"is not one of stockcast's": loaded}, "trained_model")
+    place.patch.setattr(artifact, "FORMAT", 0)
+    place.materialised({"this stockcast reads up to": loaded}, "trained_model")
 
 
 @mends("what is stored of it cannot be read")
@@ -382,6 +467,34 @@ def test_what_is_stored_of_a_ticker_cannot_be_read(place: Place) -> None:
         instance.add_dynamic_partitions(ticker_space.KEY_SPACE, [record.dump()])
     words = "what is stored of it cannot be read"
     place.ends({words: place.prints("tickers list --json")}, "stockcast tickers resume AAPL")
+
+
+@mends("There is no home at", "layout.py: stockcast demo", "There is no model in", "needs no network")
+def test_there_is_no_home(fresh: Place, demo: Cli) -> None:
+    shutil.rmtree(fresh.home)
+    fresh.patch.setattr(os, "execve", lambda *_: None)
+    for name in ("SOURCE", "START_DATE", "END_DATE"):
+        fresh.patch.delenv(f"STOCKCAST_{name}")
+    asks = {
+        "There is no home at": lambda: said(lambda: api.open_home() is None),
+        "There is no model in": fresh.prints("mlflow --port 5999"),
+    }
+    empty = fresh.page("universe")
+    assert "Nothing here yet" in empty()
+    assert "stockcast demo stockcast forecast MSFT" in empty()
+    # What a machine without a network says of the default source.
+    fresh.patch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    source = YahooSource(attempts=1, pause_s=0)
+    offline = said(lambda: source.bars("MSFT", date(2024, 1, 2), date(2024, 1, 5)) is None)
+    assert "needs no network" in offline
+    (line,) = re.findall(r"`([^`]+)`", offline)
+    fresh.execute(line)
+    fresh.patch.setenv("STOCKCAST_HOME", "demo")
+    fresh.gone({"needs no network": fresh.prints("status")})
+    fresh.patch.setenv("STOCKCAST_HOME", str(fresh.home))
+    fresh.ends(asks, "stockcast demo")
+    fresh.gone({"layout.py: stockcast demo": empty})
+    assert "Nothing here yet" not in empty()
 
 
 @mends("There is no drift report of", "It was pruned (STOCKCAST_REPORTS_KEEP_DAYS)", "an earlier release made this one")
@@ -490,6 +603,69 @@ def test_a_day_before_the_first_daily_key(place: Place) -> None:
     place.gone({"is before the first daily key": before})
 
 
+@mends(
+    "a new beginning needs another STOCKCAST_HOME", "no view was made", "brings the rows there", "BigQuery: `stockcast"
+)
+def test_the_settings_name_the_other_warehouse(place: Place, bigquery_emulator: str) -> None:
+    def hashes() -> dict[str, tuple[int, str]]:
+        return {table.name: place.warehouse.content_hash(table) for table in tables.ALL_TABLES}
+
+    before = hashes()
+    place.patch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_emulator)
+    place.patch.setenv("STOCKCAST_GCP_PROJECT", "test-project")
+    place.patch.setenv("STOCKCAST_BQ_DATASET", "remedies")
+    views = place.prints("warehouse views")
+    assert "set STOCKCAST_WAREHOUSE=bigquery (`stockcast warehouse copy --from duckdb --to bigquery`" in views()
+    place.patch.setenv("STOCKCAST_WAREHOUSE", "bigquery")
+    assert "no view was made: materialise" in views()
+    told = "a new beginning needs another STOCKCAST_HOME"
+    missing = place.prints(f"backfill --tickers MSFT --missing-only --from {FIRST} --to {LAST}")
+    commands = [
+        place.prints(line)
+        for line in (
+            "status",
+            "reconcile",
+            "reconcile --dry-run",
+            "forecast MSFT",
+            "explain MSFT 2013-03-01",
+            "tune MSFT",
+        )
+    ]
+
+    def tick() -> str:
+        with place.instance() as instance:
+            definitions = build_definitions(place.settings)
+            with dg.build_sensor_context(instance, definitions=definitions, resources=definitions.resources) as context:
+                data = definitions.resolve_sensor_def("daily_catch_up").evaluate_tick(context)
+        assert not data.run_requests
+        return str(data.skip_message)
+
+    asks = [*commands, tick, missing, place.page("universe")]
+    for ask in asks:
+        printed = ask()
+        assert told in printed, printed
+        assert "`stockcast warehouse copy --from duckdb --to bigquery`" in printed
+    place.execute("stockcast warehouse copy --from duckdb --to bigquery")
+    assert hashes() == before
+    # It goes on, and makes nothing that is there.
+    for ask in [*asks[:-4], tick]:
+        assert told not in ask()
+    assert "0 keys in 0 runs" in missing()
+    place.execute(f"stockcast backfill --tickers MSFT --assets indicators,forecasts --from {LAST} --to {LAST}")
+    assert hashes() == before
+    place.gone({"no view was made": views, "brings the rows there": views})
+    # Back again, where everything still is; and where it is not, it can be brought.
+    copied = place.prints(f"backup {place.home.parent / 'copy.tar.gz'}")
+    assert "BigQuery: `stockcast warehouse copy --from bigquery --to duckdb` first" in copied()
+    place.patch.delenv("STOCKCAST_WAREHOUSE")
+    assert hashes() == before
+    place.gone({told: place.prints("status"), "BigQuery: `stockcast": copied})
+    (place.home / "warehouse.duckdb").unlink()
+    place.ends({told: place.prints("forecast MSFT")}, "stockcast warehouse copy --from bigquery --to duckdb")
+    assert hashes() == before
+    assert "agree" in place.prints("reconcile --dry-run")()
+
+
 @mends("planner.py: `stockcast tickers resume {}`")
 def test_a_ticker_that_was_given_up(fresh: Place) -> None:
     fresh.execute("stockcast tickers add MSFT")
@@ -512,6 +688,32 @@ def test_a_ticker_that_was_given_up(fresh: Place) -> None:
     assert planned() == "it is tried again"
 
 
+@mends("`stockcast backfill --missing-only` fills what never was")
+def test_a_check_of_whether_all_keys_are_there_is_red(place: Place) -> None:
+    keys = [dg.AssetCheckKey(dg.AssetKey("forecasts"), name) for name in (FRESH, COMPLETE)]
+
+    def checked() -> str:
+        with place.instance() as instance:
+            result = place.alone(instance, dg.AssetSelection.checks(*keys))
+        found = {each.check_name: each for each in result.get_asset_check_evaluations()}[COMPLETE]
+        return "" if found.passed else flat(str(found.description))
+
+    # A day before those that were made, and one of them whose rows are lost.
+    place.patch.setenv("STOCKCAST_START_DATE", "2013-02-25")
+    with place.instance() as instance:
+        for ticker in TICKERS:
+            set_daily_from(instance, ticker, "", date(2013, 2, 25), uploaded=False)
+    place.sql("DELETE FROM stockcast.forecasts WHERE ticker = 'MSFT' AND date = '2013-02-28'")
+    printed = checked()
+    assert "AAPL has no row for 2013-02-25" in printed
+    assert "MSFT has lost its rows of 2013-02-28" in printed
+    place.execute("stockcast reconcile")
+    assert "lost" not in checked()
+    place.execute("stockcast backfill --missing-only")
+    place.gone({"`stockcast backfill --missing-only` fills what never was": checked})
+    assert not checked()
+
+
 @mends("would stand in two kinds of shares", "are in other shares and must be fetched again first")
 def test_a_file_is_in_other_shares(place: Place) -> None:
     def halved(ticker: str, rows: int) -> None:
@@ -528,6 +730,23 @@ def test_a_file_is_in_other_shares(place: Place) -> None:
     daily = place.prints(f"backfill --tickers AAPL --assets raw_prices --from {LAST} --to {LAST}")
     remedy = "stockcast backfill --tickers AAPL --assets price_history,raw_prices"
     place.ends({"are in other shares and must be fetched again first": daily}, remedy)
+
+
+@mends("there is no market to forecast it in")
+def test_there_is_no_market(place: Place) -> None:
+    place.sql("DROP TABLE stockcast.market_state")
+    model = mock.Mock(spec=UniverseForecaster, ticker="MSFT")
+    bars = read_bars(place.warehouse, ["MSFT"], date.fromisoformat(LAST))
+
+    def asked() -> str:
+        stored = len(place.warehouse.read(tables.MARKET_STATE))
+        around = surroundings(place.warehouse, ["MSFT"], date.fromisoformat(LAST)) if stored else None
+        return said(lambda: predict._seen(model, prepare(bars), bars, around) is None)
+
+    assert "materialise market_state first" in asked()
+    # Its days go along with what reads them.
+    place.execute(f"stockcast backfill --tickers MSFT --assets forecasts --from {LAST} --to {LAST}")
+    place.gone({"there is no market to forecast it in": asked})
 
 
 @mends("Dagster was started without DAGSTER_HOME")
@@ -549,48 +768,56 @@ def test_dagster_is_started_by_itself(place: Place) -> None:
         assert instance.get_dynamic_partitions("ticker") == list(TICKERS)
 
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
+PRINTED = sorted(set(re.findall(r"`stockcast ([^`]+)`", README)))
+VALUES = {"A B": "AAPL MSFT", "--from D": f"--from {LAST}", "--to D": f"--to {LAST}", "DATE": LAST, "…": "forecasts"}
+LONGER = {
+    "--install-completion": "cli/test_completion.py",
+    "evaluate --bars FILE": "integration/test_evaluate_files.py",
+    "evaluate AAPL MSFT": "integration/test_evaluate.py",
+    "explain MSFT": "integration/test_explain.py",
+    "tune MSFT": "integration/test_tune.py",
+    "tickers add TSLA VOD.L": "integration/test_yahoo_commands.py",
+    "home move-history": "integration/test_postgres.py",
+    "demo": "integration/test_demo.py",
+    "ui": "integration/test_reexecution.py",
+    "dashboard": "dashboard/test_run.py",
+    "mlflow": "integration/test_foreign_pages.py",
+}
+"""What README prints and needs a server, the network's shape, or a long history: the file that runs it."""
+
+
+@pytest.mark.parametrize("printed", [line for line in PRINTED if not line.startswith(tuple(LONGER))])
+def test_what_readme_prints_runs(place: Place, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKCAST_SECOND_SOURCE", "sample")
+    file = place.home.parent / "copy.tar.gz"
+    if printed.startswith(("inspect", "tickers add", "forecast NEW")):
+        file = place.home / "inbox" / f"{'NEW' if 'NEW' in printed else 'TSLA'}.csv"
+        shutil.copy(place.home / "inbox" / "MSFT.csv", file)
+    if printed.startswith("restore"):
+        assert place.run("backup", str(file)).status == 0
+        monkeypatch.setenv("STOCKCAST_HOME", str(place.home.parent / "empty"))
+    if printed.startswith("forecast NEW"):
+        # Its example is of a home of another year.
+        printed = printed.replace("2012-06-15", LAST)
+    without = re.sub(r" \[[^]]*\]", "", printed)
+    words = re.sub(r"[\[\]]", "", printed)
+    for line in {without, words}:
+        for name, value in {**VALUES, "FILE": str(file)}.items():
+            line = line.replace(name, value)
+        if line in ("backfill", "forecast", "metrics"):
+            # Named without what it needs, or a server; with the option it is run.
+            continue
+        ended = place.run(*shlex.split(line))
+        assert ended.status == 0, ended.err
+
+
+@pytest.mark.parametrize("file", sorted(set(LONGER.values())))
+def test_the_longer_commands_are_run_elsewhere(file: str) -> None:
+    assert (Path(__file__).parents[1] / file).is_file()
+
+
 ELSEWHERE: Mapping[str, str] = {
-    **dict.fromkeys(
-        (
-            "There is no model of",
-            "There is no forecast of",
-            "to forecast with: materialise it first",
-            "is not materialised, so its indicators",
-            " is stored: `stockcast forecast",
-            "There are no bars of",
-            "trust.py: stockcast forecast",
-            "layout.py: stockcast forecast",
-            "monitoring.py: stockcast forecast",
-        ),
-        "integration/test_demo.py::test_one_command_forecasts_from_what_is_there",
-    ),
-    "`stockcast backfill --missing-only` fills what never was": (
-        "integration/test_backfill_command.py::"
-        "test_an_estimate_runs_nothing_and_a_resumed_backfill_runs_what_is_missing"
-    ),
-    **dict.fromkeys(
-        ("There is no home at", "layout.py: stockcast demo", "There is no model in", "needs no network"),
-        "integration/test_demo.py::test_every_asset_holds_exactly_its_keys_and_obeys_its_declaration",
-    ),
-    **dict.fromkeys(
-        ("a new beginning needs another STOCKCAST_HOME", "brings the rows there", "BigQuery: `stockcast"),
-        "warehouse/test_transfer.py::test_the_command_copies_there_and_back",
-    ),
-    "this stockcast reads up to": "integration/test_reconcile.py::test_lost_models_are_trained_again",
-    "run `stockcast ledger head --write`": (
-        "integration/test_ledger.py::test_what_was_published_stands_and_no_row_can_be_changed_unseen"
-    ),
-    "cannot be recorded before those": ("assets/test_market_state.py::test_no_day_is_recorded_without_those_before_it"),
-    "has no market to be placed in": (
-        "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
-    ),
-    "no view was made": "warehouse/test_views.py::test_no_view_is_made_before_its_tables",
-    "there is no market to forecast it in": (
-        "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
-    ),
-    "are lost as fast as they are made": (
-        "integration/test_reconcile.py::test_lost_rows_are_seen_everywhere_and_come_back_bit_for_bit"
-    ),
     "backfill.py: No ticker is given": "integration/test_remedies_help.py::place",
     "evaluate.py: No ticker is given": (
         "integration/test_evaluate.py::test_tickers_dropped_as_csv_are_evaluated_without_touching_code"
@@ -612,9 +839,9 @@ ELSEWHERE: Mapping[str, str] = {
         (
             "`stockcast ui` shows its log",
             "start the daemon: `stockcast ui`",
-            "so nobody would launch the runs: start `stockcast ui`",
             "nothing runs by itself: start `stockcast ui`",
             "`stockcast ui` starts them again",
+            "so nobody would launch the runs: start `stockcast ui`",
         ),
         "integration/test_reexecution.py::test_a_command_s_run_is_on_the_first_page_and_a_click_executes_it_again",
     ),
@@ -625,6 +852,13 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
         ("is no port: choose one", "choose another port with"),
         "integration/test_reexecution.py::test_a_second_daemon_and_a_port_that_is_none_start_nothing",
+    ),
+    "run `stockcast ledger head --write`": (
+        "integration/test_ledger.py::test_what_was_published_stands_and_no_row_can_be_changed_unseen"
+    ),
+    "cannot be recorded before those": ("assets/test_market_state.py::test_no_day_is_recorded_without_those_before_it"),
+    "has no market to be placed in": (
+        "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"
     ),
     "planner.py: `stockcast backfill --tickers {}`": (
         "automation/test_revisions.py::test_a_repair_that_fails_is_given_up_and_comes_back_with_the_next_look"
