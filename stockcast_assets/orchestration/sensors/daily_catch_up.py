@@ -48,10 +48,11 @@ def build_daily_catch_up(
 
         def look() -> tuple[World, Plan]:
             seen = world.read_world(context.instance, universe, utc_now(), warehouse, keys_at=planned_at)
-            lost = plan_lost(seen)
+            lost, new = plan_lost(seen), planner.plan_training(seen).then(planner.plan_daily(seen))
             if lost.runs and (told := left_behind(context.instance, warehouse, other)) is not None:
-                lost = Plan(waiting=dict.fromkeys(seen.with_losses, told))
-            return seen, lost.then(planner.plan_training(seen)).then(planner.plan_daily(seen))
+                # Said last: that what is new waits for them is no news then.
+                return seen, new.then(Plan(waiting=dict.fromkeys(seen.with_losses, told)))
+            return seen, lost.then(new)
 
         nothing_due = "Every finished day of every active ticker is there."
         return tick_unless_idle(context, universe, warehouse, planned_at, look, nothing_due)
