@@ -116,13 +116,14 @@ def _tell(call: Invocation, verdicts: Mapping[str, Verdict], seconds: float) -> 
         print_json(
             {
                 "clean": not leaks,
-                "subjects": {
-                    name: {
+                "subjects": [
+                    {
+                        "name": name,
                         "tried": verdict.worlds,
                         "moved": [_document(each) for each in _in_order(verdict)],
                     }
                     for name, verdict in verdicts.items()
-                },
+                ],
                 "seconds": round(seconds, 1),
             }
         )

@@ -19,6 +19,7 @@ from stockcast_assets.tables import (
     FORECAST_ACCURACY,
     FORECASTS,
     INDICATORS,
+    MARKET_STATE,
     PRICE_HISTORY,
     RAW_PRICES,
     STORED_TABLES,
@@ -147,6 +148,9 @@ def test_the_instance_shows_runs_charts_and_passed_checks(demo: Cli) -> None:
         assert str(metadata["chart"].value).startswith("![Forecast of AAPL as of 2013-03-01](data:image/png;base64,")
         assert metadata["dagster/row_count"].value
         for table in ALL_TABLES:
+            if table is MARKET_STATE:
+                # The step market_days recorded its days; the check runs where its keys are asked for.
+                continue
             check = dg.AssetCheckKey(dg.AssetKey(table.name), "obeys_its_declaration")
             execution = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
             assert execution.status.value == "SUCCEEDED", table.name

@@ -30,10 +30,11 @@ def test_tickers_dropped_as_csv_are_evaluated_without_touching_code(make_cli: Ca
     result = cli("evaluate", "NEW,ALSO", "--from", "2012-03-01", "--to", "2012-06-10", "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert set(found) == {*KEYS, "pooled", "by_ticker", "intervals"}
+    assert set(found) == {*KEYS, "pooled", "by_ticker", "intervals", "contenders"}
     assert set(found["pooled"]) == KEYS
     assert {key: found[key] for key in KEYS} == found["pooled"]
     assert set(found["by_ticker"]) == {"NEW", "ALSO"}
+    assert found["contenders"]["lstm"]["coverage_80"] == pytest.approx(found["coverage_80"])
     assert found["n_cases"] == sum(of["n_cases"] for of in found["by_ticker"].values()) == 2 * 70
     for key in KEYS - {"n_cases"}:
         low, high = found["intervals"]["pooled"][key]
