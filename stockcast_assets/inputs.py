@@ -46,7 +46,11 @@ def _escape(char: str) -> str:
 
 def shown(text: str) -> str:
     """A wrong input as an error repeats it: in quotes, cut short, printable."""
-    return printable(repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"))
+    length = min(len(text), _SHOWN)
+    # One strange character is written as up to ten.
+    while len(said := printable(repr(text if length == len(text) else f"{text[:length]}…"))) > 3 * _SHOWN:
+        length = length * 2 // 3
+    return said
 
 
 def shortlist(names: Sequence[object], most: int = 5) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
@@ -67,6 +67,7 @@ def refused_with(rule: Callable[[str], object], text: str) -> str:
 
 
 @given(ANY)
+@example("\U000105bd" * 60)
 def test_a_refusal_is_one_printable_sentence(text: str) -> None:
     for rule in (validate_ticker, parse_day, lambda text: one_of(text, ("prices",), "asset"), validate_reason):
         sentence = refused_with(rule, text)
