@@ -36,7 +36,7 @@ INSIDES = {
     "streamlit.logger:get_logger": ("streamlit", "the logger that warns of pages loaded before the server"),
     "streamlit.runtime.caching.cache_data_api:_LOGGER": ("streamlit", "whose logger warns so"),
     "keras.backend:clear_session": ("keras", "gives back what the last network took"),
-    "dagster_celery.launcher:CeleryRunLauncher": ("dagster-celery", "launches runs on workers; ours names their health"),
+    "dagster_celery.launcher:CeleryRunLauncher": ("dagster-celery", "launches runs on workers; ours sees their health"),
     "dagster_celery.tasks:create_execute_job_task": ("dagster-celery", "the task that a worker runs"),
     "dagster_celery.tasks:create_resume_job_task": ("dagster-celery", "the task that takes a run up again"),
     "dagster_celery.tags:DAGSTER_CELERY_TASK_ID_TAG": ("dagster-celery", "the tag of the task of a run"),
