@@ -15,7 +15,7 @@ from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
-from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.tables import plain, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
@@ -129,7 +129,7 @@ def document(walk: WalkForward) -> dict[str, object]:
             "by_ticker": {ticker: walk.intervals(ticker) for ticker in walk.tickers},
         },
         "contenders": {
-            row["contender"]: {name: row[name] for name in SCORES} for row in walk.scores().to_dict("records")
+            row["contender"]: {name: plain(row[name]) for name in SCORES} for row in walk.scores().to_dict("records")
         },
     }
 
