@@ -34,7 +34,7 @@ DAY = date(2013, 2, 14)
 STORAGES = ["sqlite", "postgres"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     folder = tmp_path_factory.mktemp("postgres")
     server = get_server(folder, cleanup_mode=None)

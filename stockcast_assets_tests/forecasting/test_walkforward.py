@@ -18,13 +18,14 @@ from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.models import statistical
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.models.garch import GarchVolatility, fit_garch
-from stockcast_assets.forecasting.models.statistical import NAMES, fit_statistical
+from stockcast_assets.forecasting.models.statistical import UNIVARIATE, fit_statistical
 from stockcast_assets.forecasting.universe.contenders import BASELINES
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
-from stockcast_assets.methods import LSTM, METHODS
+from stockcast_assets.methods import GJR_GARCH, LSTM, METHODS
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 from stockcast_assets_tests.forecasting.test_evaluation import make_cases
 
+NAMES = (*UNIVARIATE, GJR_GARCH)
 TINY = ModelConfig(units=4, window=3, epochs=2, validation_sessions=60)
 PRICES = ["open", "high", "low", "close", "adj_close"]
 START, END = date(2011, 7, 1), date(2012, 12, 31)
