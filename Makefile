@@ -93,7 +93,7 @@ lock: setup  ## Resolve the dependencies again: everything, and what the images 
 newest: setup  ## Without the lock, with the newest Dagster that installs: are its private names where they were?
 	$(BIN)/uv venv --quiet --clear .venv-newest --python $(BIN)/python
 	$(BIN)/uv pip install --quiet --python .venv-newest --override .ci/newest-dagster.txt --group dev \
-		--requirements packaging/warehouse/pyproject.toml alembic dagster-webserver graphql-core pyyaml starlette uvicorn
+		--requirements packaging/warehouse/pyproject.toml alembic dagster-celery dagster-webserver graphql-core pyyaml starlette uvicorn
 	$(BIN)/uv pip install --quiet --python .venv-newest --no-deps --editable .
 	.venv-newest/bin/pytest stockcast_assets_tests/test_dagster_private.py stockcast_assets_tests/test_event_log.py \
 		stockcast_assets_tests/test_launcher.py stockcast_assets_tests/test_wiring.py
