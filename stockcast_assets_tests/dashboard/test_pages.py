@@ -262,7 +262,7 @@ def test_monitoring_tells_the_kinds_of_drift_apart(home):
 def test_monitoring_says_why_a_kind_was_not_compared(home):
     shown = text(open_page("monitoring", ticker="AAPL"))
     assert "Predictions are not compared yet" in shown
-    assert "The model can be asked about 0 sessions of the training window, and 120 are needed" in shown
+    assert "The model can be asked about 0 sessions of the reference, and 120 are needed" in shown
     assert "Residuals are not compared" not in shown
 
 

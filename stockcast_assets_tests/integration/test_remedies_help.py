@@ -789,6 +789,7 @@ LONGER = {
     "ui": "integration/test_reexecution.py",
     "dashboard": "dashboard/test_run.py",
     "mlflow": "integration/test_foreign_pages.py",
+    "worker": "../long_tests/test_storm.py",
 }
 """What README prints and needs a server, the network's shape, or a long history: the file that runs it."""
 
