@@ -77,13 +77,13 @@ def fill(home: Path, n_tickers: int, years: int) -> None:
         made[f"close_p{round(quantile * 100):02d}"] = made["close"] * np.exp(z * 0.015 * np.sqrt(made["horizon"]))
     made["last_close"] = made["naive_close"] = made["close"]
     made["model_version"], made["method"], made["fallback"] = "1", "lstm", None
-    write(home, tables.FORECASTS, made)
+    write(home, tables.FORECASTS, made.reindex(columns=tables.FORECASTS.column_names))
     errors = rng.normal(0, 0.02, (2, len(made)))
     scored = made[["ticker", "date", "horizon"]].assign(
         as_of_date=made["date"] - pd.Timedelta(days=1), target_date=made["date"], actual_close=made["close"],
         error=errors[0] * made["close"], naive_error=errors[1] * made["close"], inside_80=rng.random(len(made)) < 0.8,
     )  # fmt: skip
-    write(home, tables.FORECAST_ACCURACY, scored)
+    write(home, tables.FORECAST_ACCURACY, scored.reindex(columns=tables.FORECAST_ACCURACY.column_names))
     drift = recent.loc[recent.index.repeat(len(KIND_OF))].reset_index(drop=True)
     drift["feature"] = np.tile(list(KIND_OF), len(recent))
     drift["kind"] = drift["feature"].map(KIND_OF)

@@ -10,6 +10,9 @@ LSTM = "lstm"
 RANDOM_WALK, DRIFT, VOL60, VOL250, FHS = "random_walk", "drift", "vol60", "vol250", "fhs"
 HAR, HAR_QUARTERLY, HAR_EARNINGS, MIX, MIX_EARNINGS = "har", "har_quarterly", "har_earnings", "mix", "mix_earnings"
 AUTO_ETS, THETA, GJR_GARCH, LIGHTGBM, ORACLE = "auto_ets", "theta", "gjr_garch", "lightgbm", "oracle"
+BESIDE = (RANDOM_WALK, VOL60, HAR, HAR_EARNINGS)
+"""The baselines that every published forecast is scored beside: each is the one before and something more."""
+
 NAIVE_PREFIX = "naive_"
 """What a baseline's name begins with as the `method` of a forecast."""
 

@@ -6,7 +6,9 @@ blocking checks (see `warehouse` and `assets`). Column types carry BigQuery's st
 
 from __future__ import annotations
 
-from stockcast_assets.methods import RATIOS
+from collections.abc import Mapping
+
+from stockcast_assets.methods import BESIDE, HAR, HAR_EARNINGS, LABELS, RANDOM_WALK, RATIOS, VOL60
 from stockcast_assets.schema import Column as Column
 from stockcast_assets.schema import Table as Table
 
@@ -29,8 +31,26 @@ VOLUME_WINDOW = 20
 """Sessions of the mean that a volume is compared with."""
 
 QUANTILES = (0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95)
-QUANTILE_COLUMNS = tuple(f"close_p{round(q * 100):02d}" for q in QUANTILES)
+
+
+def _quantile_columns(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}_p{round(q * 100):02d}" for q in QUANTILES)
+
+
+QUANTILE_COLUMNS = _quantile_columns("close")
 """The columns of `forecasts` that hold them, in the same order."""
+
+SIGMA_COLUMNS: Mapping[str, str] = {name: f"{name}_sigma" for name in (RANDOM_WALK, VOL60)}
+"""By baseline whose quantiles are normal around the last close: the column of `forecasts` with its sigma."""
+
+BESIDE_COLUMNS: Mapping[str, tuple[str, ...]] = {name: _quantile_columns(name) for name in (HAR, HAR_EARNINGS)}
+"""By baseline whose quantiles are of its own shape: the columns of `forecasts` that hold them."""
+
+PINBALL_COLUMNS: Mapping[str, str] = {name: f"pinball_{name}" for name in BESIDE}
+"""By baseline: the column of `forecast_accuracy` with its pinball loss."""
+
+BASELINE_COLUMNS = (*SIGMA_COLUMNS.values(), *(name for names in BESIDE_COLUMNS.values() for name in names))
+"""What is stored with each published forecast, so that it can be scored beside baselines that knew no more."""
 
 
 def _session(description: str) -> Column:
@@ -195,6 +215,8 @@ TRAINED_MODEL = Table(
     },
 )
 
+_NOT_BESIDE = "; null if the model has none, and in rows of earlier releases"
+
 FORECASTS = Table(
     "forecasts",
     f"Close of the next {HORIZON} sessions of the ticker's calendar, as quantiles, as of the end of a session.",
@@ -212,11 +234,21 @@ FORECASTS = Table(
         Column("model_version", "STRING", "MLflow version that served; none: fitted on the spot", required=True),
         Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),
         Column("fallback", "STRING", "Why another model served than the month's, in words; null if the month's did"),
+        *(
+            Column(column, "FLOAT64", f"{LABELS[name]}: sigma of the log return{_NOT_BESIDE}", ge=0)
+            for name, column in SIGMA_COLUMNS.items()
+        ),
+        *(
+            Column(column, "FLOAT64", f"{q:.0%} quantile by {LABELS[name]}, which knew no more{_NOT_BESIDE}", gt=0)
+            for name, columns in BESIDE_COLUMNS.items()
+            for column, q in zip(columns, QUANTILES, strict=True)
+        ),
     ),
     ("ticker", "date", "horizon"),
     {
         **_KEYS_OF_BARS,
         "target_date": ("raw_prices.date",),
+        **dict.fromkeys(BASELINE_COLUMNS, ("trained_model.weights_sha256", *_BARS_LEARNT)),
         **dict.fromkeys(("last_close", "naive_close"), ("raw_prices.close",)),
         **dict.fromkeys(QUANTILE_COLUMNS, ("trained_model.weights_sha256", *_BARS_LEARNT)),
         **dict.fromkeys(("model_version", "fallback"), ("trained_model.serving_version",)),
@@ -266,6 +298,25 @@ DRIFT_REPORT = Table(
 # Two splits apart, a forecast and its outcome are in other shares.
 _OUTCOME = ("forecasts.last_close", "raw_prices.close", "raw_prices.split_ratio")
 
+_NO_LEDGER = "; null for forecasts that the ledger does not know"
+_EARLIER = "; null in rows of earlier releases"
+
+
+def _score(name: str, description: str, le: float | None = None) -> Column:
+    return Column(name, "FLOAT64", description, ge=0, le=le)
+
+
+_SCORES = (
+    _score("pit", f"Probability that the forecast gave to closes below the one that came{_EARLIER}", le=1),
+    _score("pinball", f"Pinball loss of the log return, mean of the quantiles{_EARLIER}"),
+    _score("crps", f"Continuous ranked probability score, approximated by the quantiles{_EARLIER}"),
+    _score("interval_score_80", f"Interval score (Winkler) of the 80 % interval of the log return{_EARLIER}"),
+    *(
+        _score(column, f"Pinball loss of {LABELS[name]} for the same session{_NOT_BESIDE}")
+        for name, column in PINBALL_COLUMNS.items()
+    ),
+)
+
 FORECAST_ACCURACY = Table(
     "forecast_accuracy",
     "Each forecast scored once, on the day its target session closed.",
@@ -279,6 +330,9 @@ FORECAST_ACCURACY = Table(
         Column("error", "FLOAT64", "Median forecast - actual close", required=True),
         Column("naive_error", "FLOAT64", "Random walk forecast - actual close", required=True),
         Column("inside_80", "BOOL", "Whether the close fell inside the 80 % interval", required=True),
+        Column("revision", "INT64", f"Revision of the ledger that was scored{_NO_LEDGER}", ge=0),
+        Column("late", "BOOL", f"Published when the target session had opened: no forecast of it{_NO_LEDGER}"),
+        *_SCORES,
     ),
     ("ticker", "date", "horizon"),
     {
@@ -290,6 +344,15 @@ FORECAST_ACCURACY = Table(
         "error": ("forecasts.close_p50", *_OUTCOME),
         "naive_error": ("forecasts.naive_close", *_OUTCOME),
         "inside_80": ("forecasts.close_p10", "forecasts.close_p90", *_OUTCOME),
+        **dict.fromkeys(
+            ("pit", "pinball", "crps", "interval_score_80"),
+            (*(f"forecasts.{name}" for name in QUANTILE_COLUMNS), *_OUTCOME),
+        ),
+        **{PINBALL_COLUMNS[name]: (f"forecasts.{column}", *_OUTCOME) for name, column in SIGMA_COLUMNS.items()},
+        **{
+            PINBALL_COLUMNS[name]: (*(f"forecasts.{column}" for column in columns), *_OUTCOME)
+            for name, columns in BESIDE_COLUMNS.items()
+        },
     },
 )
 

@@ -37,7 +37,7 @@ _NORMAL = NormalDist()
 FORECAST_COLUMNS = ("ticker", "date", "horizon", *QUANTILE_COLUMNS)
 """What `residuals` reads of `forecasts`."""
 
-ACCURACY_COLUMNS = ("ticker", "date", "horizon", "as_of_date", "actual_close", "error")
+ACCURACY_COLUMNS = ("ticker", "date", "horizon", "as_of_date", "actual_close", "error", "pit")
 """What `residuals` reads of `forecast_accuracy`."""
 
 
@@ -95,20 +95,31 @@ def residuals(forecasts: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `date` (target session) and the features: `pit`, the probability that the forecast gave to closes below
-        the one that came; `pit_distance`, its distance from the median, |2 pit - 1|. Both uniform from 0 to 1 if
-        the forecasts are right.
+        the one that came, as it was scored, and computed for scores of earlier releases; `pit_distance`, its distance
+        from the median, |2 pit - 1|. Both uniform from 0 to 1 if the forecasts are right.
     """
     made = forecasts[forecasts["horizon"] == 1].rename(columns={"date": "as_of_date"})
     scored = accuracy[accuracy["horizon"] == 1].merge(made[["as_of_date", *QUANTILE_COLUMNS]], on="as_of_date")
     scored = scored.sort_values("date", ignore_index=True)
-    quantiles = scored[list(QUANTILE_COLUMNS)].to_numpy(np.float64)
-    actual = scored["actual_close"].to_numpy(np.float64)
-    # `error` is in the shares of the target's bar, which a split may have made others than the forecast's.
-    median = actual + scored["error"].to_numpy(np.float64)
-    position = np.log(actual / median * quantiles[:, _MEDIAN])
-    pit = _probability(np.log(quantiles), position)
+    actual, error = (scored[name].to_numpy(np.float64) for name in ("actual_close", "error"))
+    computed = probability_below(scored[list(QUANTILE_COLUMNS)].to_numpy(np.float64), actual, error)
+    known = scored["pit"].to_numpy(np.float64)
+    pit = np.where(np.isnan(known), computed, known)
     columns = (pit, np.abs(2 * pit - 1))
     return pd.DataFrame({"date": scored["date"].to_numpy(), **dict(zip(FEATURES[RESIDUALS], columns, strict=True))})
+
+
+def probability_below(quantiles: Floats, actual: Floats, error: Floats) -> Floats:
+    """The probability that forecasts gave to closes below the ones that came: their probability integral transform.
+
+    Args:
+        quantiles: [n, levels] closes.
+        actual: [n] closes that came.
+        error: [n] median forecast - actual close. In the shares of the target's bar, as `actual` is, which a split may
+            have made others than the quantiles'.
+    """
+    position = np.log(actual / (actual + error) * quantiles[:, _MEDIAN])
+    return _probability(np.log(quantiles), position)
 
 
 def _probability(quantiles: Floats, position: Floats) -> Floats:

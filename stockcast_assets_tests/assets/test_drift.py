@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, sample_bars: dict[str, pd.Dat
 def store(here: Home, table, rows: pd.DataFrame) -> None:
     from stockcast_assets_tests.dashboard.home import write
 
-    blank = {"STRING": "x", "FLOAT64": 1.0}
+    blank = {"STRING": "x", "FLOAT64": 1.0, "INT64": 0, "BOOL": False}
     missing = {c.name: blank[c.type] for c in table.columns if c.name not in rows}
     write(here.settings.home, table, rows.assign(**missing))
 

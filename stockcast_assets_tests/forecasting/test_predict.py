@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from datetime import date
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.serving.forecaster import Forecaster
-from stockcast_assets.forecasting.serving.predict import COLUMNS, QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.serving.predict import BASELINE_COLUMNS, COLUMNS, QUANTILE_COLUMNS, forecast
+from stockcast_assets.tables import BESIDE_COLUMNS, QUANTILES, SIGMA_COLUMNS
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO
 
 METHODS = (
@@ -50,13 +52,13 @@ def models(trained: dict[str, TrainedModel], method: str) -> dict[str, Forecaste
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     """Equal to the last bit."""
-    columns = ["last_close", *QUANTILE_COLUMNS]
+    columns = ["last_close", *QUANTILE_COLUMNS, *BASELINE_COLUMNS]
     return a[columns].to_numpy().tobytes() == b[columns].to_numpy().tobytes()
 
 
 def test_exactly_the_rows_asked_for(trained, bars, days) -> None:
     frame = forecast(models(trained, "lstm"), bars, days)
-    assert list(frame.columns) == COLUMNS
+    assert list(frame.columns) == [*COLUMNS, *BASELINE_COLUMNS]
     assert len(frame) == sum(len(of) for of in days.values()) * HORIZON
     keys = frame[["ticker", "date", "horizon"]]
     assert not keys.duplicated().any()
@@ -120,6 +122,24 @@ def test_any_days_of_any_tickers_have_the_bits_of_one_day_alone(trained, bars, d
             assert same(alone, together[(together["ticker"] == ticker) & (together["date"] == day)])
 
 
+def test_baselines_stand_beside_whatever_is_published(trained, bars, days) -> None:
+    """Each is what publishing it would have said, to the last bit; without a universe none knows of reports."""
+    published = forecast(models(trained, "lstm"), bars, days)
+    har = forecast(models(trained, "naive_har"), bars, days)
+    assert published[list(BESIDE_COLUMNS["har"])].to_numpy().tobytes() == har[QUANTILE_COLUMNS].to_numpy().tobytes()
+    assert same_baselines(published, har)
+    assert published[list(BESIDE_COLUMNS["har_earnings"])].isna().all(axis=None)
+    for name, column in SIGMA_COLUMNS.items():
+        own = forecast(models(trained, f"naive_{name}"), bars, days)
+        normal = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
+        said = np.log(own[QUANTILE_COLUMNS].to_numpy() / own[["last_close"]].to_numpy())
+        np.testing.assert_allclose(published[[column]].to_numpy() * normal, said, rtol=0, atol=1e-12)
+
+
+def same_baselines(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    return a[BASELINE_COLUMNS].to_numpy().tobytes() == b[BASELINE_COLUMNS].to_numpy().tobytes()
+
+
 def test_calibration_learns_within_the_month_from_known_outcomes_only(trained, bars, days) -> None:
     """A crash changes the intervals ten sessions later, by what the calibration learnt, and no day before."""
     of_method = models(trained, "lstm")
@@ -145,7 +165,7 @@ def test_plain_dates_and_repeats_are_fine(trained, bars, days) -> None:
     day = days["MSFT"][0]
     of_method = models(trained, "lstm")
     assert same(forecast(of_method, bars, {"MSFT": [day.date(), day]}), forecast(of_method, bars, {"MSFT": [day]}))
-    assert list(forecast(of_method, bars, {"MSFT": []}).columns) == COLUMNS
+    assert list(forecast(of_method, bars, {"MSFT": []}).columns) == [*COLUMNS, *BASELINE_COLUMNS]
 
 
 def test_what_cannot_be_forecast_is_said(trained, bars) -> None:

@@ -31,7 +31,7 @@ from stockcast_assets.forecasting.models.network import Layer, Scaler
 from stockcast_assets.forecasting.models.volatility import HarVolatility
 from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.calibration import Calibration
-from stockcast_assets.forecasting.serving.predict import forecast
+from stockcast_assets.forecasting.serving.predict import COLUMNS, forecast
 from stockcast_assets.forecasting.universe.artifact import month_bytes
 from stockcast_assets.forecasting.universe.contenders import BASELINES, OwnFit
 from stockcast_assets.forecasting.universe.earnings import WIDTH, EventFactor
@@ -155,7 +155,7 @@ def test_mlflow_loads_the_champion_and_predicts_what_stockcast_publishes(
     model = promoted(trained["AAPL"], True)
     bars = with_total_return(known(sample["AAPL"], date(2013, 2, 8)).tail(1205).reset_index(drop=True))
     history = prepare(bars[bars["date"] <= pd.Timestamp(model.trained_to)])
-    published = forecast({"AAPL": model.forecaster}, {"AAPL": bars}, {"AAPL": [date(2013, 2, 8)]})
+    published = forecast({"AAPL": model.forecaster}, {"AAPL": bars}, {"AAPL": [date(2013, 2, 8)]})[COLUMNS]
     for store in (registry, ModelRegistry(server)):
         version = store.publish("AAPL-B", FEBRUARY, model, learnt_from=history)
         mlflow.set_tracking_uri(store.tracking_uri)

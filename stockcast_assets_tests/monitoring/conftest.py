@@ -10,7 +10,7 @@ from stockcast_assets.forecasting.serving.predict import hindcast
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.series import Floats
-from stockcast_assets.tables import QUANTILES
+from stockcast_assets.tables import BESIDE_COLUMNS, QUANTILES, SIGMA_COLUMNS
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,11 @@ def published_by_har(bars: pd.DataFrame, since: str) -> tuple[pd.DataFrame, pd.D
     made[columns] = prices
     actual = close[rows + 1]
     scored = made[["ticker", "horizon"]].assign(
-        date=dates[rows + 1], as_of_date=dates[rows], actual_close=actual, error=made["close_p50"] - actual
+        date=dates[rows + 1],
+        as_of_date=dates[rows],
+        actual_close=actual,
+        error=made["close_p50"] - actual,
+        pit=np.nan,
     )
     return made, scored
 
@@ -72,5 +76,11 @@ def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFra
             "model_version": "1",
             "method": "naive_har",
             "fallback": None,
+            **dict.fromkeys(SIGMA_COLUMNS.values(), 1.2 * volatility * horizons**0.5),
+            **{
+                column: last * np.exp(z[q] * 1.1 * volatility * horizons**0.5)
+                for columns in BESIDE_COLUMNS.values()
+                for q, column in zip(QUANTILES, columns, strict=True)
+            },
         }
     )

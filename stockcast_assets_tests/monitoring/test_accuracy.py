@@ -1,12 +1,28 @@
 from datetime import date
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.monitoring.accuracy import score
-from stockcast_assets.tables import FORECAST_ACCURACY
+from stockcast_assets.forecasting.config import MEDIAN
+from stockcast_assets.forecasting.evaluation.scores import Cases, evaluate
+from stockcast_assets.forecasting.models.baselines import Forecast
+from stockcast_assets.methods import BESIDE, LSTM
+from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
+from stockcast_assets.tables import (
+    BASELINE_COLUMNS,
+    BESIDE_COLUMNS,
+    FORECAST_ACCURACY,
+    HORIZON,
+    PINBALL_COLUMNS,
+    QUANTILE_COLUMNS,
+    QUANTILES,
+    SIGMA_COLUMNS,
+)
 from stockcast_assets_tests.monitoring.conftest import fan
 
 DAY = date(2013, 2, 15)
@@ -90,3 +106,109 @@ def test_no_forecast_no_row(forecasts, msft):
 def test_a_missing_bar_is_named(forecasts, msft, missing):
     with pytest.raises(StockcastError, match=f"MSFT for 2013-02-15 cannot be scored: there is no bar for {missing}"):
         score(forecasts, msft[msft["date"] != missing], [DAY])
+
+
+NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
+
+
+@given(seed=st.integers(0, 2**32 - 1), days=st.integers(1, 30), wild=st.sampled_from([1.0, 5.0]))
+def test_live_scores_are_those_of_an_evaluation_of_the_same_cases(seed: int, days: int, wild: float) -> None:
+    """Any quantiles, any closes: what is stored of each horizon has the means that `evaluate` finds, to 1e-9."""
+    rng = np.random.default_rng(seed)
+    dates = pd.bdate_range("2012-01-02", periods=days + HORIZON)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02 * wild, len(dates))))
+    bars = pd.DataFrame({"ticker": "ANY", "date": dates, "close": close, "split_ratio": 1.0})
+    at = np.arange(days)
+    ahead = at[:, None] + np.arange(1, HORIZON + 1)
+    targets = np.log(close[ahead] / close[at, None])
+    said = {name: np.sort(rng.normal(0, 0.05, (days, HORIZON, len(QUANTILES))), axis=2) for name in (LSTM, *BESIDE)}
+    said |= {name: rng.uniform(0.01, 0.1, (days, HORIZON, 1)) * NORMAL for name in SIGMA_COLUMNS}
+    prices = {name: close[at, None, None] * np.exp(values) for name, values in said.items()}
+
+    def flat(name: str) -> np.ndarray:
+        return prices[name].reshape(-1, len(QUANTILES))
+
+    made = pd.DataFrame({"ticker": "ANY", "date": dates[at].repeat(HORIZON)})
+    made["horizon"] = np.tile(np.arange(1, HORIZON + 1), days)
+    made["target_date"] = dates[ahead.ravel()]
+    made["last_close"] = made["naive_close"] = close[at].repeat(HORIZON)
+    made[list(QUANTILE_COLUMNS)] = flat(LSTM)
+    for name, columns in BESIDE_COLUMNS.items():
+        made[list(columns)] = flat(name)
+    for name, column in SIGMA_COLUMNS.items():
+        made[column] = (said[name][:, :, -1] / NORMAL[-1]).ravel()
+
+    scored = score(made, bars, [day.date() for day in dates])
+    forecasts = {name: Forecast(values, values[:, :, MEDIAN]) for name, values in said.items()}
+    evaluation = evaluate([Cases(dates[at], targets, np.ones(HORIZON), forecasts)])
+    table = evaluation.table().set_index(["contender", "horizon"])
+    by_horizon = scored.groupby("horizon")
+    for name, column in {LSTM: "pinball", **PINBALL_COLUMNS}.items():
+        wanted = [table.loc[(name, horizon), "pinball"] for horizon in range(1, HORIZON + 1)]
+        assert by_horizon[column].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)
+        assert scored[column].mean() == pytest.approx(table.loc[(name, 0), "pinball"], rel=0, abs=1e-9)
+    wanted = [table.loc[(LSTM, horizon), "crps"] for horizon in range(1, HORIZON + 1)]
+    assert by_horizon["crps"].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)
+    assert by_horizon["inside_80"].mean().tolist() == pytest.approx(
+        [table.loc[(LSTM, horizon), "coverage_80"] for horizon in range(1, HORIZON + 1)]
+    )
+    # A quantile's level is the probability below it, so the two say the same of every outcome.
+    below = targets[:, :, None] <= said[LSTM]
+    shares = (scored["pit"].to_numpy()[:, None] <= np.array(QUANTILES) + 1e-12).mean(axis=0)
+    assert shares.tolist() == pytest.approx(below.mean(axis=(0, 1)).tolist())
+    # The interval score is the pinball loss of its two ends, over half of what the interval leaves out.
+    ends = [(QUANTILES.index(0.1), 0.1), (QUANTILES.index(0.9), 0.9)]
+    losses = sum(
+        np.maximum(level * (targets - said[LSTM][:, :, at]), (level - 1) * (targets - said[LSTM][:, :, at]))
+        for at, level in ends
+    )
+    assert scored["interval_score_80"].mean() == pytest.approx(float(losses.mean()) * 10, rel=0, abs=1e-9)
+
+
+def test_scores_of_the_distribution_know_no_split(forecasts, msft):
+    plain = score(forecasts, msft, [DAY])
+    columns = ["pit", "pinball", "crps", "interval_score_80", *PINBALL_COLUMNS.values()]
+    for refetched in (False, True):
+        split = score(forecasts, with_split(msft, "2013-02-11", 7.0, refetched), [DAY])
+        np.testing.assert_allclose(split[columns], plain[columns], rtol=0, atol=1e-9)
+    assert (plain["pinball_har"] != plain["pinball"]).all()
+
+
+def test_forecasts_of_earlier_releases_are_scored_and_not_compared(forecasts, msft):
+    rows = score(forecasts.drop(columns=list(BASELINE_COLUMNS)), msft, [DAY])
+    assert rows[list(PINBALL_COLUMNS.values())].isna().all(axis=None)
+    assert rows[["pit", "pinball", "crps"]].notna().all(axis=None)
+    assert rows["late"].isna().all()
+
+
+def entry(forecasts: pd.DataFrame, number: int, late: int, shift: float = 1.0) -> pd.DataFrame:
+    """The ledger's rows of an entry, of which the first `late` horizons are late."""
+    rows = forecasts.assign(entry=number, revision=number - 1, late=forecasts["horizon"] <= late)
+    return rows.assign(close_p50=rows["close_p50"] * shift)[ENTRY_COLUMNS]
+
+
+def test_what_is_scored_is_what_was_said_in_time(forecasts, msft):
+    """A repair is scored where it came in time; where it was late, what it replaced."""
+    first = forecasts[forecasts["date"] == "2013-02-08"]
+    repaired = first.assign(close_p50=first["close_p50"] * 1.1)
+    entries = pd.concat([entry(first, 1, late=0), entry(first, 2, late=4, shift=1.1)])
+    chosen = promised(pd.concat([repaired, forecasts[forecasts["date"] == "2013-02-11"]]), entries)
+    own = chosen[chosen["date"] == "2013-02-08"].sort_values("horizon")
+    assert own["revision"].tolist() == [0] * 4 + [1] * 6
+    assert not own["late"].any()
+    assert own["close_p50"].tolist() == [*first["close_p50"][:4], *repaired["close_p50"][4:]]
+    others = chosen[chosen["date"] == "2013-02-11"]
+    assert len(others) == HORIZON
+    assert others["late"].isna().all()
+
+
+def test_where_all_was_late_the_newest_is_scored_and_said_to_be_late(forecasts, msft):
+    first = forecasts[forecasts["date"] == "2013-02-08"]
+    entries = pd.concat([entry(first, 2, late=10, shift=1.1), entry(first, 1, late=10)])
+    chosen = promised(first, entries)
+    assert chosen["revision"].tolist() == [1] * HORIZON
+    assert chosen["late"].all()
+    scored = score(chosen, msft, [DAY])
+    assert scored["late"].tolist() == [True]
+    assert scored["revision"].tolist() == [1]
+    assert promised(first.iloc[:0], entries).empty

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from stockcast_assets.monitoring import ledger
-from stockcast_assets.tables import FORECASTS, HORIZON, PUBLISHED_FORECASTS, QUANTILE_COLUMNS
+from stockcast_assets.tables import BASELINE_COLUMNS, FORECASTS, HORIZON, PUBLISHED_FORECASTS, QUANTILE_COLUMNS
 from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, KeyedFrame, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.frames import Addition
 from stockcast_assets.warehouse.io_manager import replace_with_addition
@@ -43,6 +43,7 @@ def forecasts(values: Values) -> pd.DataFrame:
     made = rows[["ticker", "date", "horizon"]].assign(
         target_date=rows["date"] + pd.to_timedelta(rows["horizon"], "D"),
         last_close=rows["close"],
+        **dict.fromkeys(BASELINE_COLUMNS, rows["close"]),
         **{name: rows["close"] * (0.9 + 0.01 * place) for place, name in enumerate(QUANTILE_COLUMNS)},
         naive_close=rows["close"],
         model_version="none",

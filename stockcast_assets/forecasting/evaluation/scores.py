@@ -158,17 +158,32 @@ class Cases:
 
 
 def pinball_losses(targets: Floats, quantiles: Floats) -> Floats:
-    """[n, HORIZON, quantiles] of outcomes [n, HORIZON] and forecasts [n, HORIZON, quantiles]."""
-    below = targets[:, :, None] - quantiles
+    """[..., quantiles] of outcomes [...] and forecasts [..., quantiles]."""
+    below = targets[..., None] - quantiles
     levels = np.array(QUANTILES)
     return np.maximum(levels * below, (levels - 1) * below)
 
 
-def _crps(pinball: Floats) -> Floats:
-    """[n, HORIZON]; the loss is 0 at levels 0 and 1."""
+def crps(pinball: Floats) -> Floats:
+    """[...] of pinball losses [..., quantiles], as an approximation; the loss is 0 at levels 0 and 1."""
     levels = np.concatenate(([0.0], QUANTILES, [1.0]))
-    padded = np.pad(pinball, ((0, 0), (0, 0), (1, 1)))
-    values: Floats = np.sum((padded[:, :, 1:] + padded[:, :, :-1]) * np.diff(levels), axis=2)
+    padded = np.pad(pinball, [(0, 0)] * (pinball.ndim - 1) + [(1, 1)])
+    values: Floats = np.sum((padded[..., 1:] + padded[..., :-1]) * np.diff(levels), axis=-1)
+    return values
+
+
+def interval_score(targets: Floats, quantiles: Floats, share: int = 80) -> Floats:
+    """[...] width of the `share` % interval, and what misses it by, weighted so that honesty is best (Winkler, 1972).
+
+    Args:
+        targets: outcomes [...].
+        quantiles: forecasts [..., quantiles].
+        share: one of 50, 80 and 90.
+    """
+    low, high = next((low, high) for of, low, high in _COVERAGES if of == share)
+    below, above = quantiles[..., low] - targets, targets - quantiles[..., high]
+    missed = np.maximum(below, 0.0) + np.maximum(above, 0.0)
+    values: Floats = quantiles[..., high] - quantiles[..., low] + 2 / (1 - share / 100) * missed
     return values
 
 
@@ -377,7 +392,7 @@ def _scores(
         "mae": np.abs(error).mean(axis=0),
         "mase": (np.abs(error) / scale).mean(axis=0),
         "pinball": loss.mean(axis=0),
-        "crps": _crps(losses[name]).mean(axis=0),
+        "crps": crps(losses[name]).mean(axis=0),
         **inside,
         "directional_accuracy": _share(right.sum(axis=0), called.sum(axis=0)),
         "dm_squared_vs_random_walk": np.array([statistic for statistic, _ in squared_tests]),

@@ -15,7 +15,7 @@ from stockcast_assets.forecasting.models.network import Lstm
 from stockcast_assets.forecasting.serving.calibration import Calibration, replay
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import LSTM, NAIVE_PREFIX
+from stockcast_assets.methods import BESIDE, LSTM, NAIVE_PREFIX
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ class Forecaster:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
         return self.network.lstm.predict(history, rows).quantiles
 
+    def beside(self, history: History, rows: Rows) -> dict[str, Floats]:
+        """[n, HORIZON, quantiles] by each of BESIDE that the model has, fitted on the same sessions."""
+        return naive_beside(self.naive, history, rows)
+
     @classmethod
     def raw_of(cls, models: Sequence[Forecaster], seen: Sequence[History], rows: Sequence[Rows]) -> list[Floats]:
         """`raw` of many."""
@@ -116,6 +120,11 @@ class Forecaster:
             )
 
 
+def naive_beside(naive: Mapping[str, Naive], history: History, rows: Rows) -> dict[str, Floats]:
+    """[n, HORIZON, quantiles] of the log returns by each of BESIDE that `naive` has."""
+    return {name: naive[name].predict(history, rows).quantiles for name in BESIDE if name in naive}
+
+
 class Published(Protocol):
     """A model whose forecasts are published: a ticker's own, or a ticker's part of its universe's.
 
@@ -141,6 +150,9 @@ class Published(Protocol):
     @classmethod
     def raw_of(cls, models: Sequence[Any], seen: Sequence[Any], rows: Sequence[Rows], /) -> list[Floats]:
         """`raw` of many models of this kind."""
+
+    def beside(self, seen: Any, rows: Rows, /) -> dict[str, Floats]:
+        """[n, HORIZON, quantiles] by each of BESIDE that the model has, fitted on the same sessions."""
 
     def first_needed(self, dates: np.ndarray, row: int) -> int:
         """Number of the first session that a forecast as of `row` looks at, the recursions apart."""

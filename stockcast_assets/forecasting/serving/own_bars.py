@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.serving.forecaster import Published
-from stockcast_assets.forecasting.serving.predict import forecast
+from stockcast_assets.forecasting.serving.predict import COLUMNS, forecast
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import calendars
@@ -84,7 +84,8 @@ def forecast_from(model: Published, bars: pd.DataFrame) -> pd.DataFrame:
         StockcastError: if the bars end before the model's training, or are too few.
     """
     last = bars["date"].iloc[-1]
-    return with_target_dates(forecast({model.ticker: model}, {model.ticker: bars}, {model.ticker: [last]}))
+    made = forecast({model.ticker: model}, {model.ticker: bars}, {model.ticker: [last]})
+    return with_target_dates(made[COLUMNS])
 
 
 def with_target_dates(forecasts: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from statistics import NormalDist
 
 from threadpoolctl import threadpool_limits
 
@@ -19,6 +20,7 @@ from stockcast_assets.market.indicators import Floats
 
 QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)
 COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
+BASELINE_COLUMNS = list(tables.BASELINE_COLUMNS)
 
 
 def _needed(model: Published, bars: pd.DataFrame, days: pd.DatetimeIndex) -> tuple[Needed, Rows]:
@@ -52,7 +54,8 @@ def forecast(
         around: the market and the reports that models of a universe look at.
 
     Returns:
-        Long frame with COLUMNS, sorted by (ticker, date, horizon); prices in the unit of the bars.
+        Long frame with COLUMNS and BASELINE_COLUMNS, sorted by (ticker, date, horizon); prices in the unit of the bars.
+        A baseline that a model does not have is NaN.
 
     Raises:
         StockcastError: if a model, or the bar of a day, is missing, or a day precedes its model.
@@ -63,7 +66,7 @@ def forecast(
         if len(of_ticker)
     }
     if not asked:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=[*COLUMNS, *BASELINE_COLUMNS])
     needed, numbers = [], []
     with threadpool_limits(1, user_api="blas"):
         for ticker, of_ticker in asked.items():
@@ -78,6 +81,7 @@ def forecast(
             _seen(model, history, bars[model.ticker], around) for model, history in zip(chosen, histories, strict=True)
         ]
         returns = published_quantiles(chosen, histories, seen, rows)
+        beside = [model.beside(of_model, of_days) for model, of_model, of_days in zip(chosen, seen, rows, strict=True)]
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
     prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
     counts = [len(of_ticker) for of_ticker in asked.values()]
@@ -90,7 +94,24 @@ def forecast(
     }
     levels = dict(zip(QUANTILE_COLUMNS, np.concatenate(prices).reshape(-1, len(QUANTILES)).T, strict=True))
     methods = np.repeat(np.array([models[ticker].method for ticker in asked], dtype=object), counts).repeat(HORIZON)
-    return pd.DataFrame({**keys, **levels, "naive_close": last_close, "method": methods})
+    stored = {**keys, **levels, "naive_close": last_close, "method": methods}
+    return pd.DataFrame(stored | _baselines(beside, counts, last_close))
+
+
+def _baselines(beside: Sequence[Mapping[str, Floats]], counts: Sequence[int], last_close: Floats) -> dict[str, Floats]:
+    """BASELINE_COLUMNS of what stands beside each model, [n, HORIZON, quantiles] of the log returns by name."""
+
+    def of_all(name: str) -> Floats:
+        """[rows, quantiles]"""
+        absent = (np.full((count, HORIZON, len(QUANTILES)), np.nan) for count in counts)
+        parts = [of_model.get(name, nothing) for of_model, nothing in zip(beside, absent, strict=True)]
+        return np.concatenate(parts).reshape(-1, len(QUANTILES))
+
+    highest = NormalDist().inv_cdf(QUANTILES[-1])
+    found = {column: of_all(name)[:, -1] / highest for name, column in tables.SIGMA_COLUMNS.items()}
+    for name, columns in tables.BESIDE_COLUMNS.items():
+        found |= dict(zip(columns, (last_close[:, None] * np.exp(of_all(name))).T, strict=True))
+    return found
 
 
 def hindcast(

@@ -12,12 +12,13 @@ from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.npz import Reference
 from stockcast_assets.forecasting.serving.calibration import Calibration
+from stockcast_assets.forecasting.serving.forecaster import naive_beside
 from stockcast_assets.forecasting.universe.contenders import OwnFit
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import STRETCH, WINDOW, UniverseModel
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import LSTM, NAIVE_PREFIX
+from stockcast_assets.methods import HAR_EARNINGS, LSTM, NAIVE_PREFIX
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class UniverseForecaster:
         if name in self.naive:
             return self.naive[name].predict(series.history, rows).quantiles
         return self.own.quantiles(series, rows, self.model if name == LSTM else None)[name]
+
+    def beside(self, series: Series, rows: Rows) -> dict[str, Floats]:
+        """[n, HORIZON, quantiles] by each of BESIDE, fitted on the same sessions."""
+        with_reports = self.own.quantiles(series, rows, None)[HAR_EARNINGS]
+        return {**naive_beside(self.naive, series.history, rows), HAR_EARNINGS: with_reports}
 
     @classmethod
     def raw_of(cls, models: Sequence[UniverseForecaster], seen: Sequence[Series], rows: Sequence[Rows]) -> list[Floats]:

@@ -8,11 +8,11 @@ import dagster as dg
 
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
-from stockcast_assets.monitoring.accuracy import score
+from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
 from stockcast_assets.orchestration.assets.metadata import show_days, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, table_asset
-from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, RAW_PRICES
+from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PUBLISHED_FORECASTS, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # Ten sessions span at most this many calendar days: two weeks, and a long holiday between them.
@@ -69,8 +69,12 @@ def build_forecast_accuracy(
         days = days_by_ticker(context.partition_keys)
         first, last = min(d[0] for d in days.values()), max(d[-1] for d in days.values())
         bars = complete_bars(warehouse, context.instance, list(days), last, first_daily_key, sources)
-        made = warehouse.read(
-            FORECASTS, tickers=list(days), start=(first - pd.Timedelta(days=LONGEST_LOOK_BACK)).date(), end=last.date()
+        since = (first - pd.Timedelta(days=LONGEST_LOOK_BACK)).date()
+        made = promised(
+            warehouse.read(FORECASTS, tickers=list(days), start=since, end=last.date()),
+            warehouse.read(
+                PUBLISHED_FORECASTS, tickers=list(days), start=since, end=last.date(), columns=ENTRY_COLUMNS
+            ),
         )
         frames: list[pd.DataFrame] = []
         traded, reasons = open_days(days, bars)

@@ -30,7 +30,7 @@ from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, o
 from stockcast_assets.forecasting.universe.proof import Beside, judge, judge_pooled
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
 from stockcast_assets.methods import LABELS, LSTM
-from stockcast_assets.tables import MARKET_STATE
+from stockcast_assets.tables import BESIDE_COLUMNS, MARKET_STATE, QUANTILE_COLUMNS
 
 Bars = dict[str, pd.DataFrame]
 MONTH = date(2008, 12, 1)
@@ -264,6 +264,11 @@ def test_a_forecast_is_a_function_of_its_model_and_of_what_was_known_on_its_day(
     together = forecast(models, bars, days, around(universe_bars, universe_reports))
     assert set(together["method"]) == {method}
     assert (together["close_p10"] < together["close_p90"]).all()
+    # The steps that it is judged beside are stored with it, whatever is published.
+    for name, columns in BESIDE_COLUMNS.items():
+        assert together[list(columns)].notna().all(axis=None)
+        if method == f"naive_{name}":
+            assert np.array_equal(together[list(columns)], together[list(QUANTILE_COLUMNS)])
     # What is cut off because no forecast looks at it changes no bit.
     whole = series(universe_bars, universe_reports)["IBM"]
     rows = whole.history.dates.searchsorted(pd.DatetimeIndex(days["IBM"]))
