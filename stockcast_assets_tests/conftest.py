@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -189,8 +190,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cli:
         if not (cli.home / "demo.json").exists():
             result = cli("demo", "--sessions", "3", "--json")
             assert result.returncode == 0, result.stderr
+            shutil.copytree(cli.home, folder / "untouched")
             (cli.home / "demo.json").write_text(result.stdout)
     return CliHere(cli.home, cli.env)
+
+
+@pytest.fixture(scope="session")
+def demo_as_made(demo: Cli) -> Path:
+    """The demo's home to copy: nobody opens it, so that no file comes or goes while it is copied."""
+    return demo.home.parent / "untouched"
 
 
 @pytest.fixture

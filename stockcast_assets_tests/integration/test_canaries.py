@@ -138,10 +138,10 @@ def env(recorder: Recorder, key: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cli(demo: Cli, tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Cli:
+def cli(demo_as_made: Path, tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Cli:
     """The demo's home, from now on with secrets in every setting."""
     folder = tmp_path_factory.mktemp("canaries")
-    shutil.copytree(demo.home, folder / "home")
+    shutil.copytree(demo_as_made, folder / "home")
     return Cli(folder / "home", env)
 
 

@@ -17,7 +17,7 @@ from stockcast_assets_tests.csvfiles import write_csv
 DAYS = ("2013-02-27", "2013-02-28")
 # Two days: a forecast, and another on the day that closes its first target session. A history of months is too short
 # for the LSTM, so nothing trains for minutes; that training repeats itself bit for bit is for other tests to show.
-HISTORY = pd.Timestamp("2012-08-01")
+HISTORY = pd.Timestamp("2012-03-01")
 # The clock at ingestion and publication, the id that MLflow draws for a run, and a report's path in its own home.
 OF_THE_RUN = {
     *("ingested_at", "recorded_at", "published_at", "digest"),

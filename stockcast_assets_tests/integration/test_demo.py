@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -44,10 +45,10 @@ def hashes(cli: Cli) -> dict[str, tuple[int, str]]:
 
 
 @pytest.fixture
-def copied_demo(demo: Cli, make_cli: Callable[..., Cli]) -> Cli:
+def copied_demo(demo_as_made: Path, make_cli: Callable[..., Cli]) -> Cli:
     """The demo's home, copied, for tests that change it."""
     cli = make_cli(STOCKCAST_SOURCE="sample")
-    shutil.copytree(demo.home, cli.home)
+    shutil.copytree(demo_as_made, cli.home)
     config = cli.home / "dagster" / "dagster.yaml"
     assert config.exists()
     return cli

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -15,9 +16,9 @@ DAY = "2013-02-28"
 
 
 @pytest.fixture
-def copied(demo: Cli, make_cli: Callable[..., Cli]) -> Cli:
+def copied(demo_as_made: Path, make_cli: Callable[..., Cli]) -> Cli:
     cli = make_cli(STOCKCAST_SOURCE="sample")
-    shutil.copytree(demo.home, cli.home)
+    shutil.copytree(demo_as_made, cli.home)
     return cli
 
 

@@ -50,10 +50,14 @@ def test_a_day_runs_on_postgresql_as_on_files(make_cli: Callable[..., Cli], depl
 
 
 def test_a_home_goes_on_where_its_history_was_moved(
-    demo: Cli, make_cli: Callable[..., Cli], deployment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    demo: Cli,
+    demo_as_made: Path,
+    make_cli: Callable[..., Cli],
+    deployment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cli = make_cli(STOCKCAST_SOURCE="sample", **deployment)
-    shutil.copytree(demo.home, cli.home)
+    shutil.copytree(demo_as_made, cli.home)
     settings = Settings(home=cli.home, source="sample")
 
     def told() -> dict[str, object]:

@@ -13,7 +13,7 @@ import pytest
 from stockcast_assets.orchestration.graph import ORDER
 from stockcast_assets.tables import ALL_TABLES, TRAINED_MODEL
 from stockcast_assets.warehouse import DuckDBWarehouse, frames
-from stockcast_assets_tests.conftest import Cli, Run
+from stockcast_assets_tests.conftest import Run
 
 LAST = "2013-03-01"
 FETCHED = ("ingested_at", "recorded_at")
@@ -30,9 +30,9 @@ def hashes(home: Path) -> dict[str, tuple[int, str]]:
 
 
 @pytest.fixture
-def home(demo: Cli, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(demo_as_made: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "a moved home"
-    shutil.copytree(demo.home, home)
+    shutil.copytree(demo_as_made, home)
     monkeypatch.setenv("STOCKCAST_HOME", str(home))
     return home
 

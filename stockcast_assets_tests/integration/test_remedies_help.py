@@ -219,7 +219,7 @@ def fresh(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: py
     for name, value in settings.items():
         monkeypatch.setenv(f"STOCKCAST_{name}", value)
     upload(home)
-    place = Place(home, run, monkeypatch, lambda: request.getfixturevalue("demo").home)
+    place = Place(home, run, monkeypatch, lambda: request.getfixturevalue("demo_as_made"))
     yield place
     st.cache_data.clear()
     st.cache_resource.clear()

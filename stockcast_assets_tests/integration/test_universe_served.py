@@ -170,9 +170,9 @@ def test_the_chain_names_networks_market_and_reports(demo: Cli) -> None:
 
 
 @pytest.fixture
-def copied(demo: Cli, make_cli: Callable[..., Cli]) -> Iterator[Cli]:
+def copied(demo_as_made: Path, make_cli: Callable[..., Cli]) -> Iterator[Cli]:
     cli = make_cli()
-    shutil.copytree(demo.home, cli.home)
+    shutil.copytree(demo_as_made, cli.home)
     yield cli
     shutil.rmtree(cli.home)
 
