@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from stockcast_assets import user_code
@@ -237,14 +238,14 @@ def examine(subject: Mine, world: World, days: Sequence[pd.Timestamp], seed: int
     """
     truth = _true_output(subject, world)
     require_same_twice(truth, _true_output(subject, world), subject.name)
+    inputs = set(subject.inputs.values())
     for cut in days:
         found = [
             each
-            for name, attack, other in attacks(world, cut, seed)
-            if name in subject.inputs.values()
+            for attack, other in attacks(world, cut, inputs, seed)
             for each in _against(subject, truth, other, cut, attack)
         ]
-        if "bars" in subject.inputs.values():
+        if "bars" in inputs:
             # Not every function bears a hole: one that does not has nothing to show there.
             start = halted(world, cut, seed)
             try:
@@ -252,8 +253,7 @@ def examine(subject: Mine, world: World, days: Sequence[pd.Timestamp], seed: int
             except Exception:
                 base = None
             if base is not None:
-                for name, attack, other in list(attacks(start, cut, seed))[:2]:
-                    assert name == "bars"
+                for attack, other in islice(attacks(start, cut, {"bars"}, seed), 2):
                     found += _against(subject, base, other, cut, f"{attack}, a ticker being halted")
         yield found
 

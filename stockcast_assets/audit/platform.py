@@ -203,8 +203,8 @@ def examine(
     truth = tables(world, cut, assets)
     yield AS_IT_IS, {name: [] for name in truth}
     inputs = {"bars"} if set(assets) <= OF_BARS_ALONE else {"bars", "earnings"}
-    for name, attack, other in attacks(world, cut, seed):
-        if name not in inputs or attack in LEFT_OUT:
+    for attack, other in attacks(world, cut, inputs, seed):
+        if attack in LEFT_OUT:
             continue
         made = tables(other, cut, assets)
         yield attack, {asset: moved(truth[asset], made[asset], cut, attack, _skipped(asset, attack)) for asset in truth}

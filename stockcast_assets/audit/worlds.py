@@ -5,7 +5,7 @@ Whatever carries a day up to the cut must be the same in all of them, to the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from stockcast_assets.libraries import np, pd
@@ -101,15 +101,24 @@ def cuts(world: World, count: int, seed: int = 0) -> list[pd.Timestamp]:
     return [pd.Timestamp(day) for day in sorted(chosen)]
 
 
-def attacks(world: World, cut: pd.Timestamp, seed: int = 0) -> Iterator[tuple[str, str, World]]:
-    """Every world that differs from `world` after the cut alone: its input that differs, what was done, itself."""
-    rng = np.random.default_rng([seed, cut.toordinal()])
-    for title, of_bars in _BARS.items():
-        yield "bars", title, replace(world, bars=_sorted(of_bars(world.bars, cut, rng)))
-    for title, of_reports in _EARNINGS.items():
-        yield "earnings", title, replace(world, earnings=_by_key(of_reports(world, cut, rng)))
-    yield "revisions", "bars are revised after it", replace(world, revisions=_restated(world, cut, rng))
-    yield "sessions", "the exchange closes without notice", replace(world, sessions=_closing(world.sessions, cut))
+def attacks(
+    world: World, cut: pd.Timestamp, inputs: Collection[str] = INPUTS, seed: int = 0
+) -> Iterator[tuple[str, World]]:
+    """Every world that differs from `world` in one of some inputs, and after the cut alone.
+
+    Args:
+        world: the world as it is.
+        cut: the last day that stays.
+        inputs: of INPUTS, what may differ; what is drawn for one does not depend on the others.
+        seed: of what is drawn.
+
+    Yields:
+        What was done, and the world.
+    """
+    for number, (name, title, differing) in enumerate(_ATTACKS):
+        if name in inputs:
+            rng = np.random.default_rng([seed, cut.toordinal(), number])
+            yield title, replace(world, **{name: differing(world, cut, rng)})
 
 
 def halted(world: World, cut: pd.Timestamp, seed: int = 0) -> World:
@@ -124,14 +133,6 @@ def halted(world: World, cut: pd.Timestamp, seed: int = 0) -> World:
     after = world.bars.loc[own & (world.bars["date"] > cut), "date"].head(1)
     gone = own & world.bars["date"].isin([*before, *after])
     return replace(world, bars=world.bars[~gone].reset_index(drop=True))
-
-
-def _sorted(bars: pd.DataFrame) -> pd.DataFrame:
-    return bars.sort_values(["ticker", "date"], ignore_index=True)
-
-
-def _by_key(earnings: pd.DataFrame) -> pd.DataFrame:
-    return earnings.sort_values(list(EARNINGS_DATES.primary_key), ignore_index=True)
 
 
 def _truncated(bars: pd.DataFrame, cut: pd.Timestamp, rng: np.random.Generator) -> pd.DataFrame:
@@ -190,16 +191,6 @@ def _adjusted_again(bars: pd.DataFrame, cut: pd.Timestamp, rng: np.random.Genera
 
 RESTATED = "adjusted closes are told anew after a dividend"
 
-_BARS: dict[str, Callable[[pd.DataFrame, pd.Timestamp, np.random.Generator], pd.DataFrame]] = {
-    "bars end at the cut": _truncated,
-    "later bars are others": _spoilt,
-    "later bars come a session early": _shifted,
-    "half of the later sessions have no bar": _with_holes,
-    "a ticker ends at the cut": _delisted,
-    "a ticker is listed after the cut": _newly_listed,
-    RESTATED: _adjusted_again,
-}
-
 
 def _unknown_yet(world: World, cut: pd.Timestamp, rng: np.random.Generator) -> pd.DataFrame:
     known: pd.DataFrame = world.earnings[world.earnings["known_on"] <= cut]
@@ -236,13 +227,6 @@ def _told_late(world: World, cut: pd.Timestamp, rng: np.random.Generator) -> pd.
     return pd.concat([world.earnings, *said], ignore_index=True).astype(world.earnings.dtypes.to_dict())
 
 
-_EARNINGS: dict[str, Callable[[World, pd.Timestamp, np.random.Generator], pd.DataFrame]] = {
-    "what is said of reports later is not said": _unknown_yet,
-    "what is said of reports later is moved": _moved,
-    "reports of which nobody knew are told later": _told_late,
-}
-
-
 def _restated(world: World, cut: pd.Timestamp, rng: np.random.Generator) -> pd.DataFrame:
     early = world.bars[world.bars["date"] <= cut]
     again = early[early["date"] > cut - pd.Timedelta(days=60)]
@@ -251,9 +235,39 @@ def _restated(world: World, cut: pd.Timestamp, rng: np.random.Generator) -> pd.D
     return pd.concat([known, _revisions(again, known_on, rng)], ignore_index=True)
 
 
-def _closing(sessions: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
+def _closing(world: World, cut: pd.Timestamp, rng: np.random.Generator) -> pd.DataFrame:
+    sessions = world.sessions
     after = sessions.loc[sessions["date"] > cut, "date"].head(2)
     return sessions[~sessions["date"].isin(after)].reset_index(drop=True)
+
+
+_Differing = Callable[[World, pd.Timestamp, np.random.Generator], pd.DataFrame]
+
+
+def _of_bars(made: Callable[[pd.DataFrame, pd.Timestamp, np.random.Generator], pd.DataFrame]) -> _Differing:
+    return lambda world, cut, rng: made(world.bars, cut, rng).sort_values(["ticker", "date"], ignore_index=True)
+
+
+def _of_reports(made: _Differing) -> _Differing:
+    key = list(EARNINGS_DATES.primary_key)
+    return lambda world, cut, rng: made(world, cut, rng).sort_values(key, ignore_index=True)
+
+
+_ATTACKS: tuple[tuple[str, str, _Differing], ...] = (
+    ("bars", "bars end at the cut", _of_bars(_truncated)),
+    ("bars", "later bars are others", _of_bars(_spoilt)),
+    ("bars", "later bars come a session early", _of_bars(_shifted)),
+    ("bars", "half of the later sessions have no bar", _of_bars(_with_holes)),
+    ("bars", "a ticker ends at the cut", _of_bars(_delisted)),
+    ("bars", "a ticker is listed after the cut", _of_bars(_newly_listed)),
+    ("bars", RESTATED, _of_bars(_adjusted_again)),
+    ("earnings", "what is said of reports later is not said", _of_reports(_unknown_yet)),
+    ("earnings", "what is said of reports later is moved", _of_reports(_moved)),
+    ("earnings", "reports of which nobody knew are told later", _of_reports(_told_late)),
+    ("revisions", "bars are revised after it", _restated),
+    ("sessions", "the exchange closes without notice", _closing),
+)
+"""The input that differs, what is done, and how."""
 
 
 def bars_and_reports(sample: list[pd.DataFrame], reports: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
