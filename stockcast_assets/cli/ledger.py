@@ -16,6 +16,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.monitoring.ledger import Fault
+from stockcast_assets.orchestration.assets.publication import stored_heads
 from stockcast_assets.orchestration.build import heads_from
 from stockcast_assets.orchestration.publication_log import anchors
 from stockcast_assets.tables import FORECASTS, PUBLISHED_FORECASTS
@@ -91,8 +92,7 @@ def head(call: Invocation, write: bool) -> None:
         StockcastError: if they are to be kept and no place is set, or it cannot be used.
     """
     with open_session(call) as session:
-        columns = ["ticker", "entry", "horizon", "digest"]
-        heads = ledger.heads_of(session.warehouse.newest(PUBLISHED_FORECASTS, ledger.ORDER[1:], columns))
+        heads = stored_heads(session.warehouse)
         if write:
             store = heads_from(session.settings)
             if store.location is None:

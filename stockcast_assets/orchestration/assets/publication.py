@@ -34,7 +34,7 @@ Served: TypeAlias = "Mapping[str, Sequence[tuple[Serving, Sequence[pd.Timestamp]
 
 def stored_heads(warehouse: Warehouse, tickers: Sequence[str] | None = None) -> dict[str, Head]:
     """The heads of the ledger's chains."""
-    columns = ["ticker", "entry", "horizon", "digest"]
+    columns = [*ledger.ORDER, "digest"]
     return ledger.heads_of(warehouse.newest(PUBLISHED_FORECASTS, ledger.ORDER[1:], columns, tickers))
 
 
