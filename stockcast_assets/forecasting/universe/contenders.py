@@ -41,16 +41,13 @@ class OwnFit:
         scales = model.log_scales(series, self.start, rows, sigmas[MIX_EARNINGS])
         return {LSTM: sigmas[MIX_EARNINGS] * np.exp(scales), **found}
 
-    def network_quantiles(self, sigma: Floats) -> Floats:
-        """[n, HORIZON, quantiles] of the log returns by the network's `sigma` [n, HORIZON], not calibrated."""
-        return np.sort(sigma[:, :, None] * self.shapes[LSTM], axis=2)
+    def quantiles_by(self, name: str, sigma: Floats) -> Floats:
+        """[n, HORIZON, quantiles] of the log returns by a contender's `sigma` [n, HORIZON], not calibrated."""
+        return np.sort(sigma[:, :, None] * self.shapes[name], axis=2)
 
     def quantiles(self, series: Series, rows: Rows, model: UniverseModel | None) -> dict[str, Floats]:
         """[n, HORIZON, quantiles] of the log returns of every contender; the network's are not calibrated."""
-        return {
-            name: np.sort(sigma[:, :, None] * self.shapes[name], axis=2)
-            for name, sigma in self.sigmas(series, rows, model).items()
-        }
+        return {name: self.quantiles_by(name, sigma) for name, sigma in self.sigmas(series, rows, model).items()}
 
 
 def quantiles_over(series: Series, rows: Rows, sigma: Floats) -> Floats:

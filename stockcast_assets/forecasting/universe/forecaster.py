@@ -60,10 +60,12 @@ class UniverseForecaster:
 
     def raw(self, series: Series, rows: Rows) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""
+        if self.method == LSTM:
+            return self.raw_of([self], [series], [rows])[0]
         name = self.method.removeprefix(NAIVE_PREFIX)
         if name in self.naive:
             return self.naive[name].predict(series.history, rows).quantiles
-        return self.own.quantiles(series, rows, self.model if name == LSTM else None)[name]
+        return self.own.quantiles(series, rows, None)[name]
 
     def beside(self, series: Series, rows: Rows) -> dict[str, Floats]:
         """[n, HORIZON, quantiles] by each of BESIDE, fitted on the same sessions."""
@@ -89,7 +91,7 @@ class UniverseForecaster:
                 for number, start, sigma in zip(numbers, starts, sigmas, strict=True)
             ]
             for number, sigma, scales in zip(numbers, sigmas, networks.log_scales_of(asked), strict=True):
-                found[number] = models[number].own.network_quantiles(sigma * np.exp(scales))
+                found[number] = models[number].own.quantiles_by(LSTM, sigma * np.exp(scales))
         return [found[number] for number in range(len(models))]
 
     def require_rows(self, history: History, rows: Rows) -> None:
