@@ -24,16 +24,15 @@ _MODULE = "stockcast_assets.definitions"
 _BETWEEN_STEPS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_UP_FOR_RETRY)
 
 
-def execute(
+def create_run(
     definitions: dg.Definitions,
     job_name: str,
     instance: dg.DagsterInstance,
     assets: Collection[str],
     tags: Mapping[str, str],
     run_config: Mapping[str, Any],
-    stopped: Callable[[], bool] = lambda: False,
 ) -> dg.DagsterRun:
-    """Create a run of these assets of a job and execute it here.
+    """Create a run of these assets of a job; nobody executes it yet.
 
     Args:
         definitions: of the code location.
@@ -42,13 +41,40 @@ def execute(
         assets: what of the job to materialise.
         tags: of the run, beside the job's.
         run_config: of the run.
+    """
+    job = definitions.resolve_job_def(job_name)
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), definitions.get_repository_def().name)
+    code = RepositoryPythonOrigin(
+        sys.executable, ModuleCodePointer(_MODULE, "defs"), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
+    )
+    return instance.create_run_for_job(
+        job,
+        run_config=run_config,
+        tags={**job.run_tags, **tags},
+        asset_selection={dg.AssetKey(name) for name in assets},
+        remote_job_origin=repository.get_job_origin(job_name),
+        job_code_origin=JobPythonOrigin(job_name, code),
+    )
+
+
+def execute(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    stopped: Callable[[], bool] = lambda: False,
+) -> dg.DagsterRun:
+    """Execute a created run here.
+
+    Args:
+        definitions: of the code location.
+        instance: where the run is recorded.
+        run: that of `create_run`.
         stopped: whether a signal came; Dagster raises where it does, and the run is canceled then, not failed.
 
     Returns:
         The run, at its end.
     """
-    job = definitions.resolve_job_def(job_name)
-    run = _created(definitions, job_name, instance, assets, tags, run_config)
+    job = definitions.resolve_job_def(run.job_name)
     told = False
     try:
         events = execute_run_iterator(InMemoryJob(job), run, instance)
@@ -73,18 +99,9 @@ def execute(
     return instance.get_run_by_id(run.run_id) or run
 
 
-def enqueue(
-    definitions: dg.Definitions,
-    job_name: str,
-    instance: dg.DagsterInstance,
-    assets: Collection[str],
-    tags: Mapping[str, str],
-    run_config: Mapping[str, Any],
-) -> dg.DagsterRun:
-    """Create a run of these assets of a job and put it into the queue, from which the daemon has it launched."""
-    run = _created(definitions, job_name, instance, assets, tags, run_config)
+def enqueue(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Put a created run into the queue, from which the daemon has it launched."""
     instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id=run.run_id)
-    return run
 
 
 def latest_tries(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[dg.DagsterRun | None]:
@@ -98,26 +115,3 @@ def latest_tries(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[d
             run = instance.get_run_by_id(again) if again else None
         tries.append(run)
     return tries
-
-
-def _created(
-    definitions: dg.Definitions,
-    job_name: str,
-    instance: dg.DagsterInstance,
-    assets: Collection[str],
-    tags: Mapping[str, str],
-    run_config: Mapping[str, Any],
-) -> dg.DagsterRun:
-    job = definitions.resolve_job_def(job_name)
-    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(LOCATION), definitions.get_repository_def().name)
-    code = RepositoryPythonOrigin(
-        sys.executable, ModuleCodePointer(_MODULE, "defs"), entry_point=DEFAULT_DAGSTER_ENTRY_POINT
-    )
-    return instance.create_run_for_job(
-        job,
-        run_config=run_config,
-        tags={**job.run_tags, **tags},
-        asset_selection={dg.AssetKey(name) for name in assets},
-        remote_job_origin=repository.get_job_origin(job_name),
-        job_code_origin=JobPythonOrigin(job_name, code),
-    )

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
-from stockcast_assets.dagster_private.execution import enqueue, execute, latest_tries
+from stockcast_assets.dagster_private.execution import create_run, enqueue, execute, latest_tries
 from stockcast_assets.dagster_private.machine import this_machine
 from stockcast_assets.dagster_private.turns import Waiting, turn
 from stockcast_assets.errors import StockcastError
@@ -106,34 +106,27 @@ class Runner:
     def _execute(self, launch: Launch, config: Mapping[str, Any]) -> None:
         stop_if_signalled()
         shield_children()
-        run = execute(
-            self.defs,
-            job_for(launch.assets),
-            self.instance,
-            with_companions(launch.assets),
-            {**run_tags(launch), **this_machine()},
-            config,
-            lambda: signalled() is not None,
-        )
+        run = self._created(launch, config, this_machine())
+        run = execute(self.defs, self.instance, run, lambda: signalled() is not None)
         # Dagster takes note of a signal, but does not say so to its caller.
         stop_if_signalled()
         self._raise_unless_green(run)
+
+    def _created(
+        self, launch: Launch, config: Mapping[str, Any], more_tags: Mapping[str, str] | None = None
+    ) -> dg.DagsterRun:
+        assets, tags = with_companions(launch.assets), {**run_tags(launch), **(more_tags or {})}
+        return create_run(self.defs, job_for(launch.assets), self.instance, assets, tags, config)
 
     def _launch(self, parts: Sequence[Launch], config: Mapping[str, Any]) -> None:
         """Put the runs into the queue and wait for all of them."""
         self._require_daemon()
         started = time.monotonic()
-        ids = [
-            enqueue(
-                self.defs,
-                job_for(part.assets),
-                self.instance,
-                with_companions(part.assets),
-                run_tags(part),
-                config,
-            ).run_id
-            for part in parts
-        ]
+        ids = []
+        for part in parts:
+            created = self._created(part, config)
+            enqueue(self.instance, created)
+            ids.append(created.run_id)
         with self.observe(replace(parts[0], tickers=tuple(ticker for part in parts for ticker in part.tickers))):
             try:
                 tries = latest_tries(self.instance, ids)
