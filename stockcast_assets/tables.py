@@ -172,15 +172,19 @@ _PROOF = (
     _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
 )
 
+_IN_REGISTRY = (
+    Column("model_name", "STRING", "Registered model in MLflow", required=True),
+    Column("model_version", "STRING", "Version in the MLflow registry", required=True),
+    Column("run_id", "STRING", "MLflow run that trained it", required=True),
+)
+
 TRAINED_MODEL = Table(
     "trained_model",
     "The model of a ticker for a month of use, trained on what was known before the month, with its proof.",
     (
         TICKER,
         _session("First day of the month of use"),
-        Column("model_name", "STRING", "Registered model in MLflow", required=True),
-        Column("model_version", "STRING", "Version in the MLflow registry", required=True),
-        Column("run_id", "STRING", "MLflow run that trained it", required=True),
+        *_IN_REGISTRY,
         Column("weights_sha256", "STRING", "SHA-256 of the stored weights file", required=True),
         Column("trained_from", "DATE", "First session of the training window", required=True),
         Column("trained_to", "DATE", "Last session known to the training", required=True),
@@ -407,9 +411,7 @@ UNIVERSE_MODEL = Table(
     "The networks of a month of use, fitted on all tickers together on what was known before it, with their proof.",
     (
         Column("date", "DATE", "First day of the month of use", required=True),
-        Column("model_name", "STRING", "Registered model in MLflow", required=True),
-        Column("model_version", "STRING", "Version in the MLflow registry", required=True),
-        Column("run_id", "STRING", "MLflow run that trained it", required=True),
+        *_IN_REGISTRY,
         Column("weights_sha256", "STRING", "SHA-256 of the stored file", required=True),
         Column("trained_to", "DATE", "Last session of any member known to the training", required=True),
         Column("n_samples", "INT64", "Rows that the networks learnt from", required=True, ge=1),

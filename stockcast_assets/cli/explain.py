@@ -155,7 +155,7 @@ class Provenance:
                 "bars": _described(self.bars),
             },
             "model": None if self.model_version == UNREGISTERED else self._model(),
-            "around": self._around(),
+            "around": self._around,
             "code_version": __version__,
             "revised": self._revised(),
         }
@@ -186,6 +186,7 @@ class Provenance:
             "reason": model.decision.reason,
         }
 
+    @cached_property
     def _around(self) -> Row | None:
         """What a part of a universe's model saw beside its ticker's bars; None of another model."""
         forecaster = None if self.model_version == UNREGISTERED else self.model.forecaster
@@ -253,7 +254,7 @@ class Provenance:
         revised = self._revised()["bars_stored_after_the_forecast"]
         if revised:
             causes.append(f"{len(revised)} bars were ingested again after the forecast, first {revised[0]}")
-        if self.made is not None and self._around() is not None:
+        if self.made is not None and self._around is not None:
             stated = later_statements(self.ticker, pd.Timestamp(self.made[0]), self.day, self.session.warehouse)
             if stated:
                 causes.append(f"{stated} statements on reports that the day knew were recorded after the forecast")

@@ -243,8 +243,9 @@ def plan_training(world: World) -> Plan:
     """The models of every month that began, as soon as the last session before it is ingested; missed ones first."""
     plan = Plan()
     running = _running(world, plan)
-    missing = _missing_days(world, running)
     needs = list(_training_needs(world, running))
+    # Only what trains waits for bars: in most ticks nothing does.
+    missing = _missing_days(world, running) if needs else {}
     before = [_need(ticker, DAILY, days[0], days[0]) for ticker, days in missing.items()]
     _decide(world, _after_networks(world, needs, before, plan), plan, most_days=None)
     return plan
