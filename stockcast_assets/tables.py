@@ -40,6 +40,12 @@ def _quantile_columns(prefix: str) -> tuple[str, ...]:
 QUANTILE_COLUMNS = _quantile_columns("close")
 """The columns of `forecasts` that hold them, in the same order."""
 
+TAILS = (0.01, 0.99)
+"""Quantiles beyond those that models learn from and are judged by."""
+
+TAIL_COLUMNS = tuple(f"close_p{round(q * 100):02d}" for q in TAILS)
+"""The columns of `forecasts` that hold them; null in rows of earlier releases, and of models that those made."""
+
 SIGMA_COLUMNS: Mapping[str, str] = {name: f"{name}_sigma" for name in (RANDOM_WALK, VOL60)}
 """By baseline whose quantiles are normal around the last close: the column of `forecasts` with its sigma."""
 
@@ -247,6 +253,10 @@ FORECASTS = Table(
             for name, columns in BESIDE_COLUMNS.items()
             for column, q in zip(columns, QUANTILES, strict=True)
         ),
+        *(
+            Column(name, "FLOAT64", f"{q:.0%} quantile; null if the model was made by a release without it", gt=0)
+            for name, q in zip(TAIL_COLUMNS, TAILS, strict=True)
+        ),
     ),
     ("ticker", "date", "horizon"),
     {
@@ -254,7 +264,7 @@ FORECASTS = Table(
         "target_date": ("raw_prices.date",),
         **dict.fromkeys(BASELINE_COLUMNS, ("trained_model.weights_sha256", *_BARS_LEARNT)),
         **dict.fromkeys(("last_close", "naive_close"), ("raw_prices.close",)),
-        **dict.fromkeys(QUANTILE_COLUMNS, ("trained_model.weights_sha256", *_BARS_LEARNT)),
+        **dict.fromkeys((*QUANTILE_COLUMNS, *TAIL_COLUMNS), ("trained_model.weights_sha256", *_BARS_LEARNT)),
         **dict.fromkeys(("model_version", "fallback"), ("trained_model.serving_version",)),
         "method": ("trained_model.method",),
     },

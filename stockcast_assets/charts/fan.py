@@ -7,12 +7,16 @@ from typing import NamedTuple, TypeAlias
 
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.earnings import AFTER_CLOSE, NO_HOUR
+from stockcast_assets.tables import TAIL_COLUMNS
 
 Report: TypeAlias = "tuple[pd.Timestamp, str, str]"
 """Day, hour and kind of an earnings report."""
 
 BANDS = (("90 %", 5, 95, 0.14), ("80 %", 10, 90, 0.2), ("50 %", 25, 75, 0.3))
 """From the widest interval to the narrowest: label, lower and upper quantile in percent, opacity."""
+
+WIDEST = ("98 %", 1, 99, 0.1)
+"""Offered beside them where a forecast has its quantiles: those of earlier releases do not."""
 
 
 class Band(NamedTuple):
@@ -52,12 +56,14 @@ class Fan(NamedTuple):
     Attributes:
         ahead: sessions ahead of the as-of session: 0, 1, …
         days: those sessions.
+        widest: the interval of 98 %; None where the forecast has none.
     """
 
     ahead: list[int]
     days: list[object]
     median: list[float]
     bands: list[Band]
+    widest: Band | None = None
 
     @classmethod
     def of(cls, forecast: pd.DataFrame) -> Fan:
@@ -68,11 +74,16 @@ class Fan(NamedTuple):
         def line(percent: int) -> list[float]:
             return [last, *rows[f"close_p{percent:02d}"].tolist()]
 
+        def band(label: str, low: int, high: int, opacity: float) -> Band:
+            return Band(label, line(low), line(high), opacity)
+
+        has_widest = set(TAIL_COLUMNS) <= set(rows.columns) and rows[list(TAIL_COLUMNS)].notna().all(axis=None)
         return cls(
             [0, *rows["horizon"].tolist()],
             [rows["date"].iloc[0], *rows["target_date"]],
             line(50),
-            [Band(label, line(low), line(high), opacity) for label, low, high, opacity in BANDS],
+            [band(*each) for each in BANDS],
+            band(*WIDEST) if has_widest else None,
         )
 
 

@@ -115,11 +115,14 @@ def price_and_fan(
 
 
 def _add_fan(figure: go.Figure, fan: Fan, palette: Palette) -> None:
-    for label, lower, upper, opacity in fan.bands:
+    # Hidden until its entry in the legend is chosen: it would flatten the picture for everybody.
+    offered = [] if fan.widest is None else [(fan.widest, "legendonly")]
+    for band, visible in [*offered, *((band, True) for band in fan.bands)]:
         figure.add_trace(
             go.Scatter(
-                x=fan.days + fan.days[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
-                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{label} interval", hoverinfo="skip",
+                x=fan.days + fan.days[::-1], y=band.upper + band.lower[::-1], fill="toself", mode="lines",
+                line={"width": 0}, fillcolor=f"rgba({palette.rgb},{band.opacity})", name=f"{band.label} interval",
+                hoverinfo="skip", visible=visible,
             )
         )  # fmt: skip
     narrow_first = fan.bands[::-1]

@@ -21,7 +21,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
-from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
+from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, TAIL_COLUMNS, forecast
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.keys import month_of, partition_key
@@ -33,7 +33,7 @@ from stockcast_assets.tables import FORECASTS
 from stockcast_assets.tracking.registry import ModelRegistry, ModelVersion, model_name
 from stockcast_assets.tracking.serving import UNREGISTERED, naive_on_the_spot, row_in_use, serving_row
 
-_COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
+_COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method", *TAIL_COLUMNS]
 _SHOWN = 5
 
 
@@ -244,7 +244,8 @@ class Provenance:
                     "replayed": plain(now[name]),
                 }
                 for name in _COMPARED
-                if before[name] != now[name]
+                # A forecast of a release that had no tails is replayed without them.
+                if before[name] != now[name] and not (name in TAIL_COLUMNS and pd.isna(before[name]))
             ]
         return differences
 

@@ -26,11 +26,12 @@ from stockcast_assets.forecasting.models.volatility import (
 from stockcast_assets.forecasting.npz import ModelFileError, Reference, numbers, opened, to_npz
 from stockcast_assets.forecasting.serving.calibration import Calibration
 from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
-from stockcast_assets.forecasting.universe.artifact import own_arrays, own_of_arrays
+from stockcast_assets.forecasting.universe.artifact import own_arrays, own_of_arrays, tails_in
 from stockcast_assets.forecasting.universe.contenders import BASELINES
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.libraries import np, pd
+from stockcast_assets.market.indicators import Floats
 from stockcast_assets.methods import LSTM, NAIVE_PREFIX
 
 FORMAT = 2
@@ -46,6 +47,7 @@ _SHAPE = (HORIZON, len(QUANTILES))
 _HAR_REGRESSORS = len(HAR_WINDOWS) + 3
 _MAX_LOG_SCALE = 300.0
 
+_TAILS = "tails"
 _COEFFICIENTS, _PATTERN = "har.coefficients", "har.pattern"
 _FACTORS = "calibration.log_factors"
 
@@ -158,6 +160,7 @@ def _network_arrays(network: CalibratedLstm | None) -> dict[str, np.ndarray]:
         "weights.head": lstm.weights.head,
         "weights.head_bias": lstm.weights.head_bias,
         "shape": lstm.shape,
+        **_tails_arrays(_TAILS, lstm.tails),
         "scaler.mean": lstm.scaler.mean,
         "scaler.std": lstm.scaler.std,
         _FACTORS: network.calibration.log_factors,
@@ -192,6 +195,7 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
         shape=numbers(arrays, "shape", *_SHAPE),
         window=config.window,
         weight=config.lstm_weight,
+        tails=tails_in(arrays, _TAILS),
     )
     return CalibratedLstm(lstm, Calibration(numbers(arrays, _FACTORS, MEDIAN), config.aci_step))
 
@@ -199,9 +203,13 @@ def _network(arrays: Mapping[str, np.ndarray], config: ModelConfig) -> Calibrate
 def _naive_arrays(naive: Mapping[str, Naive]) -> dict[str, np.ndarray]:
     arrays = {f"naive.{name}": one.shape for name, one in naive.items()}
     # The network's volatility is the one of the baseline that it starts from, and all baselines have the same HAR.
-    for one in naive.values():
-        arrays |= _volatility_arrays(one.volatility)
+    for name, one in naive.items():
+        arrays |= _volatility_arrays(one.volatility) | _tails_arrays(f"naive.{name}.{_TAILS}", one.tails)
     return arrays
+
+
+def _tails_arrays(name: str, tails: Floats | None) -> dict[str, np.ndarray]:
+    return {} if tails is None else {name: tails}
 
 
 def _volatility_arrays(volatility: Volatility) -> dict[str, np.ndarray]:
@@ -226,7 +234,11 @@ def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any], universe: 
     decision = Decision(**meta["decision"])
     trained_to = date.fromisoformat(meta["trained_to"])
     naive = {
-        name: Naive(_volatility(volatility, arrays), numbers(arrays, f"naive.{name}", *_SHAPE))
+        name: Naive(
+            _volatility(volatility, arrays),
+            numbers(arrays, f"naive.{name}", *_SHAPE),
+            tails_in(arrays, f"naive.{name}.{_TAILS}"),
+        )
         for name, volatility in meta["naive_scales"].items()
     }
     forecaster: Forecaster | UniverseForecaster

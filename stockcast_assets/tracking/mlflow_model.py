@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.serving.forecaster import Forecaster
 from stockcast_assets.forecasting.serving.own_bars import PRICES
 from stockcast_assets.libraries import np
-from stockcast_assets.tables import PRICE_HISTORY, QUANTILE_COLUMNS, RAW_PRICES
+from stockcast_assets.tables import PRICE_HISTORY, QUANTILE_COLUMNS, RAW_PRICES, TAIL_COLUMNS
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -48,6 +48,7 @@ def signature() -> ModelSignature:
         ColSpec(DataType.long, "horizon"),
         *(ColSpec(DataType.double, name) for name in ("last_close", *QUANTILE_COLUMNS, "naive_close")),
         ColSpec(DataType.string, "method"),
+        *(ColSpec(DataType.double, name, required=False) for name in TAIL_COLUMNS),
         ColSpec(DataType.datetime, "target_date"),
     ]
     return ModelSignature(Schema(bars), Schema(rows))

@@ -50,6 +50,12 @@ def test_the_fan_shows_the_stored_quantiles(studied, forecast, palette, candles)
         band = list(trace(figure, name).y)
         assert band[:11] == [last, *forecast[f"close_p{high}"]]
         assert band[11:][::-1] == [last, *forecast[f"close_p{low}"]]
+    # Offered in the legend, where the forecast has its quantiles.
+    widest = trace(figure, "98 % interval")
+    assert widest.visible == "legendonly"
+    assert list(widest.y)[11:][::-1] == [last, *forecast["close_p01"]]
+    of_earlier_release = charts.price_and_fan(known, forecast.assign(close_p01=np.nan), later, palette, candles)
+    assert "98 % interval" not in [one.name for one in of_earlier_release.data]
     assert list(trace(figure, "Median forecast").y)[1:] == forecast["close_p50"].tolist()
     assert list(trace(figure, "What happened").y) == [known["close"].iloc[-1], *later["close"]]
     assert (("Volume" in [t.name for t in figure.data]), ("SMA 15" in [t.name for t in figure.data])) == (

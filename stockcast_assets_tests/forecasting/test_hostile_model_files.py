@@ -92,8 +92,9 @@ def test_an_odd_array_is_refused_or_forecasts_finite_prices(parts, history, data
         model = read(packed(arrays, meta))
     except ModelFileError:
         return
-    # Of what is published nothing may be odd; of the proof the metrics may be unknown.
-    assert name.startswith("evaluation."), (name, way)
+    # Of what is published nothing may be odd; of the proof the metrics may be unknown, and files of earlier releases
+    # have no tails.
+    assert name.startswith("evaluation.") or (name.endswith("tails") and way == "lost"), (name, way)
     assert np.isfinite(model.forecaster.quantiles(history, np.array([len(history) - 1]))).all()
 
 

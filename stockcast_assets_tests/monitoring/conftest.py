@@ -10,7 +10,7 @@ from stockcast_assets.forecasting.serving.predict import hindcast
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.monitoring import series
 from stockcast_assets.monitoring.series import Floats
-from stockcast_assets.tables import BESIDE_COLUMNS, QUANTILES, SIGMA_COLUMNS
+from stockcast_assets.tables import BESIDE_COLUMNS, QUANTILES, SIGMA_COLUMNS, TAIL_COLUMNS
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +61,7 @@ def published_by_har(bars: pd.DataFrame, since: str) -> tuple[pd.DataFrame, pd.D
 def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFrame:
     """A plausible `forecasts` frame of one ticker and day: a fan growing with the root of the horizon."""
     z = dict(zip(QUANTILES, (-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645), strict=True))
+    tails = dict(zip(TAIL_COLUMNS, (-2.326, 2.326), strict=True))
     known = bars[bars["date"] <= as_of]
     last = float(known["close"].iloc[-1])
     horizons = np.arange(1, 11)
@@ -82,5 +83,6 @@ def fan(bars: pd.DataFrame, as_of: str, volatility: float = 0.015) -> pd.DataFra
                 for columns in BESIDE_COLUMNS.values()
                 for q, column in zip(QUANTILES, columns, strict=True)
             },
+            **{name: last * np.exp(tail * volatility * horizons**0.5) for name, tail in tails.items()},
         }
     )

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from stockcast_assets.monitoring import ledger
-from stockcast_assets.tables import BASELINE_COLUMNS, FORECASTS, HORIZON, PUBLISHED_FORECASTS, QUANTILE_COLUMNS
+from stockcast_assets.tables import (
+    BASELINE_COLUMNS,
+    FORECASTS,
+    HORIZON,
+    PUBLISHED_FORECASTS,
+    QUANTILE_COLUMNS,
+    TAIL_COLUMNS,
+)
 from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, KeyedFrame, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.frames import Addition
 from stockcast_assets.warehouse.io_manager import replace_with_addition
@@ -49,6 +56,8 @@ def forecasts(values: Values) -> pd.DataFrame:
         model_version="none",
         method="naive_har",
         fallback=pd.Series(["the model is gone" if row % 3 else None for row in rows["horizon"]], dtype=object),
+        # A model of an earlier release has none.
+        **{name: rows["close"].where(rows["close"] > 1) for name in TAIL_COLUMNS},
     )
     return made[FORECASTS.column_names]
 

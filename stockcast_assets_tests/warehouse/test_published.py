@@ -7,6 +7,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.monitoring import ledger
-from stockcast_assets.tables import FORECASTS, PUBLISHED_FORECASTS, Column
+from stockcast_assets.tables import FORECASTS, PUBLISHED_FORECASTS, TAIL_COLUMNS, Column, Table
 from stockcast_assets.warehouse import DuckDBWarehouse, KeyedFrame, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.base import AddedMeanwhileError
 from stockcast_assets.warehouse.frames import Addition
@@ -30,6 +31,7 @@ from stockcast_assets_tests.warehouse.published import (
     DAYS,
     PublishedOnBigQuery,
     PublishedOnDuckDB,
+    Values,
     forecasts,
     live,
     publish,
@@ -60,10 +62,46 @@ def test_no_history_changes_a_row_on_bigquery(
     record_property("random steps of the ledger on BigQuery", PublishedOnBigQuery.steps)
 
 
-def put(warehouse: Warehouse, rows: pd.DataFrame) -> None:
-    """Make these the ledger's rows, as somebody who can write the warehouse may."""
-    data, contract = frames.to_arrow(rows, PUBLISHED_FORECASTS.name, PUBLISHED_FORECASTS)
-    warehouse.replace(TableRef(warehouse.schema, PUBLISHED_FORECASTS.name), data, Slice.whole(), contract)
+def put(warehouse: Warehouse, rows: pd.DataFrame, table: Table = PUBLISHED_FORECASTS) -> None:
+    """Make these a table's rows, as somebody who can write the warehouse may."""
+    data, contract = frames.to_arrow(rows, table.name, table)
+    warehouse.replace(TableRef(warehouse.schema, table.name), data, Slice.whole(), contract)
+
+
+def without_tails(table: Table) -> Table:
+    """The table as releases declared it whose forecasts had no tails."""
+    return replace(table, columns=tuple(column for column in table.columns if column.name not in TAIL_COLUMNS))
+
+
+def test_entries_of_a_release_without_tails_stand_and_go_on(store: Store) -> None:
+    warehouse, key = store.warehouse, ("AAPL", DAYS[0])
+    for table, rows in (
+        (FORECASTS, forecasts({key: 1.0})),
+        (PUBLISHED_FORECASTS, entries({key: 1.0}, PUBLISHED_FORECASTS.empty())),
+    ):
+        earlier = without_tails(table)
+        put(warehouse, rows[earlier.column_names], earlier)
+    stored = warehouse.read(PUBLISHED_FORECASTS)
+    assert ledger.faults(stored) == []
+    assert stored[list(TAIL_COLUMNS)].isna().all(axis=None)
+    # The same forecast by the same model, which has no tails, is no further entry; one with tails is.
+    assert publish(warehouse, {key: 1.0}, NOW) is None
+    publish(warehouse, {("AAPL", DAYS[1]): 2.0}, NOW)
+    rows = warehouse.read(PUBLISHED_FORECASTS).sort_values(ledger.ORDER, ignore_index=True)
+    assert ledger.faults(rows) == []
+    assert ledger.unpublished(rows, warehouse.read(FORECASTS)) == ([], 0)
+    assert rows["digest"][:10].tolist() == stored.sort_values(ledger.ORDER)["digest"].tolist()
+    assert rows["close_p01"].notna().tolist() == [False] * 10 + [True] * 10
+    edited = rows.assign(close_p99=rows["close_p99"].where(rows["horizon"] != 3))
+    (fault,) = ledger.faults(edited)
+    assert (fault.date, fault.horizon) == (f"{DAYS[1]:%Y-%m-%d}", 3)
+
+
+def entries(values: Values, rows: pd.DataFrame) -> pd.DataFrame:
+    """What publishing forecasts adds to the ledger's `rows`."""
+    made = forecasts(values)
+    known = made[ledger.KEY].drop_duplicates().assign(model_digest=None, data_digest="0")
+    return ledger.new_entries(made, rows, ledger.heads_of(rows), known, NOW, "1.0")
 
 
 def test_an_edited_a_removed_and_an_inserted_row_are_found_and_named(store: Store) -> None:
@@ -89,9 +127,7 @@ def chain() -> pd.DataFrame:
     """Four entries of each of two tickers, as an anchor remembers them."""
     rows = PUBLISHED_FORECASTS.empty()
     for value in (1.0, 2.0):
-        made = forecasts({(ticker, day): value for ticker in ("AAPL", "ETH-USD") for day in DAYS[:2]})
-        known = made[ledger.KEY].drop_duplicates().assign(model_digest=None, data_digest="0")
-        added = ledger.new_entries(made, rows, ledger.heads_of(rows), known, NOW, "1.0")
+        added = entries({(ticker, day): value for ticker in ("AAPL", "ETH-USD") for day in DAYS[:2]}, rows)
         rows = added if rows.empty else pd.concat([rows, added], ignore_index=True)
     return rows.sort_values(ledger.ORDER, ignore_index=True)
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.models.tails import normal_tails, tails_of
 from stockcast_assets.forecasting.models.volatility import (
     HarVolatility,
     PlainVolatility,
@@ -43,10 +44,14 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class Naive:
-    """A naive forecast: `shape` [HORIZON, quantiles] in units of a volatility."""
+    """A naive forecast: `shape` [HORIZON, quantiles] in units of a volatility.
+
+    `tails` [HORIZON, 2] as in `models.tails`; None in files of releases that had none.
+    """
 
     volatility: Volatility
     shape: Floats
+    tails: Floats | None = None
 
     def predict(self, history: History, rows: Rows) -> Forecast:
         quantiles = self.volatility.sigma(history, rows)[:, :, None] * self.shape
@@ -62,7 +67,7 @@ def _normal() -> Floats:
 def fit_random_walk(returns: Floats) -> Naive:
     """The last close, with normal quantiles of the constant volatility of daily log `returns`."""
     spread = float(returns.std(ddof=1)) * np.sqrt(steps())[:, None]
-    return Naive(PlainVolatility("constant"), spread * _normal())
+    return Naive(PlainVolatility("constant"), spread * _normal(), normal_tails())
 
 
 def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
@@ -81,13 +86,13 @@ def fit_naive(history: History, rows: Rows) -> dict[str, Naive]:
 
     def simulated(volatility: Volatility) -> Naive:
         standardised = history.targets[rows] / volatility.sigma(history, rows)
-        return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T)
+        return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T, tails_of(standardised))
 
     return {
         RANDOM_WALK: walk,
-        DRIFT: Naive(walk.volatility, walk.shape + float(daily.mean()) * steps()[:, None]),
-        VOL60: Naive(PlainVolatility("std_60"), _normal()),
-        VOL250: Naive(PlainVolatility("std_250"), _normal()),
+        DRIFT: Naive(walk.volatility, walk.shape + float(daily.mean()) * steps()[:, None], normal_tails()),
+        VOL60: Naive(PlainVolatility("std_60"), _normal(), normal_tails()),
+        VOL250: Naive(PlainVolatility("std_250"), _normal(), normal_tails()),
         FHS: simulated(PlainVolatility("ewma")),
         HarVolatility.name: simulated(quarterly.har),
         QuarterlyHar.name: simulated(quarterly),

@@ -15,6 +15,7 @@ import numpy as np
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
+from stockcast_assets.forecasting.models.tails import tails_of
 from stockcast_assets.market.indicators import Floats
 from stockcast_assets.methods import GJR_GARCH
 
@@ -71,4 +72,4 @@ def fit_garch(history: History, rows: Rows) -> Naive:
     mu, omega, alpha, gamma, beta = (float(found[name]) for name in ("mu", "omega", "alpha[1]", "gamma[1]", "beta[1]"))
     volatility = GarchVolatility(mu, omega, alpha, gamma, beta, float(returns.var()))
     standardised = history.targets[rows] / volatility.sigma(history, rows)
-    return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T)
+    return Naive(volatility, np.quantile(standardised, QUANTILES, axis=0).T, tails_of(standardised))

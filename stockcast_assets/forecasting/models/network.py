@@ -134,7 +134,7 @@ class Lstm:
     """A fitted LSTM, a contender like the baselines: quantile = exp(weight · log scale) · sigma · shape.
 
     `shape` [HORIZON, quantiles] in units of the sigma of `volatility`; `weight` is the network's share in the geometric
-    mean of its scale and that sigma.
+    mean of its scale and that sigma; `tails` [HORIZON, 2] as in `models.tails`.
     """
 
     weights: Weights
@@ -143,6 +143,7 @@ class Lstm:
     shape: Floats
     window: int
     weight: float
+    tails: Floats | None = None
 
     def predict(self, history: History, rows: Rows) -> Forecast:
         inputs = self.scaler.apply(history.windows(rows, self.window))

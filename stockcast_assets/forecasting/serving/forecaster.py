@@ -75,6 +75,13 @@ class Forecaster:
         """The calibration at the end of the training; None if a baseline is published."""
         return None if self.network is None or self.method != LSTM else self.network.calibration
 
+    @property
+    def tails(self) -> Floats | None:
+        """Of the published method, as in `models.tails`."""
+        if self.network is None or self.method != LSTM:
+            return self.naive[self.method.removeprefix(NAIVE_PREFIX)].tails
+        return self.network.lstm.tails
+
     def raw(self, history: History, rows: Rows) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""
         if self.network is None or self.method != LSTM:
@@ -143,6 +150,10 @@ class Published(Protocol):
     @property
     def goes_on_from(self) -> Calibration | None:
         """The calibration at the end of the training; None if what is published is not calibrated."""
+
+    @property
+    def tails(self) -> Floats | None:
+        """[HORIZON, 2] as in `models.tails`; None if the model was made by a release that had none."""
 
     def raw(self, seen: Any, rows: Rows, /) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""

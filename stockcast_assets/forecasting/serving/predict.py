@@ -12,14 +12,15 @@ from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Needed, Rows, prepare, prepare_many
+from stockcast_assets.forecasting.models.tails import beyond
 from stockcast_assets.forecasting.serving.forecaster import Published, published_quantiles
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
-QUANTILE_COLUMNS = list(tables.QUANTILE_COLUMNS)
-COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method"]
+QUANTILE_COLUMNS, TAIL_COLUMNS = list(tables.QUANTILE_COLUMNS), list(tables.TAIL_COLUMNS)
+COLUMNS = ["ticker", "date", "horizon", "last_close", *QUANTILE_COLUMNS, "naive_close", "method", *TAIL_COLUMNS]
 BASELINE_COLUMNS = list(tables.BASELINE_COLUMNS)
 
 
@@ -83,7 +84,7 @@ def forecast(
         returns = published_quantiles(chosen, histories, seen, rows)
         beside = [model.beside(of_model, of_days) for model, of_model, of_days in zip(chosen, seen, rows, strict=True)]
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
-    prices = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, returns, strict=True)]
+    outer = [beyond(of_ticker, model.tails) for of_ticker, model in zip(returns, chosen, strict=True)]
     counts = [len(of_ticker) for of_ticker in asked.values()]
     last_close = np.repeat(np.concatenate(closes), HORIZON)
     keys = {
@@ -92,9 +93,14 @@ def forecast(
         "horizon": np.tile(np.arange(1, HORIZON + 1), sum(counts)),
         "last_close": last_close,
     }
-    levels = dict(zip(QUANTILE_COLUMNS, np.concatenate(prices).reshape(-1, len(QUANTILES)).T, strict=True))
+
+    def prices(columns: Sequence[str], logs: Sequence[Floats]) -> dict[str, Floats]:
+        each = [close[:, None, None] * np.exp(of_ticker) for close, of_ticker in zip(closes, logs, strict=True)]
+        return dict(zip(columns, np.concatenate(each).reshape(-1, len(columns)).T, strict=True))
+
     methods = np.repeat(np.array([models[ticker].method for ticker in asked], dtype=object), counts).repeat(HORIZON)
-    stored = {**keys, **levels, "naive_close": last_close, "method": methods}
+    levels, tails = prices(QUANTILE_COLUMNS, returns), prices(TAIL_COLUMNS, outer)
+    stored = {**keys, **levels, "naive_close": last_close, "method": methods, **tails}
     return pd.DataFrame(stored | _baselines(beside, counts, last_close))
 
 

@@ -15,6 +15,7 @@ from stockcast_assets.forecasting.config import HORIZON, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.features import History, Rows
 from stockcast_assets.forecasting.models.baselines import Naive
 from stockcast_assets.forecasting.models.network import Layer, Lstm, Weights, fit_scaler, pooled_shape
+from stockcast_assets.forecasting.models.tails import pooled_as
 from stockcast_assets.libraries import np
 
 LossCurve = list[dict[str, float]]
@@ -145,4 +146,5 @@ def fit_lstm(
             waited += 1
             if waited == config.patience:
                 break
-    return Lstm(best, scaler, base.volatility, shape, config.window, config.lstm_weight), curve
+    tails = pooled_as(base.shape, base.tails)
+    return Lstm(best, scaler, base.volatility, shape, config.window, config.lstm_weight, tails), curve

@@ -23,12 +23,15 @@ from stockcast_assets.inputs import validate_ticker
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 from stockcast_assets.methods import LSTM
+from stockcast_assets.tables import TAILS
 
 FORMAT = 1
 
 _MOST_NETWORKS = 16
 _MOST_VINTAGES = 12
 _MAX_LOG_SCALE = 300.0
+_MOST_WIDTHS = 100.0
+"""Widths of the 90 % interval beyond which no 1 % or 99 % quantile lies."""
 _HAR = len(HAR_WINDOWS) + 3
 _OFFSETS = 2 * WIDTH
 _LEVELS = ("pooled_scale", "mix_scale", "scale", "har_scale")
@@ -146,6 +149,7 @@ def own_arrays(own: OwnFit) -> dict[str, np.ndarray]:
         "own.har_factor": start.har_factor.by_offset,
         **{f"own.{name}": getattr(start, name) for name in _LEVELS},
         **{f"own.shape.{name}": shape for name, shape in own.shapes.items()},
+        **{f"own.tails.{name}": tails for name, tails in own.tails.items()},
     }
 
 
@@ -169,4 +173,19 @@ def own_of_arrays(arrays: Mapping[str, np.ndarray], pooled: Pooled) -> OwnFit:
         **{name: positive(name, HORIZON) for name in _LEVELS},
     )
     shapes = {name: numbers(arrays, f"own.shape.{name}", HORIZON, len(QUANTILES)) for name in (LSTM, *BASELINES)}
-    return OwnFit(start, shapes)
+    tails = {name: tails_in(arrays, f"own.tails.{name}") for name in shapes}
+    return OwnFit(start, shapes, {name: found for name, found in tails.items() if found is not None})
+
+
+def tails_in(arrays: Mapping[str, np.ndarray], name: str) -> Floats | None:
+    """The tails called `name`, as in `models.tails`; None if the file has none, as those of earlier releases.
+
+    Raises:
+        ValueError: if they are odd.
+    """
+    if name not in arrays:
+        return None
+    found = numbers(arrays, name, HORIZON, len(TAILS))
+    if not ((found >= 0) & (found <= _MOST_WIDTHS)).all():
+        raise ValueError(f"{name} has values that cannot be")
+    return found

@@ -6,9 +6,10 @@ Every contender is a sigma times fixed quantiles, the network's like those of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stockcast_assets.forecasting.features import Rows
+from stockcast_assets.forecasting.models.tails import pooled_tails
 from stockcast_assets.forecasting.universe.inputs import Series
 from stockcast_assets.forecasting.universe.network import UniverseModel
 from stockcast_assets.forecasting.universe.start import Start, fit_start, level_of, shape_of
@@ -27,10 +28,12 @@ class OwnFit:
     Attributes:
         start: its volatilities.
         shapes: by contender, the network and BASELINES, [HORIZON, quantiles] of returns over its sigma.
+        tails: by contender [HORIZON, 2] as in `models.tails`; none in files of releases that had none.
     """
 
     start: Start
     shapes: Mapping[str, Floats]
+    tails: Mapping[str, Floats] = field(default_factory=dict)
 
     def sigmas(self, series: Series, rows: Rows, model: UniverseModel | None) -> dict[str, Floats]:
         """[n, HORIZON] of every contender; without a `model` of BASELINES alone."""
@@ -56,9 +59,18 @@ def quantiles_over(series: Series, rows: Rows, sigma: Floats) -> Floats:
     return level[:, None] * shape_of(series, rows, sigma * level)
 
 
+def tails_over(series: Series, rows: Rows, sigma: Floats) -> Floats:
+    """[HORIZON, 2] tails of returns over `sigma` on `rows`, in the form that all horizons share."""
+    return pooled_tails(series.history.targets[rows] / (sigma * level_of(series, rows, sigma)))
+
+
 def fit_own(series: Series, rows: Rows, model: UniverseModel) -> OwnFit:
     """Fit a ticker beside `model` on `rows`, whose targets must be known; the model need not have seen the ticker."""
     start = fit_start(series, rows, model.pooled)
     unshaped = OwnFit(start, {})
     sigmas = unshaped.sigmas(series, rows, model)
-    return OwnFit(start, {name: quantiles_over(series, rows, sigma) for name, sigma in sigmas.items()})
+    return OwnFit(
+        start,
+        {name: quantiles_over(series, rows, sigma) for name, sigma in sigmas.items()},
+        {name: tails_over(series, rows, sigma) for name, sigma in sigmas.items()},
+    )

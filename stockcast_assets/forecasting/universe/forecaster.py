@@ -50,6 +50,12 @@ class UniverseForecaster:
         """The calibration at the end of the training; None if a baseline is published."""
         return self.calibration if self.method == LSTM else None
 
+    @property
+    def tails(self) -> Floats | None:
+        """Of the published method, as in `models.tails`."""
+        name = self.method.removeprefix(NAIVE_PREFIX)
+        return self.naive[name].tails if name in self.naive else self.own.tails.get(name)
+
     def first_needed(self, dates: np.ndarray, row: int) -> int:
         """Number of the first session that a forecast as of `row` looks at, the recursions apart."""
         if self.method != LSTM:

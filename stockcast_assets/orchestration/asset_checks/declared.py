@@ -21,11 +21,14 @@ from stockcast_assets.tables import (
     MARKET_STATE,
     PRICE_HISTORY,
     QUANTILE_COLUMNS,
+    TAIL_COLUMNS,
     TRAINED_MODEL,
     UNIVERSE_MODEL,
     Table,
 )
 from stockcast_assets.warehouse import Warehouse
+
+_LOWEST, _HIGHEST = TAIL_COLUMNS
 
 Rule = tuple[str, "Callable[[pd.DataFrame], Any]"]
 
@@ -45,7 +48,7 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
     FORECASTS.name: (
         (
             "quantiles cross",
-            lambda rows: (np.diff(rows[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) < 0).any(axis=1),
+            lambda rows: (np.diff(rows[[_LOWEST, *QUANTILE_COLUMNS, _HIGHEST]].to_numpy(), axis=1) < 0).any(axis=1),
         ),
         ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
     ),
