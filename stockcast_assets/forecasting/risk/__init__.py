@@ -1,0 +1,1 @@
+"""What several tickers may do together, and what that means for who holds them."""
