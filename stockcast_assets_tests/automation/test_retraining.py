@@ -13,7 +13,7 @@ from dagster._core.utils import make_new_run_id
 
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.asset_checks.thresholds import SCORED, WINDOW, coverage, skill_ratio
+from stockcast_assets.orchestration.asset_checks.thresholds import SCORED, WINDOW, coverage, pinball_ratio, skill_ratio
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.orchestration.jobs import build_jobs
 from stockcast_assets.orchestration.partitions import daily_partitions, monthly_partitions
@@ -26,8 +26,13 @@ from stockcast_assets.tables import TRAINED_MODEL
 DAY, TRAINED = date(2024, 5, 22), date(2024, 4, 30)
 
 
-def outcomes(inside: float = 0.8, ratio: float = 1.0, sessions: int = SCORED) -> pd.DataFrame:
-    """Errors of two horizons: a share of them inside, squared errors a multiple of naive's."""
+def outcomes(
+    inside: float = 0.8, ratio: float = 1.0, sessions: int = SCORED, beside_har: float | None = None, without: int = 0
+) -> pd.DataFrame:
+    """Scores of two horizons: a share of them inside, squared errors a multiple of naive's.
+
+    With `beside_har` the pinball loss is that multiple of HAR's, which is not known of the first sessions `without` it.
+    """
     days = pd.bdate_range("2024-01-02", periods=sessions)
     rng = np.random.default_rng(0)
     parts = []
@@ -45,6 +50,9 @@ def outcomes(inside: float = 0.8, ratio: float = 1.0, sessions: int = SCORED) ->
                 }
             )
         )
+        if beside_har is not None:
+            har = np.where(np.arange(sessions) < without, np.nan, rng.uniform(0.5, 1, sessions))
+            parts[-1] = parts[-1].assign(pinball=beside_har * np.nan_to_num(har, nan=1.0), pinball_har=har)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -74,6 +82,8 @@ def test_nothing_is_trained_while_all_is_quiet() -> None:
         ({"errors": outcomes(inside=0.6)}, "the 80 % interval covered 60% of the last 60 sessions"),
         ({"errors": outcomes(inside=1.0)}, "the 80 % interval covered 100% of the last 60 sessions"),
         ({"errors": outcomes(ratio=1.5)}, "squared error was 1.50 times that of the random walk"),
+        ({"errors": outcomes(beside_har=1.06)}, "pinball loss was 1.060 times that of HAR"),
+        ({"errors": outcomes(ratio=1.5, beside_har=1.5, without=1)}, "squared error was 1.50 times that of the random"),
         ({"revised": ("split", "split")}, "revised bars that the model was trained on (split)"),
         ({"trained_to": date(2024, 1, 31)}, "knows nothing after 2024-01-31, 112 days ago"),
     ],
@@ -96,6 +106,8 @@ def test_each_signal_has_its_reason_in_words_and_waits_for_the_cool_down(change:
         {"errors": outcomes(inside=0.70)},
         {"errors": outcomes(inside=0.90)},
         {"errors": outcomes(ratio=1.19)},
+        {"errors": outcomes(ratio=1.5, beside_har=1.04)},
+        {"errors": outcomes(beside_har=1.5, without=1)},
         {"drifted": {"inputs": (True,) * WINDOW}, "lstm": False},
     ],
 )
@@ -103,9 +115,11 @@ def test_short_of_a_threshold_nothing_is_trained(change: dict) -> None:
     assert reason_to_retrain(replace(QUIET, **change)) is None
 
 
-def test_the_two_measures() -> None:
+def test_the_measures() -> None:
     assert coverage(outcomes(inside=0.6)) == pytest.approx(0.6)
     assert skill_ratio(outcomes(ratio=1.3)) == pytest.approx(1.3)
+    assert pinball_ratio(outcomes(beside_har=0.97)) == pytest.approx(0.97)
+    assert pinball_ratio(outcomes()) is None
 
 
 def test_the_sensor_trains_up_to_the_newest_session_once_and_says_why(make_settings: Callable[..., Settings]) -> None:

@@ -1,5 +1,4 @@
 from datetime import date
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -8,21 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.config import MEDIAN
-from stockcast_assets.forecasting.evaluation.scores import Cases, evaluate
-from stockcast_assets.forecasting.models.baselines import Forecast
-from stockcast_assets.methods import BESIDE, LSTM
+from stockcast_assets.forecasting.evaluation.scores import evaluate
+from stockcast_assets.methods import LSTM
 from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
-from stockcast_assets.tables import (
-    BASELINE_COLUMNS,
-    BESIDE_COLUMNS,
-    FORECAST_ACCURACY,
-    HORIZON,
-    PINBALL_COLUMNS,
-    QUANTILE_COLUMNS,
-    QUANTILES,
-    SIGMA_COLUMNS,
-)
+from stockcast_assets.tables import BASELINE_COLUMNS, FORECAST_ACCURACY, HORIZON, PINBALL_COLUMNS, QUANTILES
+from stockcast_assets_tests.monitoring.cases import invented
 from stockcast_assets_tests.monitoring.conftest import fan
 
 DAY = date(2013, 2, 15)
@@ -108,39 +97,13 @@ def test_a_missing_bar_is_named(forecasts, msft, missing):
         score(forecasts, msft[msft["date"] != missing], [DAY])
 
 
-NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
-
-
 @given(seed=st.integers(0, 2**32 - 1), days=st.integers(1, 30), wild=st.sampled_from([1.0, 5.0]))
 def test_live_scores_are_those_of_an_evaluation_of_the_same_cases(seed: int, days: int, wild: float) -> None:
     """Any quantiles, any closes: what is stored of each horizon has the means that `evaluate` finds, to 1e-9."""
-    rng = np.random.default_rng(seed)
-    dates = pd.bdate_range("2012-01-02", periods=days + HORIZON)
-    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02 * wild, len(dates))))
-    bars = pd.DataFrame({"ticker": "ANY", "date": dates, "close": close, "split_ratio": 1.0})
-    at = np.arange(days)
-    ahead = at[:, None] + np.arange(1, HORIZON + 1)
-    targets = np.log(close[ahead] / close[at, None])
-    said = {name: np.sort(rng.normal(0, 0.05, (days, HORIZON, len(QUANTILES))), axis=2) for name in (LSTM, *BESIDE)}
-    said |= {name: rng.uniform(0.01, 0.1, (days, HORIZON, 1)) * NORMAL for name in SIGMA_COLUMNS}
-    prices = {name: close[at, None, None] * np.exp(values) for name, values in said.items()}
-
-    def flat(name: str) -> np.ndarray:
-        return prices[name].reshape(-1, len(QUANTILES))
-
-    made = pd.DataFrame({"ticker": "ANY", "date": dates[at].repeat(HORIZON)})
-    made["horizon"] = np.tile(np.arange(1, HORIZON + 1), days)
-    made["target_date"] = dates[ahead.ravel()]
-    made["last_close"] = made["naive_close"] = close[at].repeat(HORIZON)
-    made[list(QUANTILE_COLUMNS)] = flat(LSTM)
-    for name, columns in BESIDE_COLUMNS.items():
-        made[list(columns)] = flat(name)
-    for name, column in SIGMA_COLUMNS.items():
-        made[column] = (said[name][:, :, -1] / NORMAL[-1]).ravel()
-
-    scored = score(made, bars, [day.date() for day in dates])
-    forecasts = {name: Forecast(values, values[:, :, MEDIAN]) for name, values in said.items()}
-    evaluation = evaluate([Cases(dates[at], targets, np.ones(HORIZON), forecasts)])
+    one = invented(seed, days, wild=wild)
+    said, targets = one.said, one.cases.targets
+    scored = one.scored()
+    evaluation = evaluate([one.cases])
     table = evaluation.table().set_index(["contender", "horizon"])
     by_horizon = scored.groupby("horizon")
     for name, column in {LSTM: "pinball", **PINBALL_COLUMNS}.items():
@@ -153,14 +116,13 @@ def test_live_scores_are_those_of_an_evaluation_of_the_same_cases(seed: int, day
         [table.loc[(LSTM, horizon), "coverage_80"] for horizon in range(1, HORIZON + 1)]
     )
     # A quantile's level is the probability below it, so the two say the same of every outcome.
-    below = targets[:, :, None] <= said[LSTM]
+    below = targets[:, :, None] <= said
     shares = (scored["pit"].to_numpy()[:, None] <= np.array(QUANTILES) + 1e-12).mean(axis=0)
     assert shares.tolist() == pytest.approx(below.mean(axis=(0, 1)).tolist())
     # The interval score is the pinball loss of its two ends, over half of what the interval leaves out.
     ends = [(QUANTILES.index(0.1), 0.1), (QUANTILES.index(0.9), 0.9)]
     losses = sum(
-        np.maximum(level * (targets - said[LSTM][:, :, at]), (level - 1) * (targets - said[LSTM][:, :, at]))
-        for at, level in ends
+        np.maximum(level * (targets - said[:, :, at]), (level - 1) * (targets - said[:, :, at])) for at, level in ends
     )
     assert scored["interval_score_80"].mean() == pytest.approx(float(losses.mean()) * 10, rel=0, abs=1e-9)
 

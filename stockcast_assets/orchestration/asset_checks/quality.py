@@ -59,8 +59,9 @@ QUALITY_CHECKS = (
     QualityCheck(
         FORECAST_ACCURACY.name,
         "keeps_its_skill",
-        "No ticker's published forecast was worse, of late, than saying that nothing changes. A warning: the sensor "
-        "retraining answers it; the gate then decides what is published.",
+        "No ticker's published interval was worse, of late, than HAR's for the same sessions (forecasts of earlier "
+        "releases, which have none beside them: than saying that nothing changes). A warning: the sensor retraining "
+        "answers it; the gate then decides what is published.",
         lost_skill,
         enough_scores,
     ),

@@ -51,7 +51,7 @@ class Signals:
         trained_to: last session known to the newest model; None if there is none.
         sessions_since: sessions of the ticker's calendar after it.
         drifted: by kind, for each of the last `WINDOW` reports, oldest first, whether any feature of it drifted.
-        errors: error, naive_error and inside_80 by horizon of the last `SCORED` target sessions.
+        errors: the scores by horizon of the last `SCORED` target sessions.
         revised: kinds of revisions of bars up to `trained_to`, found since the model was trained.
         lstm: whether the model in use is a network: a naive method learns nothing from training.
         max_age_days: STOCKCAST_MODEL_MAX_AGE_DAYS.
