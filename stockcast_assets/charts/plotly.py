@@ -242,6 +242,65 @@ def proof(model: pd.Series, palette: Palette) -> go.Figure:
     return _finish(figure, palette, 320, legend=False).update_layout(hovermode="closest")
 
 
+def ratios(shown: pd.DataFrame, palette: Palette, title: str) -> go.Figure:
+    """Ratios with their intervals, one line each; left of 1 is better.
+
+    Args:
+        shown: `name`, `ratio`, `low` and `high` (NaN where there is no interval).
+        title: what is divided by what.
+    """
+    values = shown["ratio"].to_numpy(np.float64)
+    above, below = ((shown[name] - shown["ratio"]).abs().fillna(0) for name in ("high", "low"))
+    figure = go.Figure(
+        go.Scatter(
+            x=values, y=shown["name"], mode="markers",
+            marker={
+                "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
+                "symbol": ["circle" if v <= 1 else "diamond" for v in values],
+            },
+            error_x={"array": above, "arrayminus": below, "color": palette.muted, "thickness": 2},
+            customdata=shown[["low", "high"]],
+            hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(autorange="reversed", showgrid=True)
+    figure.update_xaxes(title=title, showgrid=True, tickformat=".3~f")
+    height = 110 + 42 * len(shown)
+    return _finish(figure, palette, height, legend=False).update_layout(hovermode="closest")
+
+
+def pit_histogram(shares: Floats, palette: Palette) -> go.Figure:
+    """Share of outcomes by the probability that the forecast gave to less; level if the forecast is right."""
+    width = 100 / len(shares)
+    figure = go.Figure(
+        go.Bar(
+            x=(np.arange(len(shares)) + 0.5) * width, y=shares * 100, width=width * 0.94, marker_color=palette.forecast,
+            opacity=0.8, hovertemplate="%{y:.1f} % of outcomes<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_hline(y=width, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="probability below the close", ticksuffix=" %", range=[0, 100])
+    figure.update_yaxes(title="outcomes", ticksuffix=" %", rangemode="tozero")
+    return _finish(figure, palette, 300, legend=False).update_layout(hovermode="closest")
+
+
+def reliability(levels: Sequence[float], shares: Floats, palette: Palette) -> go.Figure:
+    """Level of each quantile against the share of closes at or below it; on the diagonal if the forecast is right."""
+    figure = go.Figure(
+        go.Scatter(
+            x=np.array(levels) * 100, y=shares * 100, mode="lines+markers",
+            line={"color": palette.forecast, "width": 2},
+            hovertemplate="%{x:.0f} % quantile: %{y:.1f} % of closes<extra></extra>",
+        )
+    )  # fmt: skip
+    ends = {"x": [0, 100], "y": [0, 100], "mode": "lines", "hoverinfo": "skip"}
+    figure.add_trace(go.Scatter(**ends, line={"color": palette.muted, "width": 1, "dash": "dot"}))
+    figure.update_xaxes(title="level of the quantile", ticksuffix=" %", range=[0, 100])
+    figure.update_yaxes(title="closes at or below", ticksuffix=" %", range=[0, 100])
+    return _finish(figure, palette, 300, legend=False).update_layout(hovermode="closest")
+
+
 def coverage(over_time: pd.DataFrame, palette: Palette) -> go.Figure:
     """Share of closes inside the 80 % interval over time, with the 80 % it should be."""
     shares = over_time.assign(coverage=over_time["coverage"] * 100)

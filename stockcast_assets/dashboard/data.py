@@ -17,7 +17,7 @@ from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import one_series, with_total_return
 from stockcast_assets.market.second_opinion import Opinion
-from stockcast_assets.monitoring import series
+from stockcast_assets.monitoring import live, series
 from stockcast_assets.monitoring.reports import ReportStore
 from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
@@ -120,6 +120,39 @@ def universe() -> pd.DataFrame:
         ),
         recent(tables.DRIFT_REPORT, ["ticker", "date", "feature", "drifted"]),
     )
+
+
+def scores(ticker: str | None, sessions: int | None) -> pd.DataFrame:
+    """The scores of forecasts of a ticker's, or of all tickers', last sessions; of all sessions if None."""
+    columns = (*live.COLUMNS, "actual_close", "error", "naive_error")
+    if ticker is not None:
+        rows = read(tables.FORECAST_ACCURACY, tickers=[ticker], columns=columns)
+    elif sessions is None:
+        rows = read(tables.FORECAST_ACCURACY, columns=columns)
+    else:
+        rows = recent(tables.FORECAST_ACCURACY, columns, days=_days_of(sessions))
+    return live.recent(rows, sessions)
+
+
+def beside_har(sessions: int) -> tuple[str, pd.DataFrame]:
+    """`live.by_ticker` of all tickers' last sessions, of the forecasts that came in time, or of those that there are.
+
+    Returns:
+        When they were published, one of `live.by_publication`'s, and the table; it is empty if nothing is compared.
+    """
+
+    def compute() -> tuple[str, pd.DataFrame]:
+        rows = recent(tables.FORECAST_ACCURACY, live.TICKER_COLUMNS, days=_days_of(sessions))
+        parts = {name: live.by_ticker(live.recent(part, sessions)) for name, part in live.by_publication(rows).items()}
+        return next(((name, table) for name, table in parts.items() if len(table)), (live.UNKNOWN, pd.DataFrame()))
+
+    found: tuple[str, pd.DataFrame] = _cache().get(("beside_har", sessions), compute)
+    return found
+
+
+def _days_of(sessions: int) -> int:
+    """Days that hold so many sessions of an exchange, whatever the holidays."""
+    return sessions * 3 // 2 + 30
 
 
 def next_reports(as_of: Mapping[str, pd.Timestamp]) -> dict[str, Report]:

@@ -23,6 +23,11 @@ GLOSSARY: Mapping[str, str] = {
     "Drift (of data)": "Recent sessions differ from those that the model learnt from by more than chance explains.",
     "HAR": "A volatility forecast from the last day's, week's, month's and quarter's moves (heterogeneous "
     "autoregression).",
+    "Kupiec and Christoffersen": "Two tests of the next session's 80 % interval: whether it misses as often as it "
+    "promises (Kupiec), and whether a miss says nothing of the next day (Christoffersen). Small values speak against "
+    "it.",
+    "Late": "Published when the session had opened, as a backfill does. It shows what would have been said, and is no "
+    "forecast.",
     "LSTM": "The neural network that is tried each month (long short-term memory).",
     "MACD": f"The difference of two moving averages, of {_FAST} and {_SLOW} sessions, and its own average of {_OWN}.",
     "Median": "The middle of the forecast: as likely to be exceeded as not.",
@@ -30,6 +35,8 @@ GLOSSARY: Mapping[str, str] = {
     "move most then.",
     "Pinball loss": "The error of a range: it counts how far closes fall outside and how wide the range is. Lower is "
     "better.",
+    "PIT": "The probability that the forecast gave to closes below the one that came (probability integral transform). "
+    "If forecasts are right, every value is as likely as any other.",
     "Random walk": "The forecast that the price stays where it is.",
     "RMSE": "The typical error of a point forecast (root mean squared error).",
     "RSI": f"0 to 100: how much of the last {RSI_WINDOW} sessions' moves were up. Above 70 is called overbought, "

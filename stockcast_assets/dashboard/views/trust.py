@@ -1,5 +1,6 @@
 """Trust: whether the forecasts deserve any."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pandas as pd
@@ -15,6 +16,7 @@ from stockcast_assets.dashboard.layout import (
     fine_print,
     lead,
     no_data,
+    notice,
     palette,
     state,
     ticker_picker,
@@ -22,10 +24,18 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.dashboard.words import GLOSSARY, why_published
-from stockcast_assets.methods import LSTM, method_label
-from stockcast_assets.tables import DRIFT_REPORT, FORECAST_ACCURACY, FORECASTS, HORIZON
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, method_label
+from stockcast_assets.monitoring import live
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, QUANTILES
 
-SCORED = ["ticker", "date", "horizon", "actual_close", "error", "naive_error", "inside_80"]
+STEP_LABELS = {**LABELS, live.PUBLISHED: "what was published"}
+
+PUBLISHED_WORDS = {
+    live.LATE: "None of these is a forecast: they were published late, when their session had opened, as a backfill "
+    "does. They are a replay, and show what would have been said.",
+    live.UNKNOWN: "An earlier release stored these, without a ledger: when they were published is not known.",
+}
+"""What is said of forecasts that did not come in time."""
 
 
 def show() -> None:
@@ -93,17 +103,44 @@ def _instead(model: pd.Series) -> str:
 
 def _outcomes(ticker: str | None) -> None:
     st.header("After publication: what happened")
-    if ticker:
-        scored = data.read(FORECAST_ACCURACY, tickers=[ticker], columns=SCORED)
-    else:
-        scored = data.recent(FORECAST_ACCURACY, columns=SCORED, days=366)
-    result = summaries.skill(scored)
-    if result is None:
+    pickers = st.columns([3, 2])
+    with pickers[0]:
+        window = st.segmented_control(
+            "Over", list(live.WINDOWS), default=list(live.WINDOWS)[1], required=True, key="window", bind="query-params"
+        )
+    parts = live.by_publication(data.scores(ticker, live.WINDOWS[window]))
+    if not parts:
         state(
             "No outcome yet",
             "A forecast is scored on the day its target session closes: materialise forecast_accuracy for "
             "days after the first forecasts.",
         )
+        return
+    published = next(iter(parts))
+    if len(parts) > 1:
+        with pickers[1]:
+            published = st.segmented_control(
+                "Published", list(parts), default=published, required=True, key="published"
+            )
+    if published in PUBLISHED_WORDS:
+        st.html(notice(PUBLISHED_WORDS[published]))
+    scored = parts[published]
+    _point(scored)
+    _distribution(ticker, scored)
+    left, right = st.columns(2)
+    with left:
+        fine_print("Share of closes inside the 80 % interval, last 20 sessions")
+        over_time = summaries.coverage_over_time(scored)
+        figure(charts.coverage(over_time, palette()), "Coverage of the 80 % interval over time")
+    with right:
+        fine_print("Typical error by distance")
+        errors = summaries.error_by_horizon(scored)
+        figure(charts.error_by_horizon(errors, palette()), "Error by horizon, published forecast and random walk")
+
+
+def _point(scored: pd.DataFrame) -> None:
+    result = summaries.skill(scored)
+    if result is None:
         return
     interval = (
         f"95 %: {per_cent(result.low, 1, True)} to {per_cent(result.high, 1, True)}"
@@ -118,15 +155,63 @@ def _outcomes(ticker: str | None) -> None:
             Card("Scored forecasts", f"{result.forecasts:,}", f"{result.sessions} sessions"),
         ]
     )
+
+
+def _distribution(ticker: str | None, scored: pd.DataFrame) -> None:
+    """The whole range: beside the baselines that were stored with it, and against its own probabilities."""
+    found = live.summarise(scored)
+    if found is None:
+        fine_print("Earlier releases stored no baselines with their forecasts and scored no distribution.")
+        return
+    items = []
+    for name, ratio in found.against.items():
+        if name in (HAR, HAR_EARNINGS):
+            items.append(Card(f"Interval / {LABELS[name]}", f"{ratio.value:.3f}", _ratio_words(ratio), "Pinball loss"))
+    if ticker is not None:
+        for one in found.coverage:
+            p_values = f"{one.test.kupiec_p:.2f} / {one.test.christoffersen_p:.2f}"
+            note = f"p, {one.test.misses} of {one.test.n} missed"
+            items.append(Card("Kupiec / Christoffersen", p_values, note, "Kupiec and Christoffersen"))
+    else:
+        of = len(found.coverage)
+        for test, p_values in (
+            ("Kupiec", [one.test.kupiec_p for one in found.coverage]),
+            ("Christoffersen", [one.test.christoffersen_p for one in found.coverage]),
+        ):
+            rejected = sum(p < 0.05 for p in p_values)
+            note = f"of {of} tickers below 5 %; chance: {0.05 * of:.0f}"
+            items.append(Card(f"{test} test", str(rejected), note, "Kupiec and Christoffersen"))
+    items.append(Card("CRPS", f"{found.crps * 100:.2f} %", "of log returns; lower is better"))
+    items.append(Card("Interval score", f"{found.interval_score * 100:.2f} %", "of the 80 % interval (Winkler)"))
+    cards(items)
     left, right = st.columns(2)
     with left:
-        fine_print("Share of closes inside the 80 % interval, last 20 sessions")
-        over_time = summaries.coverage_over_time(scored)
-        figure(charts.coverage(over_time, palette()), "Coverage of the 80 % interval over time")
+        fine_print("Loss of the published range over each baseline's for the same sessions")
+        shown = _ratio_rows([(LABELS[name], ratio) for name, ratio in found.against.items()])
+        figure(charts.ratios(shown, palette(), "published / baseline"), "Live pinball ratios with 95 % intervals")
     with right:
-        fine_print("Typical error by distance")
-        errors = summaries.error_by_horizon(scored)
-        figure(charts.error_by_horizon(errors, palette()), "Error by horizon, published forecast and random walk")
+        fine_print("What each step adds: loss over that of the step before")
+        steps = [(f"{STEP_LABELS[before]} → {STEP_LABELS[after]}", ratio) for before, after, ratio in found.steps]
+        figure(charts.ratios(_ratio_rows(steps), palette(), "step / step before"), "Value added per step")
+    left, right = st.columns(2)
+    with left:
+        fine_print("Where closes fell within what was promised (PIT): level if it is right")
+        figure(charts.pit_histogram(found.pit, palette()), "Histogram of the probability integral transform")
+    with right:
+        fine_print("Reliability of the quantiles: on the diagonal if they are right")
+        figure(charts.reliability(QUANTILES, found.reliability, palette()), "Reliability diagram of the quantiles")
+
+
+def _ratio_words(ratio: live.Ratio) -> str:
+    if ratio.low is None or ratio.high is None:
+        return "too few sessions for an interval"
+    verdict = "better" if ratio.won else "worse" if ratio.lost else "a tie"
+    return f"95 %: {ratio.low:.3f} – {ratio.high:.3f}, {verdict}"
+
+
+def _ratio_rows(ratios: Sequence[tuple[str, live.Ratio]]) -> pd.DataFrame:
+    rows = [(name, ratio.value, ratio.low, ratio.high) for name, ratio in ratios]
+    return pd.DataFrame(rows, columns=["name", "ratio", "low", "high"]).astype({"low": float, "high": float})
 
 
 def _history(models: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import pandas as pd
 import streamlit as st
 
 from stockcast_assets.charts import plotly as charts
@@ -12,6 +13,7 @@ from stockcast_assets.dashboard.layout import browser_title, figure, fine_print,
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.dashboard.words import GLOSSARY
 from stockcast_assets.methods import method_label
+from stockcast_assets.monitoring import live
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import HORIZON, INDICATORS, RSI, RSI_LABEL, VOLATILITY_WINDOW
 
@@ -25,6 +27,7 @@ COLUMNS: dict[str, Any] = {
     "low": st.column_config.Column("80 % low", help=GLOSSARY["80 % interval"]),
     "high": st.column_config.Column("80 % high", help=GLOSSARY["80 % interval"]),
     "width": "Interval width",
+    "beside_har": st.column_config.NumberColumn("Interval / HAR", format="%.3f", help=GLOSSARY["Pinball loss"]),
     "closes": st.column_config.LineChartColumn("Last closes"),
     "volatility": st.column_config.Column(f"Volatility ({VOLATILITY_WINDOW})", help=GLOSSARY["Volatility"]),
     RSI: st.column_config.NumberColumn(RSI_LABEL, format="%.0f", help=GLOSSARY["RSI"]),
@@ -34,6 +37,28 @@ COLUMNS: dict[str, Any] = {
     "as_of": st.column_config.DateColumn("As of"),
     "state": "State",
 }
+
+SESSIONS = 250
+"""Target sessions over which the published interval is compared with HAR's."""
+
+_NAMED = 10
+
+
+def beside_har_words(published: str, table: pd.DataFrame) -> str:
+    """Which tickers' published interval lost to HAR's.
+
+    Args:
+        published: when the forecasts were, one of `live.by_publication`'s.
+        table: `live.by_ticker`.
+    """
+    lost = table.loc[table["ratio"] > 1, "ticker"]
+    names = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
+    sure = int(table["lost"].sum())
+    which = "" if published == live.IN_TIME else f" Of forecasts that were published {published}: none came in time."
+    found = (
+        f"of {len(lost)} of {len(table)}: {names}; of {sure} by more than chance explains" if len(lost) else "of none"
+    )
+    return f"Published interval worse than HAR's in the last {SESSIONS} sessions {found}.{which}"
 
 
 def show() -> None:
@@ -51,6 +76,12 @@ def show() -> None:
     fine_print(f"{len(rows)} tickers, latest session of each. Click a heading to sort, a ticker to open its page.")
     if silent:
         st.html(notice(f"Nothing in the last {data.RECENT_DAYS} days: {', '.join(silent[:20])}"))
+    published, live_scores = data.beside_har(SESSIONS)
+    if len(live_scores):
+        rows["beside_har"] = rows["ticker"].map(live_scores.set_index("ticker")["ratio"])
+        fine_print(beside_har_words(published, live_scores))
+    else:
+        rows["beside_har"] = float("nan")
     reports = data.next_reports(dict(zip(rows["ticker"], rows["as_of"], strict=True)))
     link = "forecasts?ticker=" + rows["ticker"].map(lambda ticker: quote(ticker, safe=""))
     shown = rows.assign(

@@ -8,11 +8,12 @@ import dagster as dg
 
 from stockcast_assets.libraries import pd
 from stockcast_assets.market.sources.catalog import Sources
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS
 from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
 from stockcast_assets.orchestration.assets.bars import complete_bars, open_days
 from stockcast_assets.orchestration.assets.metadata import show_days, timed
 from stockcast_assets.orchestration.assets.specs import days_by_ticker, keyed, table_asset
-from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PUBLISHED_FORECASTS, RAW_PRICES
+from stockcast_assets.tables import FORECAST_ACCURACY, FORECASTS, PINBALL_COLUMNS, PUBLISHED_FORECASTS, RAW_PRICES
 from stockcast_assets.warehouse import KeyedFrame, Warehouse
 
 # Ten sessions span at most this many calendar days: two weeks, and a long holiday between them.
@@ -22,25 +23,47 @@ SHOWN = {
     "inside": "inside the 80 % interval, share",
     "error": "absolute error, % of close",
     "naive_error": "absolute error of the random walk, % of close",
+    "beside_har": f"pinball loss / {LABELS[HAR]}",
+    "beside_reports": f"pinball loss / {LABELS[HAR_EARNINGS]}",
+    "pit": "probability given to less, next session",
 }
 """The numbers that are plotted, and what they are called."""
 
+BESIDE_SHOWN = {"beside_har": HAR, "beside_reports": HAR_EARNINGS}
+
 _ABOUT = """
 Keyed by the target session: the ten forecasts that were made for this day, each scored once, when its close is known.
-So a day's rows depend on nothing later and are never touched again. Compare `error` with `naive_error`: a forecast that
-loses to the random walk turns the check `keeps_its_skill` red, lost coverage turns `interval_covers` red.
+So a day's rows depend on nothing later and are never touched again. What is scored is what the ledger says was
+published before the session opened, whatever was repaired since; `late` rows came after it and are no forecasts.
+Compare `pinball` with `pinball_har`: a forecast that loses to HAR turns the check `keeps_its_skill` red, lost coverage
+turns `interval_covers` red.
 """
 
 
 def summary(scored: pd.DataFrame) -> pd.DataFrame:
-    """One row per (ticker, date) of the table's rows: share inside the interval, mean absolute errors in % of close."""
+    """One row per (ticker, date) of the table's rows, with the columns of SHOWN; null where nothing was stored beside.
+
+    Share inside the interval, mean absolute errors in % of close, ratios of the day's pinball losses, and the
+    probability that the forecast of the session before gave to closes below the one that came.
+    """
     close = scored["actual_close"]
     parts = scored.assign(
         inside=scored["inside_80"].astype(float),
         error=scored["error"].abs() / close * 100,
         naive_error=scored["naive_error"].abs() / close * 100,
+        pit=scored["pit"].where(scored["horizon"] == 1),
     )
-    return parts.groupby(["ticker", "date"], as_index=False)[list(SHOWN)].mean()
+    losses = ["pinball", *PINBALL_COLUMNS.values()]
+    sums = parts.groupby(["ticker", "date"], as_index=False)[losses].sum()
+    means = parts.groupby(["ticker", "date"], as_index=False)[["inside", "error", "naive_error", "pit"]].mean()
+    ratio = {name: _ratio(parts, sums, PINBALL_COLUMNS[other]) for name, other in BESIDE_SHOWN.items()}
+    return means.assign(**ratio)[["ticker", "date", *SHOWN]]
+
+
+def _ratio(parts: pd.DataFrame, sums: pd.DataFrame, column: str) -> pd.Series:
+    """The days' pinball losses over those of a baseline; null on a day of which one is missing."""
+    known = parts[column].notna().groupby([parts["ticker"], parts["date"]]).all().to_numpy()
+    return (sums["pinball"] / sums[column]).where(known & (sums[column] > 0).to_numpy())
 
 
 def build_forecast_accuracy(
