@@ -50,7 +50,7 @@ def fill(home: Path) -> None:
         days = own.loc[own["date"] >= "2012-11-01", "date"]
         made = pd.concat([_forecast(own, day) for day in days], ignore_index=True)
         forecasts.append(made)
-        scored = score(made, own, [day.date() for day in days[1:]])
+        scored = score(made.assign(revision=0, late=False), own, [day.date() for day in days[1:]])
         accuracy.append(scored)
         features = series.inputs(own).merge(series.residuals(made, scored), on="date", how="left")
         if ticker == "MSFT":

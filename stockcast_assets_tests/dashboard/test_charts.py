@@ -85,6 +85,24 @@ def test_earlier_forecasts_stand_beside_the_close(forecast):
     assert figure.layout.shapes[0].y0 == 28.0
 
 
+def test_ratios_have_their_intervals_and_a_ratio_without_one_none():
+    shown = pd.DataFrame({"name": ["a", "b"], "ratio": [0.9, 1.1], "low": [0.8, np.nan], "high": [0.95, np.nan]})
+    (points,) = charts.ratios(shown, charts.LIGHT, "ours / theirs").data
+    assert list(points.x) == [0.9, 1.1]
+    assert list(points.error_x.array) == pytest.approx([0.05, 0])
+    assert list(points.error_x.arrayminus) == pytest.approx([0.1, 0])
+    assert list(points.marker.symbol) == ["circle", "diamond"]
+
+
+def test_calibration_is_in_per_cent_beside_what_it_should_be():
+    histogram = charts.pit_histogram(np.array([0.2, 0.3, 0.4, 0.1]), charts.LIGHT)
+    assert list(histogram.data[0].y) == pytest.approx([20, 30, 40, 10])
+    assert histogram.layout.shapes[0].y0 == 25
+    drawn, diagonal = charts.reliability((0.1, 0.9), np.array([0.2, 0.8]), charts.DARK).data
+    assert (list(drawn.x), list(drawn.y)) == ([10, 90], [20, 80])
+    assert list(diagonal.x) == list(diagonal.y)
+
+
 def test_drift_history_has_one_line_a_feature_and_the_threshold_at_one():
     drift = pd.DataFrame(
         {

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -216,6 +217,49 @@ def test_trust_tells_proof_outcome_and_history(home):
     assert "up to date" in shown
     everyone = text(open_page("trust", ticker="MSFT", scope="All tickers"))
     assert tuple(_scored(page) for page in (shown, everyone)) == ("765", "1,530")
+
+
+def test_trust_shows_how_published_ranges_did_beside_those_that_were_stored_with_them(home):
+    app = open_page("trust", ticker="MSFT", window="60 sessions")
+    shown = text(app)
+    for card in ("Interval / linear HAR", "Interval / HAR x reports", "Kupiec / Christoffersen", "CRPS"):
+        assert card in shown
+    assert "of 60 missed" in shown
+    assert "replay" not in shown
+    assert len(app.get("plotly_chart")) == 7
+    everyone = text(open_page("trust", ticker="MSFT", scope="All tickers"))
+    assert "of 2 tickers fail at 5 %; 0.1 by chance" in everyone
+
+
+def test_late_forecasts_are_shown_as_what_they_are_and_apart(empty_home, filled_home):
+    shutil.copytree(filled_home, empty_home, dirs_exist_ok=True)
+    spoil(empty_home, "late = true WHERE ticker = 'AAPL'")
+    late = text(open_page("trust", ticker="AAPL"))
+    assert "None of these is a forecast" in late
+    assert _scored(late) == "765"
+    assert "None of these is a forecast" not in text(open_page("trust", ticker="MSFT"))
+    everyone = open_page("trust", ticker="MSFT", scope="All tickers")
+    assert _scored(text(everyone)) == "765"
+    everyone.get("button_group")[-1].set_value("late").run()
+    assert "None of these is a forecast" in text(everyone)
+    assert "lost to HAR's in the last 250 sessions: none." in html.unescape(text(open_page("universe")))
+    spoil(empty_home, "late = true")
+    assert "None of these forecasts came in time" in text(open_page("universe"))
+
+
+def test_scores_of_earlier_releases_are_shown_without_what_they_lack(empty_home, filled_home):
+    shutil.copytree(filled_home, empty_home, dirs_exist_ok=True)
+    spoil(empty_home, "late = NULL, pit = NULL, pinball = NULL, pinball_har = NULL")
+    shown = text(open_page("trust", ticker="AAPL"))
+    assert "when they were published is not known" in shown
+    assert "Earlier releases stored no baselines" in shown
+    assert "Skill over random walk" in shown
+    assert "lost to HAR" not in text(open_page("universe"))
+
+
+def spoil(home: Path, change: str) -> None:
+    with duckdb.connect(str(home / "warehouse.duckdb")) as warehouse:
+        warehouse.execute(f"UPDATE stockcast.forecast_accuracy SET {change}")  # noqa: S608
 
 
 def test_trust_says_what_is_published_instead_of_a_model(empty_home):

@@ -82,7 +82,7 @@ def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
     names = create_views(filled)
     assert names == create_views(filled)
     view = {name.rsplit("_", 1)[1]: f"`{name}`" for name in names}
-    assert sorted(view) == ["distributions", "drift", "forecasts", "indicators", "trust"]
+    assert sorted(view) == ["calibration", "distributions", "drift", "forecasts", "indicators", "trust"]
 
     bars = ask(f"SELECT * FROM {view['indicators']} ORDER BY date")  # noqa: S608
     assert [row["volume"] for row in bars] == [7, *[None] * 24]
@@ -92,6 +92,9 @@ def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
     assert ask(f"SELECT kind, ratio FROM {view['drift']}") == [{"kind": "residuals", "ratio": 1.5}]  # noqa: S608
     (trust,) = ask(f"SELECT * FROM {view['trust']}")  # noqa: S608
     assert 1 - (trust["squared_error"] / trust["squared_naive_error"]) ** 0.5 == pytest.approx(0.5)
+    assert (trust["published"], trust["pinball_har"], trust["pinball_beside_har"]) == ("late", 1.0, 1.0)
+    calibration = ask(f"SELECT published, bucket, outcomes FROM {view['calibration']}")  # noqa: S608
+    assert calibration == [{"published": "late", "bucket": 9, "outcomes": 1}]
     buckets = ask(f"SELECT * FROM {view['distributions']} ORDER BY bucket")  # noqa: S608
     assert [row["sessions"] for row in buckets] == [*[1] * 23, 2]
     assert (buckets[0]["close_from"], buckets[-1]["close_to"]) == (100.0, 124.0)

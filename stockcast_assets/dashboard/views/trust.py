@@ -179,7 +179,7 @@ def _distribution(ticker: str | None, scored: pd.DataFrame) -> None:
             ("Christoffersen", [one.test.christoffersen_p for one in found.coverage]),
         ):
             rejected = sum(p < 0.05 for p in p_values)
-            note = f"of {of} tickers below 5 %; chance: {0.05 * of:.0f}"
+            note = f"of {of} tickers fail at 5 %; {0.05 * of:.1f} by chance"
             items.append(Card(f"{test} test", str(rejected), note, "Kupiec and Christoffersen"))
     items.append(Card("CRPS", f"{found.crps * 100:.2f} %", "of log returns; lower is better"))
     items.append(Card("Interval score", f"{found.interval_score * 100:.2f} %", "of the 80 % interval (Winkler)"))

@@ -43,6 +43,13 @@ SESSIONS = 250
 
 _NAMED = 10
 
+_OF = {
+    live.IN_TIME: "",
+    live.LATE: " None of these forecasts came in time: they are replays of a backfill.",
+    live.UNKNOWN: " When these forecasts were published is not known.",
+}
+"""What is said of when the compared forecasts were published."""
+
 
 def beside_har_words(published: str, table: pd.DataFrame) -> str:
     """Which tickers' published interval lost to HAR's.
@@ -54,11 +61,8 @@ def beside_har_words(published: str, table: pd.DataFrame) -> str:
     lost = table.loc[table["ratio"] > 1, "ticker"]
     names = ", ".join(lost[:_NAMED]) + (f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
     sure = int(table["lost"].sum())
-    which = "" if published == live.IN_TIME else f" Of forecasts that were published {published}: none came in time."
-    found = (
-        f"of {len(lost)} of {len(table)}: {names}; of {sure} by more than chance explains" if len(lost) else "of none"
-    )
-    return f"Published interval worse than HAR's in the last {SESSIONS} sessions {found}.{which}"
+    found = f"{len(lost)} of {len(table)}: {names}; {sure} by more than chance explains" if len(lost) else "none"
+    return f"Tickers whose published interval lost to HAR's in the last {SESSIONS} sessions: {found}.{_OF[published]}"
 
 
 def show() -> None:

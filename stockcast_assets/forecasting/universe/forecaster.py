@@ -75,7 +75,7 @@ class UniverseForecaster:
 
     def beside(self, series: Series, rows: Rows) -> dict[str, Floats]:
         """[n, HORIZON, quantiles] by each of BESIDE, fitted on the same sessions."""
-        with_reports = self.own.quantiles(series, rows, None)[HAR_EARNINGS]
+        with_reports = self.own.quantiles_by(HAR_EARNINGS, self.own.start.sigmas(series, rows)[HAR_EARNINGS])
         return {**naive_beside(self.naive, series.history, rows), HAR_EARNINGS: with_reports}
 
     @classmethod
