@@ -252,7 +252,8 @@ class _Losses:
         if not self.sums:
             return []
         index = next(iter(self.sums.values())).index.get_level_values(0)
-        starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1]))) if len(index) else []
+        begins = np.concatenate(([True], index[1:] != index[:-1]))[: len(index)]
+        starts: list[int] = np.flatnonzero(begins).tolist()
         ends = [*starts[1:], len(index)]
         return [
             (str(index[start]), _Losses({pair: sums.iloc[start:end] for pair, sums in self.sums.items()}))

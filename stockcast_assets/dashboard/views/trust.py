@@ -169,9 +169,9 @@ def _distribution(ticker: str | None, scored: pd.DataFrame) -> None:
             items.append(Card(f"Interval / {LABELS[name]}", f"{ratio.value:.3f}", _ratio_words(ratio), "Pinball loss"))
     if ticker is not None:
         for one in found.coverage:
-            p_values = f"{one.test.kupiec_p:.2f} / {one.test.christoffersen_p:.2f}"
+            both = f"{one.test.kupiec_p:.2f} / {one.test.christoffersen_p:.2f}"
             note = f"p, {one.test.misses} of {one.test.n} missed"
-            items.append(Card("Kupiec / Christoffersen", p_values, note, "Kupiec and Christoffersen"))
+            items.append(Card("Kupiec / Christoffersen", both, note, "Kupiec and Christoffersen"))
     else:
         of = len(found.coverage)
         for test, p_values in (
