@@ -481,6 +481,23 @@ PUBLISHED_FORECASTS = Table(
     ("ticker", "entry", "horizon"),
 )
 
+PRICE_REVISIONS = Table(
+    "price_revisions",
+    "What the bars said before: each bar that was replaced or removed, as it was. Rows are added, together with what "
+    "replaces them, and never changed.",
+    (
+        TICKER,
+        _session("Session of the bar"),
+        Column("stored_in", "STRING", "Table that had the bar: raw_prices or price_history", required=True),
+        Column(
+            "revision", "INT64", "1: the first one that this table had of the session; 2, 3, …: later ones", True, ge=1
+        ),
+        Column("revised_at", "TIMESTAMP", "When it was replaced or removed (UTC)", required=True),
+        *_BARS[2:],
+    ),
+    ("ticker", "date", "stored_in", "revision"),
+)
+
 ALL_TABLES = (
     PRICE_HISTORY,
     RAW_PRICES,
@@ -495,5 +512,5 @@ ALL_TABLES = (
 )
 """The tables of assets that runs make."""
 
-STORED_TABLES = (*ALL_TABLES, PUBLISHED_FORECASTS)
+STORED_TABLES = (*ALL_TABLES, PUBLISHED_FORECASTS, PRICE_REVISIONS)
 """Every table there is: also those that are filled beside others."""

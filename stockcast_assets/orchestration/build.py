@@ -31,6 +31,7 @@ from stockcast_assets.orchestration.assets.forecasts import build_forecasts
 from stockcast_assets.orchestration.assets.indicators import build_indicators
 from stockcast_assets.orchestration.assets.market_state import build_market_state
 from stockcast_assets.orchestration.assets.metadata import with_code_link
+from stockcast_assets.orchestration.assets.price_revisions import price_revisions_spec
 from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
 from stockcast_assets.orchestration.assets.publication import ledger_spec
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
@@ -280,7 +281,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
             )
         ]
-        + [ledger_spec()],
+        + [ledger_spec(), price_revisions_spec()],
         asset_checks=checks,
         executor=in_turn(slices_of_run, {MARKET_DAYS: MARKET_STATE.name, MARKET_STATE.name: MARKET_STATE.name}),
         jobs=jobs.all(),

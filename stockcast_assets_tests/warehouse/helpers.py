@@ -30,7 +30,10 @@ PROCESSES.set_forkserver_preload(
         "google.cloud.bigquery",
         "pyarrow.dataset",
         "pyarrow.pandas_compat",
-        *(f"stockcast_assets_tests.warehouse.{name}" for name in ("test_bigquery", "test_duckdb", "histories")),
+        *(
+            f"stockcast_assets_tests.warehouse.{name}"
+            for name in ("test_bigquery", "test_duckdb", "histories", "published", "revised")
+        ),
     ]
 )
 TICKERS = dg.DynamicPartitionsDefinition(name="ticker")

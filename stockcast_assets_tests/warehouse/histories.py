@@ -1,44 +1,30 @@
 """Random histories of writes, crashes, retries, backfills, new tickers, a new column, refusals and reads, checked after
 every step against a plain dict; `test_histories_duckdb.py` and `test_histories_bigquery.py` live them."""
 
-import os
-import tempfile
 from dataclasses import replace
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.tables import Column, Table
-from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, TableRef, Warehouse, asset_metadata, frames
-from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
-from stockcast_assets_tests.warehouse.fault_proxy import (
-    LOSE_ANSWER,
-    LOSE_REQUEST,
-    STALL,
-    Answer,
-    FaultProxy,
-    Request,
-)
+from stockcast_assets.warehouse import TableRef, Warehouse, asset_metadata, frames
+from stockcast_assets_tests.warehouse.crashes import OnBigQuery, OnDuckDB, Writers
+from stockcast_assets_tests.warehouse.fault_proxy import LOSE_ANSWER, LOSE_REQUEST, Answer
 from stockcast_assets_tests.warehouse.helpers import (
     BY_TICKER_AND_DAY,
     HOSTILE,
     PRICES,
-    PROCESSES,
     keys_slice,
     of_keys,
     prices,
     run,
 )
 from stockcast_assets_tests.warehouse.test_io_manager import prices_asset
-from stockcast_assets_tests.warehouse.test_real_runs import stop_at_statement
 
 SHORT, LONG = 300, 1000
 """Steps on each warehouse, in every test run and by `make test-long`."""
@@ -73,30 +59,8 @@ def _table(wider: bool) -> Table:
     return WIDER if wider else PRICES
 
 
-def write_on_duckdb(database: str, statement: str, after: bool, told: Connection, *what: Any) -> None:
-    """Write in this process and stop for good before or after a statement."""
-
-    def stop() -> None:
-        told.send("stopped")
-        told.recv()
-
-    stop_at_statement(statement, after, stop)
-    write(DuckDBWarehouse(database), *what)
-
-
-def write_on_bigquery(address: str, dataset: str, *what: Any) -> None:
-    """Write in this process; the proxy at `address` stops it."""
-    os.environ["BIGQUERY_EMULATOR_HOST"] = address
-    write(BigQueryWarehouse("test-project", dataset), *what)
-
-
-class History(RuleBasedStateMachine):
+class History(Writers):
     """A table and the dict it must equal."""
-
-    store: Store
-    steps: ClassVar[int] = 0
-    commits: ClassVar[tuple[str, ...]]
-    """The moments of a crash at which the new value is there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,16 +158,11 @@ class History(RuleBasedStateMachine):
         self.value += 1
         moment = data.draw(st.sampled_from(self.moments))
         attempt = f"run {self.value}"
-        self.crash(moment, (keys, keys, self.value, self.wider, attempt))
+        self.kill(moment, write, keys, keys, self.value, self.wider, attempt)
         if retry:
             self.write(keys, keys, attempt)
         elif moment in self.commits:
             self.accept(keys, keys)
-
-    moments: ClassVar[tuple[str, ...]]
-
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        raise NotImplementedError
 
     @invariant()
     def table_equals_model(self) -> None:
@@ -217,27 +176,7 @@ class History(RuleBasedStateMachine):
         )
 
 
-class DuckDBHistory(History):
-    folder: ClassVar[Path]
-    moments = ("before BEGIN", "after DELETE", "after INSERT", "before COMMIT", "after COMMIT")
-    commits = ("after COMMIT",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder)))
-
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        when, statement = moment.split()
-        listener, told = PROCESSES.Pipe()
-        place = self.store.warehouse.place
-        writer = PROCESSES.Process(
-            target=write_on_duckdb, args=(place, statement, when == "after", told, *what), daemon=True
-        )
-        writer.start()
-        assert listener.recv() == "stopped"
-        writer.kill()
-        writer.join()
-
+class DuckDBHistory(History, OnDuckDB):
     @precondition(lambda self: self.model)
     @rule(keys=KEYS)
     def fail_after_the_delete(self, keys: set[Key]) -> None:
@@ -249,41 +188,7 @@ class DuckDBHistory(History):
             self.store.warehouse.replace(TableRef("stockcast", PRICES.name), broken, keys_slice(names(keys)), contract)
 
 
-class BigQueryHistory(History):
-    proxy: ClassVar[FaultProxy]
-    moments = ("before load", "after load", "before merge", "after merge")
-    commits = ("after merge",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = bigquery_store()
-        self.proxy.fault = lambda request: None
-
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        when, job = moment.split()
-        listener, reached = PROCESSES.Pipe(duplex=False)
-
-        def stall(request: Request) -> str:
-            reached.send("stopped")
-            return STALL
-
-        def decide(request: Request) -> str | None:
-            if not (request.is_load if job == "load" else request.is_merge):
-                return None
-            if when == "before":
-                return stall(request)
-            self.proxy.fault = stall
-            return LOSE_ANSWER
-
-        self.proxy.fault = decide
-        arguments = (self.proxy.address, self.store.warehouse.schema, *what)
-        writer = PROCESSES.Process(target=write_on_bigquery, args=arguments, daemon=True)
-        writer.start()
-        assert listener.recv() == "stopped"
-        writer.kill()
-        writer.join()
-        self.proxy.fault = lambda request: None
-
+class BigQueryHistory(History, OnBigQuery):
     @rule(
         keys=KEYS,
         fault=st.sampled_from([LOSE_ANSWER, LOSE_REQUEST, Answer(503, "backendError"), Answer(400, "invalid")]),
@@ -298,18 +203,3 @@ class BigQueryHistory(History):
         else:
             self.write(keys, keys)
         self.proxy.fault = lambda request: None
-
-
-def live(history: type[History], steps: int) -> None:
-    """Random histories until there were so many steps of them; fails as soon as the table is not the dict."""
-    history.steps = 0
-    # Some histories end early, so there may have to be more of them.
-    while (missing := steps - history.steps) > 0:
-        run_state_machine_as_test(
-            history,
-            settings=settings(
-                max_examples=-(-missing // LENGTH),
-                stateful_step_count=LENGTH,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )

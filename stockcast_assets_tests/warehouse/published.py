@@ -3,17 +3,14 @@ restored backups, checked after every step. `test_published.py` lives short ones
 steps on each warehouse."""
 
 import itertools
-import os
 import tempfile
 from datetime import timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.tables import (
@@ -24,14 +21,13 @@ from stockcast_assets.tables import (
     QUANTILE_COLUMNS,
     TAIL_COLUMNS,
 )
-from stockcast_assets.warehouse import BigQueryWarehouse, DuckDBWarehouse, KeyedFrame, TableRef, Warehouse, frames
+from stockcast_assets.warehouse import KeyedFrame, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.frames import Addition
 from stockcast_assets.warehouse.io_manager import replace_with_addition
 from stockcast_assets.warehouse.transfer import copy
-from stockcast_assets_tests.warehouse.conftest import Store, bigquery_store, duckdb_store
-from stockcast_assets_tests.warehouse.fault_proxy import LOSE_ANSWER, STALL, FaultProxy, Request
-from stockcast_assets_tests.warehouse.helpers import PROCESSES, keys_slice
-from stockcast_assets_tests.warehouse.test_real_runs import stop_at_statement
+from stockcast_assets_tests.warehouse.conftest import duckdb_store
+from stockcast_assets_tests.warehouse.crashes import OnBigQuery, OnDuckDB, Writers
+from stockcast_assets_tests.warehouse.helpers import keys_slice
 
 LENGTH = 25
 TICKERS = ["AAPL", "ETH-USD", "' OR TRUE --"]
@@ -85,31 +81,10 @@ def publish(warehouse: Warehouse, values: Values, at: pd.Timestamp, attempt: str
     return replace_with_addition(warehouse, ref, data, part, contract, name, KeyedFrame(frame, adding=adding))
 
 
-def publish_on_duckdb(database: str, statement: str, after: bool, told: Connection, *what: Any) -> None:
-    """Publish in this process and stop for good before or after a statement."""
-
-    def stop() -> None:
-        told.send("stopped")
-        told.recv()
-
-    stop_at_statement(statement, after, stop)
-    publish(DuckDBWarehouse(database), *what)
-
-
-def publish_on_bigquery(address: str, dataset: str, *what: Any) -> None:
-    """Publish in this process; the proxy at `address` stops it."""
-    os.environ["BIGQUERY_EMULATOR_HOST"] = address
-    publish(BigQueryWarehouse("test-project", dataset), *what)
-
-
-class Published(RuleBasedStateMachine):
+class Published(Writers):
     """A warehouse, what its forecasts must say, and how often each key was said something else."""
 
-    store: Store
     folder: ClassVar[Path]
-    steps: ClassVar[int] = 0
-    moments: ClassVar[tuple[str, ...]]
-    commits: ClassVar[tuple[str, ...]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +137,7 @@ class Published(RuleBasedStateMachine):
     def crash_and_perhaps_retry(self, keys: set[Key], value: int, data: st.DataObject, retry: bool) -> None:
         moment = data.draw(st.sampled_from(self.moments))
         values, attempt = dict.fromkeys(keys, float(value)), f"run {next(self.attempts)}"
-        self.crash(moment, (values, self.now, attempt))
+        self.kill(moment, publish, values, self.now, attempt)
         if moment in self.commits:
             self.accept(values)
         if retry:
@@ -190,9 +165,6 @@ class Published(RuleBasedStateMachine):
             if all(head.entry <= entries.get(ticker, 0) for ticker, head in anchor.heads.items())
         ]
 
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        raise NotImplementedError
-
     @invariant()
     def the_ledger_stands(self) -> None:
         type(self).steps += 1
@@ -216,70 +188,9 @@ class Published(RuleBasedStateMachine):
         assert (rows["late"] == (rows["published_at"] >= rows["target_opens_at"])).all()
 
 
-class PublishedOnDuckDB(Published):
-    moments = ("after DELETE", "after INSERT", "before COMMIT", "after COMMIT")
-    commits = ("after COMMIT",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder)))
-
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        when, statement = moment.split()
-        listener, told = PROCESSES.Pipe()
-        arguments = (self.store.warehouse.place, statement, when == "after", told, *what)
-        writer = PROCESSES.Process(target=publish_on_duckdb, args=arguments, daemon=True)
-        writer.start()
-        assert listener.recv() == "stopped"
-        writer.kill()
-        writer.join()
+class PublishedOnDuckDB(Published, OnDuckDB):
+    pass
 
 
-class PublishedOnBigQuery(Published):
-    proxy: ClassVar[FaultProxy]
-    moments = ("before", "after")
-    commits = ("after",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = bigquery_store()
-        self.proxy.fault = lambda request: None
-
-    def crash(self, moment: str, what: tuple[Any, ...]) -> None:
-        listener, reached = PROCESSES.Pipe(duplex=False)
-
-        def stall(request: Request) -> str:
-            reached.send("stopped")
-            return STALL
-
-        def decide(request: Request) -> str | None:
-            if not request.is_merge:
-                return None
-            if moment == "before":
-                return stall(request)
-            self.proxy.fault = stall
-            return LOSE_ANSWER
-
-        self.proxy.fault = decide
-        arguments = (self.proxy.address, self.store.warehouse.schema, *what)
-        writer = PROCESSES.Process(target=publish_on_bigquery, args=arguments, daemon=True)
-        writer.start()
-        assert listener.recv() == "stopped"
-        writer.kill()
-        writer.join()
-        self.proxy.fault = lambda request: None
-
-
-def live(history: type[Published], steps: int) -> None:
-    """Random histories until there were so many steps."""
-    history.steps = 0
-    while (missing := steps - history.steps) > 0:
-        run_state_machine_as_test(
-            history,
-            settings=settings(
-                max_examples=-(-missing // LENGTH),
-                stateful_step_count=LENGTH,
-                suppress_health_check=list(HealthCheck),
-                deadline=None,
-            ),
-        )
+class PublishedOnBigQuery(Published, OnBigQuery):
+    pass

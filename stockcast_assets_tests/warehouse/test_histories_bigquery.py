@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from stockcast_assets_tests.warehouse.crashes import live
 from stockcast_assets_tests.warehouse.fault_proxy import fault_proxy
-from stockcast_assets_tests.warehouse.histories import LONG, SHORT, BigQueryHistory, live
+from stockcast_assets_tests.warehouse.histories import LENGTH, LONG, SHORT, BigQueryHistory
 
 
 @pytest.mark.timeout(1800)
@@ -19,6 +20,6 @@ def test_any_history_leaves_exactly_what_was_accepted(
     with fault_proxy(bigquery_emulator) as proxy:
         BigQueryHistory.proxy = proxy
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
-        live(BigQueryHistory, steps)
+        live(BigQueryHistory, steps, LENGTH)
     record_property("random steps on BigQuery", BigQueryHistory.steps)
     assert BigQueryHistory.steps >= steps

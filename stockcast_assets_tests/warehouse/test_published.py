@@ -25,15 +25,16 @@ from stockcast_assets.warehouse.frames import Addition
 from stockcast_assets.warehouse.io_manager import replace_with_addition
 from stockcast_assets.warehouse.slices import Slice
 from stockcast_assets_tests.warehouse.conftest import Store
+from stockcast_assets_tests.warehouse.crashes import live
 from stockcast_assets_tests.warehouse.fault_proxy import fault_proxy
 from stockcast_assets_tests.warehouse.helpers import keys_slice
 from stockcast_assets_tests.warehouse.published import (
     DAYS,
+    LENGTH,
     PublishedOnBigQuery,
     PublishedOnDuckDB,
     Values,
     forecasts,
-    live,
     publish,
 )
 
@@ -44,7 +45,7 @@ NOW = pd.Timestamp("2024-01-03 00:30", tz="UTC")
 @pytest.mark.timeout(3600)
 def test_no_history_changes_a_row_on_duckdb(record_property: Callable[[str, object], None], tmp_path: Path) -> None:
     PublishedOnDuckDB.folder = tmp_path
-    live(PublishedOnDuckDB, STEPS)
+    live(PublishedOnDuckDB, STEPS, LENGTH)
     record_property("random steps of the ledger on DuckDB", PublishedOnDuckDB.steps)
 
 
@@ -58,7 +59,7 @@ def test_no_history_changes_a_row_on_bigquery(
     with fault_proxy(bigquery_emulator) as proxy:
         PublishedOnBigQuery.proxy, PublishedOnBigQuery.folder = proxy, tmp_path
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", proxy.address)
-        live(PublishedOnBigQuery, STEPS)
+        live(PublishedOnBigQuery, STEPS, LENGTH)
     record_property("random steps of the ledger on BigQuery", PublishedOnBigQuery.steps)
 
 

@@ -29,6 +29,7 @@ from stockcast_assets.market.sources.validate import leave_out, refuse_implausib
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.bars import closed_or_unlisted, first_sources, read_bars
 from stockcast_assets.orchestration.assets.metadata import show, show_days, timed
+from stockcast_assets.orchestration.assets.price_revisions import with_price_revisions
 from stockcast_assets.orchestration.assets.run_config import RunInput, configured_by
 from stockcast_assets.orchestration.assets.specs import (
     days_by_ticker,
@@ -168,7 +169,10 @@ def build_price_history(first_daily_key: date) -> dg.AssetsDefinition:
         show(context, {str(ticker): _ends(bars) for ticker, bars in fetched.groupby("ticker")})
         empty = {key: reason for result in results for key, reason in result.empty.items()}
         stored = pd.concat([daily.iloc[:0], *there.values()], ignore_index=True)
-        return KeyedFrame(keep_first_seen(fetched, stored), empty)
+        made = KeyedFrame(keep_first_seen(fetched, stored), empty)
+        return with_price_revisions(
+            warehouse, PRICE_HISTORY, made, lambda: warehouse.read(PRICE_HISTORY, tickers=tickers)
+        )
 
     return price_history
 
@@ -207,7 +211,8 @@ def build_raw_prices(daily: dg.MultiPartitionsDefinition, first_daily_key: date)
         fetched = pd.concat([result.bars for result in results], ignore_index=True)
         show_days(context, fetched, {"close": "close", "volume": "volume"})
         closed = {key: reason for result in results for key, reason in result.empty.items()}
-        return keyed(context, keep_first_seen(fetched, stored), closed)
+        made = keyed(context, keep_first_seen(fetched, stored), closed)
+        return with_price_revisions(warehouse, RAW_PRICES, made, lambda: _stored_of(warehouse, days))
 
     return raw_prices
 
@@ -399,6 +404,12 @@ def _sources_for(
         return dict.fromkeys(tickers, sources.get(config.source))
     began = first_sources(warehouse, tickers if with_csv is None else with_csv)
     return {ticker: sources.get("csv" if began.get(ticker) == "csv" else None) for ticker in tickers}
+
+
+def _stored_of(warehouse: Warehouse, days: Mapping[str, list[pd.Timestamp]]) -> pd.DataFrame:
+    """The stored bars of the days asked for."""
+    first, last = min(asked[0] for asked in days.values()), max(asked[-1] for asked in days.values())
+    return rows_of_keys(warehouse.read(RAW_PRICES, tickers=list(days), start=first, end=last), days)
 
 
 def _stored_around(warehouse: Warehouse, days: Mapping[str, Sequence[pd.Timestamp]]) -> pd.DataFrame:

@@ -14,12 +14,11 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.monitoring.heads import HeadStore
 from stockcast_assets.monitoring.ledger import Head
-from stockcast_assets.orchestration import tags
-from stockcast_assets.orchestration.assets.specs import key_of, kinds
+from stockcast_assets.orchestration.assets.specs import table_beside
 from stockcast_assets.orchestration.publication_log import HEADS
 from stockcast_assets.tables import FORECASTS, PUBLISHED_FORECASTS
 from stockcast_assets.tracking.serving import Serving
-from stockcast_assets.warehouse import KeyedFrame, Warehouse, asset_metadata
+from stockcast_assets.warehouse import KeyedFrame, Warehouse
 from stockcast_assets.warehouse.frames import Addition
 
 _ABOUT = """
@@ -40,24 +39,7 @@ def stored_heads(warehouse: Warehouse, tickers: Sequence[str] | None = None) -> 
 
 def ledger_spec() -> dg.AssetSpec:
     """The ledger in the graph: nobody makes it, it grows with the forecasts."""
-    code = published.__code__
-    link = dg.LocalFileCodeReference(
-        file_path=code.co_filename,
-        line_number=code.co_firstlineno,
-        label=f"orchestration/assets/publication.py:{code.co_firstlineno}",
-    )
-    return dg.AssetSpec(
-        PUBLISHED_FORECASTS.name,
-        description=f"{PUBLISHED_FORECASTS.description}\n{_ABOUT}",
-        group_name="forecasting",
-        deps=[FORECASTS.name],
-        metadata={
-            **asset_metadata(PUBLISHED_FORECASTS, None),
-            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[link]),
-        },
-        tags={tags.KEY: key_of(None)},
-        **kinds("sql"),
-    )
+    return table_beside(PUBLISHED_FORECASTS, "forecasting", [FORECASTS.name], published, _ABOUT)
 
 
 def published(

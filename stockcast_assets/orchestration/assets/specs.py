@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -161,3 +162,35 @@ def table_asset(
     }
     decorator: Decorator = dg.asset(**arguments)
     return decorator
+
+
+def table_beside(
+    table: Table, group: str, deps: Sequence[str], filled_by: Callable[..., Any], about: str
+) -> dg.AssetSpec:
+    """An asset that nobody makes: its table is filled in the transactions of others.
+
+    Args:
+        table: its declaration.
+        group: its group.
+        deps: the assets with whose rows its own are stored.
+        filled_by: the function that makes its rows, for the link to its code.
+        about: what somebody who looks at it must know beyond the table's description (markdown).
+    """
+    code = filled_by.__code__
+    link = dg.LocalFileCodeReference(
+        file_path=code.co_filename,
+        line_number=code.co_firstlineno,
+        label=f"orchestration/assets/{Path(code.co_filename).name}:{code.co_firstlineno}",
+    )
+    return dg.AssetSpec(
+        table.name,
+        description=f"{table.description}\n{about}",
+        group_name=group,
+        deps=list(deps),
+        metadata={
+            **asset_metadata(table, None),
+            "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[link]),
+        },
+        tags={tags.KEY: key_of(None)},
+        **kinds("sql"),
+    )
