@@ -13,7 +13,9 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
 
+from stockcast_assets.clock import utc_today
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.inputs import parse_day
 from stockcast_assets.libraries import pa, pd
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import one_series
@@ -38,9 +40,6 @@ from stockcast_assets.tables import (
 from stockcast_assets.warehouse import TableRef, Warehouse, frames
 from stockcast_assets.warehouse.base import Added
 from stockcast_assets.warehouse.slices import Newest, Slice, Values, Windows
-
-WITHOUT_MOMENT = (TRAINED_MODEL, UNIVERSE_MODEL, MARKET_STATE, DRIFT_REPORT)
-"""Tables of which nobody kept what they said before."""
 
 
 class _Asked(NamedTuple):
@@ -114,8 +113,8 @@ class AsKnown(Warehouse):
     def words(self) -> str:
         """What it shows, in a sentence."""
         return (
-            f"The world as it was known at the end of {self.day} (UTC): bars, forecasts and earnings dates of then, and "
-            "what follows from them. Models, drift and the market's state are those stored now of days up to then."
+            f"The world as it was known at the end of {self.day} (UTC): bars, forecasts and earnings dates of then, "
+            "and what follows from them. Models, drift and the market's state are those stored now of days up to then."
         )
 
     @property
@@ -203,12 +202,27 @@ class AsKnown(Warehouse):
         return ledger.newest_revisions(published)[FORECASTS.column_names].reset_index(drop=True)
 
     def _scores(self, asked: _Asked) -> pd.DataFrame:
-        made, bars = self._forecasts(asked.whole()), self._series(asked)
+        bars, entries = self._series(asked), self._until(PUBLISHED_FORECASTS, "published_at", asked.whole())
         there = pd.MultiIndex.from_frame(bars[ledger.KEY])
+        made = ledger.newest_revisions(entries)[FORECASTS.column_names]
         closed = [pd.MultiIndex.from_frame(made[["ticker", day]]).isin(there) for day in ("date", "target_date")]
         due = made[closed[0] & closed[1]]
+        if due.empty:
+            return FORECAST_ACCURACY.empty()
         days = sorted({day.date() for day in due["target_date"]})
-        return asked.rows(accuracy.score(due, bars, days))
+        return asked.rows(accuracy.score(accuracy.promised(due, entries[accuracy.ENTRY_COLUMNS]), bars, days))
+
+
+def past_day(text: str) -> date:
+    """A day of which it can be said what was known at its end; of today it is what is known now.
+
+    Raises:
+        StockcastError: if it is no date, or still to come.
+    """
+    day = parse_day(text)
+    if day > utc_today():
+        raise StockcastError(f"{day} is still to come: ask for what was known on a day up to {utc_today()}.")
+    return day
 
 
 def world_of(warehouse: Warehouse, day: date | None) -> Warehouse:

@@ -10,6 +10,7 @@ import typer
 from stockcast_assets.cli import completion, parse
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.parse import (
+    AsKnownOn,
     NewTickers,
     Opened,
     OptionalTickers,
@@ -22,6 +23,7 @@ from stockcast_assets.cli.parse import (
     tell_version,
 )
 from stockcast_assets.cli.terminal import err, guard_logs_and_tracebacks
+from stockcast_assets.errors import StockcastError
 from stockcast_assets.private_files import private_process
 from stockcast_assets.stopping import stoppable
 
@@ -160,6 +162,7 @@ def evaluate(
             help="A class or function of yours to judge as well, my_module:Model or file.py:Model; again for each."
         ),
     ] = None,
+    as_known_on: AsKnownOn = None,
 ) -> None:
     """Walk forward through the stored history: the LSTM against every baseline, with 95 % intervals.
 
@@ -171,12 +174,16 @@ def evaluate(
     if bars or earnings or train_on:
         from stockcast_assets.cli import evaluate_files
 
+        if as_known_on is not None:
+            raise StockcastError(
+                "--as-known-on is of what the home stores, and --bars are files: leave one of them out."
+            )
         judged = ",".join(tickers) if tickers else None
         evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, beside, report)
         return
     from stockcast_assets.cli import evaluate as command
 
-    command.run(ctx.obj, tickers, first, last, beside, report)
+    command.run(ctx.obj, tickers, first, last, beside, report, as_known_on)
 
 
 @app.command(epilog="For example: stockcast explain MSFT 2026-06-12 --replay")
@@ -188,11 +195,12 @@ def explain(
         bool,
         typer.Option("--replay", help="Make the forecast again and compare bit for bit; exit status 1 if it differs."),
     ] = False,
+    as_known_on: AsKnownOn = None,
 ) -> None:
     """Where a stored forecast came from: model, MLflow run, weights, bars, code and the gate's reason."""
     from stockcast_assets.cli import explain as command
 
-    command.run(ctx.obj, ticker, day, replay)
+    command.run(ctx.obj, ticker, day, replay, as_known_on)
 
 
 @app.command(epilog="For example: stockcast compare MSFT")
@@ -270,12 +278,12 @@ def reconcile(
     command.run(ctx.obj, dry_run)
 
 
-@app.command()
-def status(ctx: typer.Context) -> None:
+@app.command(epilog="For example: stockcast status --as-known-on 2026-05-29")
+def status(ctx: typer.Context, as_known_on: AsKnownOn = None) -> None:
     """What is stored: tables, tickers, their newest bars and forecasts."""
     from stockcast_assets.cli import status as command
 
-    command.run(ctx.obj)
+    command.run(ctx.obj, as_known_on)
 
 
 @app.command(epilog="For example: stockcast doctor")

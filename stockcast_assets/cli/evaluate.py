@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.text import Text
 
+from stockcast_assets.as_known import AsKnown, past_day
 from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.invocation import Invocation
@@ -23,7 +24,7 @@ from stockcast_assets.inputs import in_order, parse_day
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.methods import METHODS, method_label
-from stockcast_assets.orchestration.assets.bars import complete_bars
+from stockcast_assets.orchestration.assets.bars import bars_as_known, complete_bars
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.planning.ranges import add_tickers
 from stockcast_assets.spreadsheet import to_csv
@@ -41,9 +42,11 @@ def run(
     last_text: str | None,
     beside: Beside,
     report: Path | None,
+    as_known_on: str | None,
 ) -> None:
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
     others = beside.load()
+    known_on = None if as_known_on is None else past_day(as_known_on)
     with open_session(call, models=True) as session:
         session.require_rows_here()
         # Here, because it brings plotly along, which takes a second and no other command needs.
@@ -53,14 +56,20 @@ def run(
 
         if beside.statistical:
             require_stats()
-        tickers = _tickers(session, asked or ())
         first = parse_day(first_text) if first_text else None
         last = parse_day(last_text) if last_text else None
         if first is not None and last is not None:
             in_order(first, last)
-        until = {ticker: _until(session, ticker, last) for ticker in tickers}
+        if known_on is None:
+            tickers = _tickers(session, asked or ())
+            until = {ticker: _until(session, ticker, last) for ticker in tickers}
+            bars = _bars(session, until)
+        else:
+            world = AsKnown(session.warehouse, known_on)
+            tickers = list(asked or ()) or _none_given()
+            bars = {ticker: bars_as_known(world, [ticker])[ticker] for ticker in tickers}
+            until = {ticker: of_ticker["date"].iloc[-1] for ticker, of_ticker in bars.items()}
         end = last or max(until.values()).date()
-        bars = _bars(session, until)
         with progress_bar() as bar:
             task = bar.add_task("fitting", total=None)
             walk = walk_forward(
@@ -73,24 +82,28 @@ def run(
             )
         walk = judged_beside(walk, bars, others)
         path = report or session.settings.home / "reports" / "evaluation" / _file_name(
-            tickers, walk.first_day, walk.last_day
+            tickers, walk.first_day, walk.last_day, known_on
         )
         write_report(path, evaluation_html(walk))
         with err.status("logging to MLflow …"):
-            link = log_to_mlflow(session, walk, path)
+            link = log_to_mlflow(session, walk, path, known_on)
         if call.as_json:
-            print_json(document(walk))
+            print_json({**document(walk), "as_known_on": known_on})
         else:
             _print(walk)
+            if known_on is not None:
+                out.print(f"By the bars as they were known at the end of {known_on}.", style="dim", soft_wrap=True)
         err.print(f"Report: {path}", soft_wrap=True)
         err.print(f"MLflow: {link}", soft_wrap=True)
 
 
 def _tickers(session: Session, asked: Sequence[str]) -> list[str]:
     tickers = checked_tickers(session.settings, session.sources.get(), asked)
-    if not tickers:
-        raise StockcastError("No ticker is given: write them as `stockcast evaluate AAPL MSFT`.")
-    return tickers
+    return tickers or _none_given()
+
+
+def _none_given() -> NoReturn:
+    raise StockcastError("No ticker is given: write them as `stockcast evaluate AAPL MSFT`.")
 
 
 def _until(session: Session, ticker: str, last: date | None) -> pd.Timestamp:
@@ -182,7 +195,7 @@ def _figure(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
 
 
-def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
+def log_to_mlflow(session: Session, walk: WalkForward, page: Path, known_on: date | None = None) -> str:
     """Record the headline numbers and the page as a run of EXPERIMENT; returns the run's link.
 
     Raises:
@@ -211,6 +224,7 @@ def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
             "stockcast.tickers": ",".join(walk.tickers),
             "stockcast.from": str(walk.first_day),
             "stockcast.to": str(walk.last_day),
+            **({"stockcast.as_known_on": str(known_on)} if known_on else {}),
         }
         with tracking.new_run(experiment, f"{', '.join(walk.tickers)} {window}"[:250], told) as run_id:
             client.log_batch(run_id, metrics, [Param(name, str(value)[:500]) for name, value in params.items()])
@@ -221,9 +235,10 @@ def log_to_mlflow(session: Session, walk: WalkForward, page: Path) -> str:
     return tracking.link(experiment, run_id)
 
 
-def _file_name(tickers: list[str], first: date, last: date) -> str:
+def _file_name(tickers: list[str], first: date, last: date, known_on: date | None) -> str:
     names = "_".join(tickers) if len(tickers) <= 4 else f"{len(tickers)}_tickers"
-    return f"{names.replace('/', '-')}_{first}_{last}.html"
+    known = f"_as_known_on_{known_on}" if known_on else ""
+    return f"{names.replace('/', '-')}_{first}_{last}{known}.html"
 
 
 def write_report(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ import dagster as dg
 import typer
 
 from stockcast_assets import __version__
+from stockcast_assets.as_known import AsKnown, past_day, world_of
 from stockcast_assets.cli.days import session_before
 from stockcast_assets.cli.explain_around import around, later_statements, market_made_again, words
 from stockcast_assets.cli.invocation import Invocation
@@ -26,22 +27,32 @@ from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
-from stockcast_assets.orchestration.assets.bars import complete_bars, read_bars, stored_models, surroundings_of
+from stockcast_assets.market.known import day_ends_at
+from stockcast_assets.orchestration.assets.bars import (
+    bars_as_known,
+    complete_bars,
+    read_bars,
+    stored_models,
+    surroundings_of,
+)
 from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.sensors.revisions import revisions
 from stockcast_assets.tables import FORECASTS
 from stockcast_assets.tracking.registry import ModelRegistry, ModelVersion, model_name
 from stockcast_assets.tracking.serving import UNREGISTERED, naive_on_the_spot, row_in_use, serving_row
+from stockcast_assets.warehouse import Warehouse
 
 _COMPARED = ["horizon", "target_date", "last_close", *QUANTILE_COLUMNS, "naive_close", "method", *TAIL_COLUMNS]
 _SHOWN = 5
 
 
-def run(call: Invocation, ticker: str, day_text: str, replay: bool) -> None:
+def run(call: Invocation, ticker: str, day_text: str, replay: bool, as_known_on: str | None) -> None:
     """Print the provenance of the stored forecast; exit status 1 if a replay differs."""
+    known_on = None if as_known_on is None else past_day(as_known_on)
     with open_session(call, models=True) as session:
         session.require_rows_here()
-        chain = Provenance(session, ticker, session_before(ticker, parse_day(day_text)))
+        world = world_of(session.warehouse, known_on)
+        chain = Provenance(session, ticker, session_before(ticker, parse_day(day_text)), world)
         document = chain.document()
         differences = chain.replay() if replay else None
         if differences is not None:
@@ -65,6 +76,7 @@ class Provenance:
     session: Session
     ticker: str
     day: date
+    warehouse: Warehouse
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -73,7 +85,12 @@ class Provenance:
         Raises:
             StockcastError: if there are none.
         """
-        rows = self.session.warehouse.read(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
+        rows = self.warehouse.read(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
+        if rows.empty and isinstance(self.warehouse, AsKnown):
+            raise StockcastError(
+                f"No forecast of {self.ticker} as of {self.day} had been published by the end of {self.warehouse.day}: "
+                f"`stockcast explain {self.ticker} {self.day}` says what is stored now."
+            )
         if rows.empty:
             raise StockcastError(
                 f"There is no stored forecast of {self.ticker} as of {self.day}: "
@@ -93,7 +110,7 @@ class Provenance:
         A lost registry counts from 1 again. Of rows of the same version it is the one that serves the day, else the
         newest that the day could know.
         """
-        models = stored_models(self.session.warehouse, [self.ticker], self.day).to_dict("records")
+        models = stored_models(self.warehouse, [self.ticker], self.day).to_dict("records")
         known = [row for row in models if row["trained_to"] < pd.Timestamp(self.day)]
         own = [row for row in known if row["model_version"] == self.model_version]
         if not own:
@@ -117,15 +134,24 @@ class Provenance:
     @cached_property
     def bars(self) -> pd.DataFrame:
         """Every bar stored now, up to the day."""
-        return read_bars(self.session.warehouse, [self.ticker], self.day)
+        return read_bars(self.warehouse, [self.ticker], self.day)
 
     @cached_property
     def made(self) -> tuple[datetime, str] | None:
         """When the rows were stored and by which Dagster run; None if the instance does not know them."""
         key = partition_key(self.ticker, self.day)
-        wanted = dg.AssetRecordsFilter(dg.AssetKey(FORECASTS.name), asset_partitions=[key])
+        wanted = dg.AssetRecordsFilter(
+            dg.AssetKey(FORECASTS.name),
+            asset_partitions=[key],
+            before_timestamp=None if self._ends_at is None else self._ends_at.timestamp(),
+        )
         records = self.session.instance.fetch_materializations(wanted, limit=1).records
         return (datetime.fromtimestamp(records[0].timestamp, UTC), records[0].run_id) if records else None
+
+    @property
+    def _ends_at(self) -> pd.Timestamp | None:
+        """The end of the day whose world this is."""
+        return day_ends_at(self.warehouse.day) if isinstance(self.warehouse, AsKnown) else None
 
     @cached_property
     def _registry(self) -> ModelRegistry:
@@ -145,6 +171,7 @@ class Provenance:
         return {
             "ticker": self.ticker,
             "as_of": self.day.isoformat(),
+            "as_known_on": self.warehouse.day.isoformat() if isinstance(self.warehouse, AsKnown) else None,
             "forecast": {
                 "rows": len(self.rows),
                 "method": first["method"],
@@ -192,7 +219,7 @@ class Provenance:
         forecaster = None if self.model_version == UNREGISTERED else self.model.forecaster
         if not isinstance(forecaster, UniverseForecaster):
             return None
-        return around(forecaster, self.day, self.session.warehouse, self._registry)
+        return around(forecaster, self.day, self.warehouse, self._registry)
 
     def _verified(self) -> bool:
         """Whether the stored file has the digest that `trained_model` and the registry state."""
@@ -210,7 +237,10 @@ class Provenance:
         return {"bars_stored_after_the_forecast": since, "reported_by_the_source": self._reported()}
 
     def _reported(self) -> list[Row]:
-        found = revisions(self.session.instance).drop(columns=["found_at", "run_id"])
+        found = revisions(self.session.instance)
+        if self._ends_at is not None:
+            found = found[found["found_at"] < self._ends_at]
+        found = found.drop(columns=["found_at", "run_id"])
         own = found[(found["ticker"] == self.ticker) & (found["date"] <= self.day.isoformat())]
         return [{str(name): plain(value) for name, value in row.items()} for row in own.to_dict("records")]
 
@@ -221,15 +251,18 @@ class Provenance:
             StockcastError: if the bars have holes, or the model's file is missing or another.
         """
         session = self.session
-        bars = complete_bars(
-            session.warehouse, session.instance, [self.ticker], self.day, session.settings.start_date, session.sources
-        )[self.ticker]
+        if isinstance(self.warehouse, AsKnown):
+            bars = bars_as_known(self.warehouse, [self.ticker], self.day)[self.ticker]
+        else:
+            bars = complete_bars(
+                self.warehouse, session.instance, [self.ticker], self.day, session.settings.start_date, session.sources
+            )[self.ticker]
         forecaster: Published
         if self.model_version == UNREGISTERED:
             forecaster = naive_on_the_spot(bars, pd.Timestamp(month_of(self.day)))
         else:
             forecaster = self.model.forecaster
-        beside = surroundings_of([forecaster], session.warehouse, self.day)
+        beside = surroundings_of([forecaster], self.warehouse, self.day)
         again = forecast({self.ticker: forecaster}, {self.ticker: bars}, {self.ticker: [self.day]}, beside)
         again = with_target_dates(again)
         differences = []
@@ -256,7 +289,7 @@ class Provenance:
         if revised:
             causes.append(f"{len(revised)} bars were ingested again after the forecast, first {revised[0]}")
         if self.made is not None and self._around is not None:
-            stated = later_statements(self.ticker, pd.Timestamp(self.made[0]), self.day, self.session.warehouse)
+            stated = later_statements(self.ticker, pd.Timestamp(self.made[0]), self.day, self.warehouse)
             if stated:
                 causes.append(f"{stated} statements on reports that the day knew were recorded after the forecast")
             again = market_made_again(pd.Timestamp(self.made[0]), self.day, self.session.instance)
@@ -311,7 +344,8 @@ def _print(document: Row) -> None:
         rows.append(["model", "none registered: the naive forecast was fitted on the bars known when the month began"])
     rows += words(document["around"]) if document["around"] else []
     rows.append(["revised", _revised_words(document["revised"])])
-    print_table(f"{document['ticker']} as of {document['as_of']}", ["link", "what"], rows)
+    known = f", as known on {document['as_known_on']}" if document["as_known_on"] else ""
+    print_table(f"{document['ticker']} as of {document['as_of']}{known}", ["link", "what"], rows)
     replay = document.get("replay")
     if replay is None:
         return

@@ -117,6 +117,15 @@ def day_option(name: str, help: str) -> typer.models.OptionInfo:
     return found
 
 
+AsKnownOn = Annotated[
+    str | None,
+    day_option(
+        "--as-known-on",
+        "The world of a past day, YYYY-MM-DD: what was known at its end (UTC); default what is known now.",
+    ),
+]
+
+
 def tell_version(asked: bool) -> None:
     """The callback of `--version`."""
     if asked:

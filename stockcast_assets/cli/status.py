@@ -1,31 +1,44 @@
 """`stockcast status`: what is stored."""
 
+from stockcast_assets.as_known import AsKnown, past_day, world_of
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import Row, plain, print_json, print_table
-from stockcast_assets.cli.terminal import out, warn
+from stockcast_assets.cli.terminal import err, out, warn
 from stockcast_assets.market import calendars
+from stockcast_assets.market.known import day_ends_at
+from stockcast_assets.orchestration import ticker_space
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.reconcile import survey
+from stockcast_assets.orchestration.tickers import states_known
 from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, PRICE_HISTORY, RAW_PRICES, STORED_TABLES
+from stockcast_assets.warehouse import Warehouse
 
 
-def run(call: Invocation) -> None:
-    """Print tickers and tables."""
+def run(call: Invocation, as_known_on: str | None) -> None:
+    """Print tickers and tables, as they are or as they were known at the end of a day."""
+    day = None if as_known_on is None else past_day(as_known_on)
     with open_session(call) as session:
-        settings = session.settings
-        tickers = [_ticker(session, ticker) for ticker in known_tickers(session.instance)]
+        settings, world = session.settings, world_of(session.warehouse, day)
+        if isinstance(world, AsKnown):
+            known = list(states_known(ticker_space.read(session.instance), day_ends_at(world.day)))
+            parted = []
+        else:
+            known = known_tickers(session.instance)
+            parted = survey(session.instance, world, session.other_warehouse).sentences()
+        tickers = [_ticker(world, ticker) for ticker in known]
         tables = [
             {"table": table.name, "rows": rows, "sha256": digest}
             for table in STORED_TABLES
-            for rows, digest in [session.warehouse.content_hash(table)]
+            for rows, digest in [world.content_hash(table)]
         ]
-        place = session.warehouse.place
-        parted = survey(session.instance, session.warehouse, session.other_warehouse).sentences()
+        place = world.place
         if call.as_json:
             document = {"warehouse": place, "source": settings.source, "tickers": tickers, "tables": tables}
-            print_json({**document, "parted": parted})
+            print_json({**document, "parted": parted, "as_known_on": day})
             return
+        if isinstance(world, AsKnown):
+            err.print(world.words, soft_wrap=True)
         print_table(
             "Tickers",
             ["ticker", "calendar", "first bar", "last bar", "bars", "last forecast", "method", "drift"],
@@ -37,8 +50,8 @@ def run(call: Invocation) -> None:
         out.print(f"Source: {settings.source}; daily keys from {settings.start_date}.", style="dim")
 
 
-def _ticker(session: Session, ticker: str) -> Row:
-    read = session.warehouse.read
+def _ticker(warehouse: Warehouse, ticker: str) -> Row:
+    read = warehouse.read
     dates = [
         date
         for table in (PRICE_HISTORY, RAW_PRICES)

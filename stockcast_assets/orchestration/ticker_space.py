@@ -6,6 +6,7 @@ record counts as long as it is younger than its ticker's partition. Whoever remo
 thereby ends all that was recorded of it; added again, it is new.
 
 A record is replaced by adding the new one and then removing the old: whatever dies in between, the newest counts.
+Of what the records of a past day tell, those of states are not removed, and each coming and going is one of its own.
 """
 
 import json
@@ -24,9 +25,12 @@ TICKERS = "ticker"
 
 KEY_SPACE = "stockcast/tickers"
 
-STATE, DAILY, SEEN, COMPANY = "state", "daily", "seen", "company"
-"""Kinds of records: a person's word, the session a ticker was brought up to, where it stood among the others, and what
-its source calls the company."""
+STATE, DAILY, SEEN, GONE, COMPANY = "state", "daily", "seen", "gone", "company"
+"""Kinds of records: a person's word, the session a ticker was brought up to, where it stood among the others and since
+when, since when it does no more, and what its source calls the company."""
+
+_KEPT = (STATE,)
+"""Kinds of which the newest record counts and earlier ones stay: they tell what was known before."""
 
 _MOVED = "moved"
 _CURSORS = {STATE: "stockcast/ticker/state/", DAILY: "stockcast/ticker/daily/"}
@@ -132,9 +136,13 @@ def _value(text: str) -> Any:
 
 
 def put(instance: dg.DagsterInstance, records: Iterable[Record]) -> None:
-    """Record these in place of what was recorded of the same kinds and tickers."""
+    """Record these in place of what was recorded of the same kinds and tickers; earlier states stay."""
     new = {(record.kind, record.ticker): record.dump() for record in records}
-    replaced = [old.dump() for old, _ in read(instance).records if (old.kind, old.ticker) in new]
+    replaced = [
+        old.dump()
+        for old, _ in read(instance).records
+        if (old.kind, old.ticker) in new and (old.kind not in _KEPT or old.dump() in new.values())
+    ]
     again = set(replaced) & set(new.values())
     for key in again:
         # Of a former life, or before a later record: only what is added now is the newest.
@@ -153,12 +161,19 @@ def remember_companies(instance: dg.DagsterInstance, names: Mapping[str, str]) -
 
 
 def enrol(instance: dg.DagsterInstance, now: datetime) -> None:
-    """Note where each ticker stands, once, so that runs that name it as an end of their range outlive its removal."""
+    """Note where each ticker stands, once, so that runs that name it as an end of their range outlive its removal; and
+    which ones are there no more."""
     space = read(instance)
     new = [
         Record(SEEN, ticker, {"place": space.tickers[ticker], "since": now.isoformat()}).dump()
         for ticker, values in space.values().items()
         if SEEN not in values
+    ]
+    last = {record.ticker: record.kind for record, _ in space.records if record.kind in (SEEN, GONE)}
+    new += [
+        Record(GONE, ticker, {"since": now.isoformat()}).dump()
+        for ticker, kind in last.items()
+        if kind == SEEN and ticker not in space.tickers
     ]
     if new:
         instance.add_dynamic_partitions(KEY_SPACE, new)

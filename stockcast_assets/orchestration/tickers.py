@@ -17,10 +17,13 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import key_day, validate_ticker
 from stockcast_assets.orchestration import ticker_space
 from stockcast_assets.orchestration.fence import understood
-from stockcast_assets.orchestration.ticker_space import COMPANY, DAILY, SEEN, STATE, Record, TickerSpace
+from stockcast_assets.orchestration.ticker_space import COMPANY, DAILY, GONE, SEEN, STATE, Record, TickerSpace, places
 from stockcast_assets.tables import PRICE_HISTORY
 
 State = Literal["active", "paused", "delisted"]
+
+_DATED = (SEEN, GONE, STATE)
+"""Kinds of records that say since when they hold."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,28 @@ def states_in(space: TickerSpace) -> dict[str, TickerState]:
     """The state of every ticker, in insertion order."""
     again = space.added_again()
     return {ticker: _state(ticker, values, ticker in again) for ticker, values in space.values().items()}
+
+
+def states_known(space: TickerSpace, before: datetime) -> dict[str, TickerState]:
+    """The state of every ticker that was there just before a moment, as it was recorded; without its daily day.
+
+    A ticker is known from when it was first seen until it was seen no more.
+    """
+    found: dict[str, tuple[int, TickerState]] = {}
+    for record, at in space.records:
+        moment = understood(_since, record.value, f"A record of {record.ticker}") if record.kind in _DATED else None
+        if not moment or datetime.fromisoformat(moment) >= before:
+            continue
+        if record.kind == GONE:
+            found.pop(record.ticker, None)
+        elif record.kind == SEEN:
+            # A state that was set before the ticker was added again is not its own any more.
+            since = next(iter(places([record]).get(record.ticker, ())), 0)
+            if found.get(record.ticker, (-1, None))[0] < since:
+                found[record.ticker] = at, TickerState()
+        elif (state := understood(_by_hand, record.value, f"The state of {record.ticker}")) is not None:
+            found[record.ticker] = at, state
+    return {ticker: state for ticker, (_, state) in found.items()}
 
 
 def _state(ticker: str, recorded: Mapping[str, Any], again: bool = False) -> TickerState:

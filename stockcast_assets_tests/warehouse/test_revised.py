@@ -74,7 +74,7 @@ PRICES = st.floats(1e-300, 1e300) | st.sampled_from([0.1 + 0.2, 0.3])
 KEYS = st.tuples(st.sampled_from(["AAPL", "MSFT"]), st.sampled_from(DAYS))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -82,7 +82,7 @@ KEYS = st.tuples(st.sampled_from(["AAPL", "MSFT"]), st.sampled_from(DAYS))
             st.dictionaries(KEYS, st.tuples(PRICES, st.sampled_from([0.0, -0.0]))),
             st.integers(0, 30),
         ),
-        max_size=12,
+        max_size=8,
     )
 )
 def test_the_bars_of_a_day_are_what_the_table_held_at_its_end(history: list) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.as_known import AsKnown
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.predict import looks_around
@@ -122,6 +123,26 @@ def complete_bars(
     for fault in faults.values():
         raise fault
     return by_ticker
+
+
+def bars_as_known(
+    world: AsKnown, tickers: Sequence[str], until: date | pd.Timestamp | None = None
+) -> dict[str, pd.DataFrame]:
+    """As `complete_bars` of a past day's world, which Dagster's memory is no measure of; by default to their last bar.
+
+    Raises:
+        StockcastError: if a ticker had no bar then, or a session between its first and its last is missing.
+    """
+    bars = with_total_return(read_bars(world, tickers, world.day if until is None else until))
+    found = {str(ticker): part.reset_index(drop=True) for ticker, part in bars.groupby("ticker")}
+    for ticker in tickers:
+        if ticker not in found:
+            now = read_bars(world.now, [ticker], world.day)["ingested_at"]
+            since = f"its first bar was stored on {now.min():%Y-%m-%d}" if len(now) else "no bar of it is stored"
+            raise StockcastError(f"No bar of {ticker} was known at the end of {world.day}: {since}.")
+        series = found[ticker]
+        require_sessions(ticker, series, series["date"].iloc[0], series["date"].iloc[-1])
+    return found
 
 
 def whole_bars(

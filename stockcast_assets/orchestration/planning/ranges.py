@@ -13,11 +13,13 @@ from itertools import pairwise
 
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.partitions import ticker_partitions
+from stockcast_assets.orchestration.ticker_space import enrol
 
 TickerRange = tuple[str, str]
 
@@ -33,6 +35,7 @@ def add_tickers(instance: dg.DagsterInstance, tickers: Iterable[str]) -> list[st
     new = [ticker for ticker in tickers if ticker not in present]
     if new:
         instance.add_dynamic_partitions(str(ticker_partitions.name), new)
+        enrol(instance, utc_now())
     return new
 
 
