@@ -112,10 +112,7 @@ class AsKnown(Warehouse):
     @property
     def words(self) -> str:
         """What it shows, in a sentence."""
-        return (
-            f"The world as it was known at the end of {self.day} (UTC): bars, forecasts and earnings dates of then, "
-            "and what follows from them. Models, drift and the market's state are those stored now of days up to then."
-        )
+        return words_of(self.day)
 
     @property
     def place(self) -> str:
@@ -211,6 +208,14 @@ class AsKnown(Warehouse):
             return FORECAST_ACCURACY.empty()
         days = sorted({day.date() for day in due["target_date"]})
         return asked.rows(accuracy.score(accuracy.promised(due, entries[accuracy.ENTRY_COLUMNS]), bars, days))
+
+
+def words_of(day: date) -> str:
+    """What the world of a day shows, in a sentence or two."""
+    return (
+        f"The world as it was known at the end of {day} (UTC): bars, forecasts and earnings dates of then, and what "
+        "follows from them. Models, drift and the market's state are those stored now of days up to then."
+    )
 
 
 def past_day(text: str) -> date:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from stockcast_assets import tables
+from stockcast_assets.as_known import world_of
 from stockcast_assets.charts.fan import Report
 from stockcast_assets.clock import utc_now
 from stockcast_assets.dashboard import summaries
@@ -16,6 +19,7 @@ from stockcast_assets.dashboard.cache import Cache
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.market import indicators
 from stockcast_assets.market.adjust import one_series, with_total_return
+from stockcast_assets.market.known import day_ends_at
 from stockcast_assets.market.second_opinion import Opinion
 from stockcast_assets.monitoring import live, series
 from stockcast_assets.monitoring.reports import ReportStore
@@ -32,6 +36,7 @@ TTL_SECONDS = 60
 RECENT_DAYS = 45
 _WIDER_DAYS = 400
 UNIVERSE_COLUMNS = ("ticker", "date", "close", "pct_return", tables.RSI, tables.VOLATILITY)
+_known_on: ContextVar[date | None] = ContextVar("known_on", default=None)
 _BAR_COLUMNS = ("ticker", "date", "open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
 
 
@@ -50,6 +55,20 @@ def _warehouse() -> Any:
     if isinstance(warehouse, DuckDBWarehouse):
         warehouse.lock_timeout = LOCK_SECONDS
     return warehouse
+
+
+def show_world_of(day: date | None) -> None:
+    """Show, on this page, what was known at the end of a day; what is known now if it is None."""
+    _known_on.set(day)
+
+
+def known_on() -> date | None:
+    """The day of whose end this page shows what was known; None: it is what is known now."""
+    return _known_on.get()
+
+
+def _world() -> Any:
+    return world_of(_warehouse(), known_on())
 
 
 def place() -> str:
@@ -88,6 +107,7 @@ def read(
         StockcastError: the warehouse cannot be read.
     """
     key = (
+        known_on(),
         table.name,
         None if tickers is None else tuple(tickers),
         start,
@@ -95,14 +115,14 @@ def read(
         None if columns is None else tuple(columns),
     )
     frame: pd.DataFrame = _cache().get(
-        key, lambda: _warehouse().read(table, tickers=tickers, start=start, end=end, columns=columns)
+        key, lambda: _world().read(table, tickers=tickers, start=start, end=end, columns=columns)
     )
     return frame
 
 
 def recent(table: Table, columns: Sequence[str] | None = None, days: int = RECENT_DAYS) -> pd.DataFrame:
     """The rows of the last `days` days; of more, and at last the whole table, only if nothing is that new."""
-    until = min(date.today(), settings().end_date or date.max)
+    until = min(date.today(), settings().end_date or date.max, known_on() or date.max)
     for reach in (days, _WIDER_DAYS):
         rows = read(table, start=until - timedelta(days=reach), columns=columns)
         if len(rows):
@@ -186,14 +206,14 @@ def tickers() -> list[str]:
 def models(ticker: str) -> pd.DataFrame:
     """The rows of `trained_model` of a ticker; columns that a table of an earlier release lacks are null."""
     frame: pd.DataFrame = _cache().get(
-        ("models", ticker), lambda: _warehouse().read(tables.TRAINED_MODEL, tickers=[ticker])
+        (known_on(), "models", ticker), lambda: _world().read(tables.TRAINED_MODEL, tickers=[ticker])
     )
     return frame
 
 
 def drift(ticker: str) -> pd.DataFrame:
     """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
-    rows = _cache().get(("drift", ticker), lambda: _warehouse().read(tables.DRIFT_REPORT, tickers=[ticker]))
+    rows = _cache().get((known_on(), "drift", ticker), lambda: _world().read(tables.DRIFT_REPORT, tickers=[ticker]))
     frame: pd.DataFrame = rows.assign(kind=rows["kind"].fillna(series.INPUTS))
     return frame
 
@@ -275,16 +295,29 @@ def _compared_series(ticker: str, day: date, model_version: str | None) -> pd.Da
     return seen.merge(series.predictions(*hindcast(serving.forecaster, own, around)), on="date", how="left")
 
 
-@st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)
 def ticker_states(names: tuple[str, ...]) -> "dict[str, TickerState]":
-    """What is to become of each ticker, and what its company is called; {} if this machine runs no Dagster."""
+    """What is to become of each ticker, and what its company is called; {} if this machine runs no Dagster.
+
+    Of a past day, what was to become of those that were there.
+    """
+    return _states(names, known_on())
+
+
+@st.cache_data(ttl=TTL_SECONDS, max_entries=4, show_spinner=False)
+def _states(names: tuple[str, ...], day: date | None) -> "dict[str, TickerState]":
+    from stockcast_assets.orchestration import ticker_space
     from stockcast_assets.orchestration.home import open_instance
+    from stockcast_assets.orchestration.tickers import states_known
     from stockcast_assets.orchestration.tickers import ticker_states as states
 
     if not settings().dagster_home.exists():
         return {}
     with open_instance(settings()) as instance:
-        return states(instance, names)
+        now = states(instance, names)
+        if day is None:
+            return now
+        then = states_known(ticker_space.read(instance), day_ends_at(day))
+        return {name: replace(then[name], company=now[name].company) for name in names if name in then}
 
 
 def company(ticker: str) -> str:
@@ -298,7 +331,7 @@ def company(ticker: str) -> str:
 
 def loss() -> str | None:
     """That rows which Dagster remembers are not in the warehouse, and what to do, in a sentence; None if all are there,
-    if a run holds the warehouse, or if this machine runs no Dagster."""
+    if a run holds the warehouse, if this machine runs no Dagster, or if a past day is shown."""
     from stockcast_assets.orchestration.build import other_warehouse
     from stockcast_assets.orchestration.home import open_instance
     from stockcast_assets.orchestration.planning.reconcile import survey
@@ -307,7 +340,7 @@ def loss() -> str | None:
         with open_instance(settings()) as instance:
             return survey(instance, _warehouse(), other_warehouse(settings())).loss()
 
-    if not settings().dagster_home.exists():
+    if known_on() is not None or not settings().dagster_home.exists():
         return None
     try:
         return cast(str | None, _cache().get("loss", compare))
@@ -315,9 +348,15 @@ def loss() -> str | None:
         return None
 
 
-@st.cache_data(ttl=600, max_entries=50, show_spinner=False)
 def opinion(ticker: str) -> Opinion | str:
     """What the second source says of a ticker's stored bars, or in words why it says nothing."""
+    if known_on() is not None:
+        return "The second source is asked about what is stored now."
+    return _opinion(ticker)
+
+
+@st.cache_data(ttl=600, max_entries=50, show_spinner=False)
+def _opinion(ticker: str) -> Opinion | str:
     from stockcast_assets.orchestration.asset_checks.second_opinion import opinions
     from stockcast_assets.orchestration.build import sources_from
 
@@ -328,13 +367,19 @@ def opinion(ticker: str) -> Opinion | str:
     return found.get(ticker, f"No bar of {ticker} is stored.")
 
 
-@st.cache_data(ttl=TTL_SECONDS, max_entries=50, show_spinner=False)
 def revisions(ticker: str) -> pd.DataFrame:
     """What the source later said otherwise about stored bars, newest first.
 
     Returns:
         `seen` (UTC), `date`, `kind`, `column`, `before`, `after`; empty if this machine has no Dagster log.
     """
+    found: pd.DataFrame = _revisions(ticker)
+    day = known_on()
+    return found if day is None or found.empty else found[found["seen"] < day_ends_at(day)].reset_index(drop=True)
+
+
+@st.cache_data(ttl=TTL_SECONDS, max_entries=50, show_spinner=False)
+def _revisions(ticker: str) -> pd.DataFrame:
     from stockcast_assets.orchestration.home import open_instance
     from stockcast_assets.orchestration.sensors.revisions import revisions as on_record
 

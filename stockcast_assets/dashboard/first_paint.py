@@ -10,6 +10,7 @@ from datetime import date
 
 import pandas as pd
 
+from stockcast_assets.as_known import past_day
 from stockcast_assets.charts.palette import DARK, LIGHT, Palette
 from stockcast_assets.charts.svg import drift_lines, fan, proof_bars
 from stockcast_assets.dashboard import data, summaries
@@ -52,28 +53,30 @@ class _Picture:
     until: str
 
 
-def first_paint(page: str, ticker: str | None = None, day: str | None = None) -> str:
+def first_paint(page: str, ticker: str | None = None, day: str | None = None, known: str | None = None) -> str:
     """The first picture of a page as HTML; "" if there is none to show.
 
     Args:
         page: one of the keys of `PICTURES`.
         ticker: of the address; the one that the page would choose if None.
         day: day of the address, YYYY-MM-DD; the newest if None.
+        known: day of whose end the page shows what was known; now if None.
 
     Raises:
-        StockcastError: if the warehouse cannot be read.
+        StockcastError: if the warehouse cannot be read, or `known` is no past day.
         ValueError: if `day` is no date.
     """
-    known = data.tickers()
-    if not known:
+    data.show_world_of(past_day(known) if known else None)
+    tickers = data.tickers()
+    if not tickers:
         return ""
     as_of = pd.Timestamp(date.fromisoformat(day)) if day else None
-    picture = PICTURES[page]((ticker or known[0]).upper(), as_of)
+    picture = PICTURES[page]((ticker or tickers[0]).upper(), as_of)
     if picture is None:
         return ""
     page = _PAGE.format(
         title=html.escape(picture.title),
-        words=html.escape(picture.words),
+        words=html.escape(f"As known on {known}. {picture.words}" if known else picture.words),
         figure=picture.figure,
         until=html.escape(picture.until),
     )

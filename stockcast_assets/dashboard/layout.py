@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from stockcast_assets.as_known import past_day, words_of
 from stockcast_assets.charts.palette import DARK, LIGHT, Palette
-from stockcast_assets.clock import utc_now
+from stockcast_assets.clock import utc_now, utc_today
 from stockcast_assets.dashboard import cache, data
 from stockcast_assets.dashboard.words import GLOSSARY
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
@@ -181,6 +182,9 @@ def state(title: str, text: str, command: str = "") -> None:
 
 def nothing_yet() -> None:
     """Instead of a page: no ticker is stored, and what to do about it."""
+    if (day := data.known_on()) is not None:
+        state("Nothing was known then", f"No bar had been stored by the end of {day} (UTC).")
+        return
     state(
         "Nothing here yet",
         f"{data.place()} holds no ticker. Fill it with the bundled history, or bring a ticker of your own:",
@@ -190,6 +194,9 @@ def nothing_yet() -> None:
 
 def no_data(ticker: str) -> None:
     """Instead of content: nothing is stored of a ticker, and what to do about it."""
+    if (day := data.known_on()) is not None:
+        state(f"No prices of {ticker}", f"None had been stored by the end of {day} (UTC).")
+        return
     state(f"No prices of {ticker}", "Bring it up to date, then reload this page:", f"stockcast forecast {ticker}")
 
 
@@ -267,7 +274,8 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
         cache.start_page()
         above = st.empty()
         try:
-            view()
+            if _world_is_shown():
+                view()
         except WarehouseBusyError:
             state("A run is writing", "A run holds the warehouse, and nothing of this page was read before it began.")
             _again()
@@ -282,12 +290,62 @@ def page(view: Callable[[], None]) -> Callable[[], None]:
             if any(notices):
                 above.html("".join(map(notice, filter(None, notices))))
             _refresh()
+            _past_day_picker()
         st.divider()
         glossary()
         fine_print(NOT_ADVICE)
 
     shown.__name__ = view.__name__
     return shown
+
+
+def _world_is_shown() -> bool:
+    """Show the world of the day in the address, `known`, and say so; whether there is such a day, or none is asked for.
+
+    It stays on the way to another page, as the ticker does.
+    """
+    data.show_world_of(None)
+    asked = st.query_params.get("known") or st.session_state.get("last_known")
+    if not asked:
+        return True
+    try:
+        day = past_day(asked)
+    except StockcastError as error:
+        st.session_state["last_known"] = None
+        state("No such day", str(error))
+        _back_to_now()
+        return False
+    data.show_world_of(day)
+    st.query_params["known"] = st.session_state["last_known"] = str(day)
+    st.html(notice(words_of(day)))
+    _back_to_now()
+    return True
+
+
+def _back_to_now() -> None:
+    st.button("Back to what is known now", on_click=_address_known, args=(None,))
+
+
+def _past_day_picker() -> None:
+    """The control that leads to the world of a past day."""
+    st.session_state["known"] = data.known_on()
+    st.date_input(
+        "As known on",
+        max_value=utc_today(),
+        format="YYYY-MM-DD",
+        key="known",
+        width=220,
+        help="Shows every page as it was known at the end of a past day (UTC).",
+        on_change=lambda: _address_known(st.session_state["known"]),
+    )
+
+
+def _address_known(day: date | None) -> None:
+    st.session_state["last_known"] = None if day is None else str(day)
+    if day is None:
+        st.query_params.pop("known", None)
+    else:
+        st.query_params["known"] = str(day)
 
 
 def _loss() -> str | None:

@@ -96,7 +96,7 @@ def _index(name: str) -> Callable[[Request], Awaitable[HTMLResponse]]:
         page = text
         if name:
             asked = request.query_params
-            drawn = run_in_threadpool(first_paint, name, asked.get("ticker"), asked.get("date"))
+            drawn = run_in_threadpool(first_paint, name, asked.get("ticker"), asked.get("date"), asked.get("known"))
             # No picture is better than a late answer; the app itself says what is wrong.
             with suppress(StockcastError, ValueError, TimeoutError):
                 page = text.replace("<body>", "<body>" + await asyncio.wait_for(drawn, PATIENCE_SECONDS))

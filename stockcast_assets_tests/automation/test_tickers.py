@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,14 @@ from stockcast_assets.orchestration.planning.planner import DAILY_ASSETS
 from stockcast_assets.orchestration.planning.requests import run_tags
 from stockcast_assets.orchestration.planning.world import read_runs
 from stockcast_assets.orchestration.ticker_space import Record
-from stockcast_assets.orchestration.tickers import State, TickerState, set_daily_from, set_state, ticker_states
+from stockcast_assets.orchestration.tickers import (
+    State,
+    TickerState,
+    set_daily_from,
+    set_state,
+    states_known,
+    ticker_states,
+)
 from stockcast_assets.settings import Settings
 
 DAY = date(2013, 2, 14)
@@ -271,3 +278,40 @@ def test_removing_a_ticker_fails_no_other_of_a_queued_run(instance: dg.DagsterIn
     assert result.success == bool(left)
     done = instance.get_materialized_partitions(dg.AssetKey(name))
     assert {key.rpartition("|")[2] for key in done} == left
+
+
+def test_states_of_a_past_day_are_those_that_were_known_at_its_end(instance: dg.DagsterInstance) -> None:
+    def at(day: int) -> datetime:
+        return datetime(2024, 1, day, tzinfo=UTC)
+
+    def state(day: int, state: str, reason: str = "") -> Record:
+        return Record(ticker_space.STATE, "AAPL", {"state": state, "reason": reason, "since": at(day).isoformat()})
+
+    instance.add_dynamic_partitions("ticker", ["AAPL", "IBM"])
+    ticker_space.enrol(instance, at(2))
+    ticker_space.put(instance, [state(4, "paused", "a strike")])
+    ticker_space.put(instance, [state(6, "active")])
+    instance.delete_dynamic_partition("ticker", "AAPL")
+    ticker_space.enrol(instance, at(8))
+    instance.add_dynamic_partitions("ticker", ["AAPL"])
+    ticker_space.enrol(instance, at(10))
+    # Removed and added again before anybody looked: it is new.
+    ticker_space.put(instance, [state(12, "delisted")])
+    instance.delete_dynamic_partition("ticker", "AAPL")
+    instance.add_dynamic_partitions("ticker", ["AAPL"])
+    ticker_space.enrol(instance, at(14))
+    space = ticker_space.read(instance)
+    known = {day: states_known(space, at(day)) for day in range(1, 16)}
+    assert {day: states["AAPL"].state if "AAPL" in states else None for day, states in known.items()} == {
+        **dict.fromkeys((1, 2), None),
+        **dict.fromkeys((3, 4), "active"),
+        **dict.fromkeys((5, 6), "paused"),
+        **dict.fromkeys((7, 8), "active"),
+        **dict.fromkeys((9, 10), None),
+        **dict.fromkeys((11, 12), "active"),
+        **dict.fromkeys((13, 14), "delisted"),
+        15: "active",
+    }
+    assert known[5]["AAPL"].reason == "a strike"
+    assert known[15]["IBM"] == TickerState()
+    assert ticker_states(instance, ["AAPL"])["AAPL"].state == "active"

@@ -15,6 +15,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from stockcast_assets.clock import utc_today
 from stockcast_assets.dashboard import data
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import indicators
@@ -385,3 +386,18 @@ def test_the_next_report_is_a_field_of_the_forecast_and_a_column_of_the_universe
     assert "Next report</div><div" not in text(open_page("forecasts", ticker="AAPL"))
     shown = open_page("universe").dataframe[0].value
     assert shown["report"].tolist() == ["–", "2013-04-18"]
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_every_page_says_that_it_shows_the_world_of_a_past_day(home, view):
+    today = open_page(view, known=str(utc_today()))
+    assert f"The world as it was known at the end of {utc_today()}" in text(today)
+    assert today.date_input(key="known").value == utc_today()
+    before = open_page(view, known="2012-06-01")
+    assert "The world as it was known at the end of 2012-06-01" in text(before)
+    assert "Nothing was known then" in text(before)
+    back = before.button[0].click().run()
+    assert "The world as it was known" not in text(back)
+    assert "known" not in back.query_params
+    assert "is still to come" in text(open_page(view, known="2999-01-01"))
+    assert "is not a date" in text(open_page(view, known="soon"))

@@ -9,6 +9,7 @@ import pandas as pd
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from stockcast_assets.as_known import AsKnown
 from stockcast_assets.market.known import KEY, as_known, day_ends_at
 from stockcast_assets.orchestration.assets.price_revisions import with_price_revisions
 from stockcast_assets.orchestration.assets.prices import keep_first_seen
@@ -136,6 +137,8 @@ class Revised(Writers):
         assert {(ticker, day): (close, paid) for ticker, day, close, paid in found} == self.said
         for day, held in self.ends.items():
             assert same_bits(as_known(current, revisions, RAW_PRICES.name, day_ends_at(day)), held), day
+        for day in list(self.ends)[-1:]:
+            assert same_bits(AsKnown(self.store.warehouse, day.date()).read(RAW_PRICES), self.ends[day])
 
 
 class RevisedOnDuckDB(Revised, OnDuckDB):

@@ -74,7 +74,7 @@ PRICES = st.floats(1e-300, 1e300) | st.sampled_from([0.1 + 0.2, 0.3])
 KEYS = st.tuples(st.sampled_from(["AAPL", "MSFT"]), st.sampled_from(DAYS))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(
