@@ -1,7 +1,7 @@
 """Every read of the dashboard: by the warehouse's read interface, kept while it does not change, nothing left open."""
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -81,6 +81,11 @@ def _cache() -> Cache:
     return Cache(_version)
 
 
+def _kept(key: Hashable, read: Callable[[], Any]) -> Any:
+    """What was read under a key, of the world that this page shows."""
+    return _cache().get((known_on(), key), read)
+
+
 def _version() -> Hashable:
     warehouse = _warehouse()
     return warehouse.version, None if warehouse.written_at else int(time.time()) // TTL_SECONDS
@@ -107,14 +112,13 @@ def read(
         StockcastError: the warehouse cannot be read.
     """
     key = (
-        known_on(),
         table.name,
         None if tickers is None else tuple(tickers),
         start,
         end,
         None if columns is None else tuple(columns),
     )
-    frame: pd.DataFrame = _cache().get(
+    frame: pd.DataFrame = _kept(
         key, lambda: _world().read(table, tickers=tickers, start=start, end=end, columns=columns)
     )
     return frame
@@ -166,7 +170,7 @@ def beside_har(sessions: int) -> tuple[str, pd.DataFrame]:
         parts = {name: live.by_ticker(live.recent(part, sessions)) for name, part in live.by_publication(rows).items()}
         return next(((name, table) for name, table in parts.items() if len(table)), (live.UNKNOWN, pd.DataFrame()))
 
-    found: tuple[str, pd.DataFrame] = _cache().get(("beside_har", sessions), compute)
+    found: tuple[str, pd.DataFrame] = _kept(("beside_har", sessions), compute)
     return found
 
 
@@ -205,15 +209,13 @@ def tickers() -> list[str]:
 
 def models(ticker: str) -> pd.DataFrame:
     """The rows of `trained_model` of a ticker; columns that a table of an earlier release lacks are null."""
-    frame: pd.DataFrame = _cache().get(
-        (known_on(), "models", ticker), lambda: _world().read(tables.TRAINED_MODEL, tickers=[ticker])
-    )
+    frame: pd.DataFrame = _kept(("models", ticker), lambda: _world().read(tables.TRAINED_MODEL, tickers=[ticker]))
     return frame
 
 
 def drift(ticker: str) -> pd.DataFrame:
     """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
-    rows = _cache().get((known_on(), "drift", ticker), lambda: _world().read(tables.DRIFT_REPORT, tickers=[ticker]))
+    rows = _kept(("drift", ticker), lambda: _world().read(tables.DRIFT_REPORT, tickers=[ticker]))
     frame: pd.DataFrame = rows.assign(kind=rows["kind"].fillna(series.INPUTS))
     return frame
 
@@ -343,7 +345,7 @@ def loss() -> str | None:
     if known_on() is not None or not settings().dagster_home.exists():
         return None
     try:
-        return cast(str | None, _cache().get("loss", compare))
+        return cast(str | None, _kept("loss", compare))
     except WarehouseBusyError:
         return None
 
