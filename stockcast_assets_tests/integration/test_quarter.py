@@ -158,14 +158,22 @@ def test_months_run_by_themselves_and_leave_every_key_exactly_once(here: Simulat
     published, scored = here.warehouse.read(PUBLISHED_FORECASTS), here.warehouse.read(FORECAST_ACCURACY)
     assert ledger.faults(published, anchors(here.instance)) == []
     assert ledger.unpublished(published, here.warehouse.read(FORECASTS)) == ([], 0)
-    first = published[published["revision"] == 0]
-    same_forecast = {"left_on": ["ticker", "as_of_date", "horizon"], "right_on": ["ticker", "date", "horizon"]}
-    promised = scored.merge(first, **same_forecast, validate="one_to_one")
+    same_forecast = ["ticker", "as_of_date", "horizon"]
+    entries = published.drop(columns="target_date").rename(columns={"date": "as_of_date", "late": "was_late"})
+    promised = scored.merge(entries, on=[*same_forecast, "revision"], validate="one_to_one")
     assert len(promised) == len(scored)
-    counts = promised[~promised["late"]]
+    assert (promised["late"].astype(bool) == promised["was_late"]).all()
+    counts = promised[~promised["was_late"]]
     assert (counts["published_at"] < counts["target_opens_at"]).all()
     # The rest was made in the daytime, of days that were over: no forecast, and marked so.
-    assert (promised["late"] == (promised["published_at"] >= promised["target_opens_at"])).all()
+    assert (promised["was_late"] == (promised["published_at"] >= promised["target_opens_at"])).all()
+    # What was repaired since scores as it was said in time.
+    newest = entries[~entries["was_late"]].groupby(same_forecast)["revision"].max()
+    assert (
+        counts.set_index(same_forecast)["revision"].to_dict()
+        == newest.reindex(pd.MultiIndex.from_frame(counts[same_forecast])).to_dict()
+    )
+    assert scored[["pit", "pinball", "crps", "interval_score_80", "pinball_random_walk"]].notna().all(axis=None)
     assert len(counts) > len(scored) / 4
 
     assert here.failed_ticks() == []

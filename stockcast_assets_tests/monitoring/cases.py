@@ -5,13 +5,21 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from stockcast_assets.forecasting.config import MEDIAN
-from stockcast_assets.forecasting.evaluation.scores import Cases
+from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, evaluate
 from stockcast_assets.forecasting.models.baselines import Forecast
 from stockcast_assets.methods import BESIDE, LSTM
 from stockcast_assets.monitoring.accuracy import score
-from stockcast_assets.tables import BESIDE_COLUMNS, HORIZON, QUANTILE_COLUMNS, QUANTILES, SIGMA_COLUMNS
+from stockcast_assets.tables import (
+    BESIDE_COLUMNS,
+    HORIZON,
+    PINBALL_COLUMNS,
+    QUANTILE_COLUMNS,
+    QUANTILES,
+    SIGMA_COLUMNS,
+)
 
 NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
 
@@ -69,3 +77,38 @@ def invented(seed: int, days: int, ticker: str = "ANY", wild: float = 1.0) -> In
         {name: Forecast(values, values[:, :, MEDIAN]) for name, values in said.items()},
     )
     return Invented(cases, made, pd.DataFrame({"ticker": ticker, "date": dates, "close": close, "split_ratio": 1.0}))
+
+
+def evaluated(forecasts: pd.DataFrame, bars: pd.DataFrame) -> Evaluation:
+    """Stored forecasts as an evaluation judges them, whole days of any tickers beside bars without splits."""
+    cases = []
+    for ticker, rows in forecasts.sort_values(["ticker", "date", "horizon"]).groupby("ticker"):
+        close = bars[bars["ticker"] == ticker].set_index("date")["close"]
+        last = rows["last_close"].to_numpy()[:, None]
+        said = {name: rows[[column]].to_numpy() * NORMAL for name, column in SIGMA_COLUMNS.items()}
+        for name, columns in {LSTM: QUANTILE_COLUMNS, **BESIDE_COLUMNS}.items():
+            said[name] = np.log(rows[list(columns)].to_numpy() / last)
+        came = np.log(close.loc[rows["target_date"]].to_numpy() / close.loc[rows["date"]].to_numpy())
+        quantiles = {name: values.reshape(-1, HORIZON, len(QUANTILES)) for name, values in said.items()}
+        cases.append(
+            Cases(
+                pd.DatetimeIndex(rows["date"].unique()),
+                came.reshape(-1, HORIZON),
+                np.ones(HORIZON),
+                {name: Forecast(values, values[:, :, MEDIAN]) for name, values in quantiles.items()},
+            )
+        )
+    return evaluate(cases)
+
+
+def assert_scored_as_evaluated(scored: pd.DataFrame, evaluation: Evaluation) -> None:
+    """The means of `forecast_accuracy` rows are what an evaluation of the same cases says, to 1e-9."""
+    table = evaluation.table().set_index(["contender", "horizon"])
+    by_horizon = scored.groupby("horizon")
+    for name, column in {LSTM: "pinball", **PINBALL_COLUMNS}.items():
+        wanted = [table.loc[(name, horizon), "pinball"] for horizon in range(1, HORIZON + 1)]
+        assert by_horizon[column].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)
+        assert scored[column].mean() == pytest.approx(table.loc[(name, 0), "pinball"], rel=0, abs=1e-9)
+    for column, metric in (("crps", "crps"), ("inside_80", "coverage_80")):
+        wanted = [table.loc[(LSTM, horizon), metric] for horizon in range(1, HORIZON + 1)]
+        assert by_horizon[column].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.evaluation.scores import evaluate
-from stockcast_assets.methods import LSTM
 from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
 from stockcast_assets.tables import BASELINE_COLUMNS, FORECAST_ACCURACY, HORIZON, PINBALL_COLUMNS, QUANTILES
-from stockcast_assets_tests.monitoring.cases import invented
+from stockcast_assets_tests.monitoring.cases import assert_scored_as_evaluated, evaluated, invented
 from stockcast_assets_tests.monitoring.conftest import fan
 
 DAY = date(2013, 2, 15)
@@ -103,18 +102,8 @@ def test_live_scores_are_those_of_an_evaluation_of_the_same_cases(seed: int, day
     one = invented(seed, days, wild=wild)
     said, targets = one.said, one.cases.targets
     scored = one.scored()
-    evaluation = evaluate([one.cases])
-    table = evaluation.table().set_index(["contender", "horizon"])
-    by_horizon = scored.groupby("horizon")
-    for name, column in {LSTM: "pinball", **PINBALL_COLUMNS}.items():
-        wanted = [table.loc[(name, horizon), "pinball"] for horizon in range(1, HORIZON + 1)]
-        assert by_horizon[column].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)
-        assert scored[column].mean() == pytest.approx(table.loc[(name, 0), "pinball"], rel=0, abs=1e-9)
-    wanted = [table.loc[(LSTM, horizon), "crps"] for horizon in range(1, HORIZON + 1)]
-    assert by_horizon["crps"].mean().tolist() == pytest.approx(wanted, rel=0, abs=1e-9)
-    assert by_horizon["inside_80"].mean().tolist() == pytest.approx(
-        [table.loc[(LSTM, horizon), "coverage_80"] for horizon in range(1, HORIZON + 1)]
-    )
+    assert_scored_as_evaluated(scored, evaluate([one.cases]))
+    assert_scored_as_evaluated(scored, evaluated(one.forecasts, one.bars))
     # A quantile's level is the probability below it, so the two say the same of every outcome.
     below = targets[:, :, None] <= said
     shares = (scored["pit"].to_numpy()[:, None] <= np.array(QUANTILES) + 1e-12).mean(axis=0)

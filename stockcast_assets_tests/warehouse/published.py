@@ -8,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from stockcast_assets.monitoring import ledger
+from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
 from stockcast_assets.tables import (
     BASELINE_COLUMNS,
     FORECASTS,
@@ -25,6 +27,7 @@ from stockcast_assets.warehouse import KeyedFrame, TableRef, Warehouse, frames
 from stockcast_assets.warehouse.frames import Addition
 from stockcast_assets.warehouse.io_manager import replace_with_addition
 from stockcast_assets.warehouse.transfer import copy
+from stockcast_assets_tests.monitoring.cases import assert_scored_as_evaluated, evaluated
 from stockcast_assets_tests.warehouse.conftest import duckdb_store
 from stockcast_assets_tests.warehouse.crashes import OnBigQuery, OnDuckDB, Writers
 from stockcast_assets_tests.warehouse.helpers import keys_slice
@@ -186,6 +189,27 @@ class Published(Writers):
             self.said
         )
         assert (rows["late"] == (rows["published_at"] >= rows["target_opens_at"])).all()
+
+    def teardown(self) -> None:
+        """Scored is of each forecast the last that was said in time, else the last, as an evaluation judges it."""
+        rows, made = (self.store.warehouse.read(table) for table in (PUBLISHED_FORECASTS, FORECASTS))
+        if made.empty:
+            return
+        chosen = promised(made, rows[ENTRY_COLUMNS])
+        wanted: dict[tuple[str, pd.Timestamp, int], tuple[bool, int]] = {}
+        for ticker, day, horizon, late, revision in rows.sort_values("entry")[
+            ["ticker", "date", "horizon", "late", "revision"]
+        ].itertuples(index=False):
+            if not late or wanted.get((ticker, day, horizon), (True, 0))[0]:
+                wanted[ticker, day, horizon] = late, revision
+        told = chosen[["ticker", "date", "horizon", "late", "revision"]].itertuples(index=False)
+        assert {(row.ticker, row.date, row.horizon): (row.late, row.revision) for row in told} == wanted
+        days = pd.date_range(DAYS[0], DAYS[-1] + timedelta(days=HORIZON))
+        closes = pd.DataFrame({"date": days, "close": 2 + np.sin(np.arange(len(days))), "split_ratio": 1.0})
+        bars = closes.merge(pd.DataFrame({"ticker": TICKERS}), how="cross")
+        scored = score(chosen, bars, [day.date() for day in days])
+        assert len(scored) == len(chosen)
+        assert_scored_as_evaluated(scored, evaluated(chosen, bars))
 
 
 class PublishedOnDuckDB(Published, OnDuckDB):
