@@ -254,10 +254,9 @@ class _Losses:
         index = next(iter(self.sums.values())).index.get_level_values(0)
         begins = np.concatenate(([True], index[1:] != index[:-1]))[: len(index)]
         starts: list[int] = np.flatnonzero(begins).tolist()
-        ends = [*starts[1:], len(index)]
         return [
             (str(index[start]), _Losses({pair: sums.iloc[start:end] for pair, sums in self.sums.items()}))
-            for start, end in zip(starts, ends, strict=True)
+            for start, end in pairwise([*starts, len(index)])
         ]
 
 

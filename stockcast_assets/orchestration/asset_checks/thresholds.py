@@ -23,7 +23,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import NamedTuple
 
+from stockcast_assets.forecasting.evaluation.scores import ratio_interval
 from stockcast_assets.libraries import pd
 from stockcast_assets.methods import HAR
 from stockcast_assets.monitoring.series import INPUTS, RESIDUALS
@@ -70,15 +72,27 @@ def skill_ratio(errors: pd.DataFrame) -> float:
     return float((by_horizon["own"] / by_horizon["naive"]).mean()) if len(by_horizon) else 1.0
 
 
-def pinball_ratio(errors: pd.DataFrame) -> float | None:
-    """Pinball loss over HAR's, all horizons; None if HAR's is not known for each of `SCORED` sessions."""
+class PinballRatio(NamedTuple):
+    """Pinball loss over HAR's, all horizons, with its 95 % block-bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def pinball_ratio(errors: pd.DataFrame) -> PinballRatio | None:
+    """That of the last `SCORED` sessions; None if HAR's is not known for each of them."""
     if not {"pinball", HAR_PINBALL} <= {*errors.columns}:
         return None
     known = errors[errors[["pinball", HAR_PINBALL]].notna().all(axis=1)]
-    theirs = float(known[HAR_PINBALL].sum())
-    if known["date"].nunique() < SCORED or theirs <= 0:
+    losses = known.groupby("date")[["pinball", HAR_PINBALL]].sum()
+    ours, theirs = (losses[name].to_numpy("float64") for name in losses)
+    if len(losses) < SCORED or theirs.min() <= 0:
         return None
-    return float(known["pinball"].sum()) / theirs
+    return PinballRatio(float(ours.sum() / theirs.sum()), *ratio_interval(ours, theirs))
 
 
 def lasting_drift(drifted: Mapping[str, Sequence[bool]]) -> str | None:
@@ -119,8 +133,8 @@ def lost_skill(errors: pd.DataFrame | None) -> str | None:
         return None
     beside_har = pinball_ratio(errors)
     if beside_har is not None:
-        words = f"over the last {SCORED} sessions the pinball loss was {beside_har:.3f} times that of HAR"
-        return words if beside_har > MOST_PINBALL else None
+        words = f"over the last {SCORED} sessions the pinball loss was {beside_har} times that of HAR"
+        return words if beside_har.value > MOST_PINBALL else None
     ratio = skill_ratio(errors)
     if ratio <= LEAST_SKILL:
         return None
