@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.earnings import said_by_file, told
 from stockcast_assets.market.sources.files import parse_bytes, read_earnings
-from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, ORACLE, RANDOM_WALK, method_label
+from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, RANDOM_WALK, method_label
 from stockcast_assets.tables import EARNINGS_DATES, HORIZON
 
 if TYPE_CHECKING:
@@ -103,15 +104,26 @@ def _content(path: Path) -> bytes:
 
 
 def document(walk: WalkForward) -> dict[str, Any]:
-    """What was measured, as `--json` prints it."""
+    """What was measured, as `--json` prints it. What cannot be said, as of prices that never moved, is NaN."""
     from stockcast_assets.forecasting.evaluation.coverage import coverage_test, misses
+    from stockcast_assets.forecasting.evaluation.scores import coverage_by_day, share_won
     from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
 
     pooled, each = walk.pooled, walk.by_ticker
     scores = walk.scores().set_index("contender")
-    years = pooled.dates.year
-    reachable = 1 - pooled.pinball_ratio(ORACLE, HAR)
-    horizons = pooled.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
+    years = pooled.dates.year.to_numpy()
+    inside = coverage_by_day(list(walk.cases.values()), LSTM).to_numpy() * pooled.cases
+    losses = pooled.table().query("horizon > 0").pivot_table("pinball", "horizon", "contender", sort=False)
+    by_year = {
+        int(year): {
+            **_standing({name: of_days[years == year].sum() for name, of_days in pooled.pinball.items()}),
+            "coverage_80": float(inside[years == year].sum() / pooled.cases[years == year].sum()),
+            "n_cases": int(pooled.cases[years == year].sum()),
+        }
+        for year in np.unique(years)
+    }
+    by_horizon = {int(horizon): _standing(of_horizon) for horizon, of_horizon in losses.to_dict("index").items()}
+    total = {name: of_days.sum() for name, of_days in pooled.pinball.items()}
     return {
         "first_day": walk.first_day,
         "last_day": walk.last_day,
@@ -127,29 +139,44 @@ def document(walk: WalkForward) -> dict[str, Any]:
                 "coverage_80": scores.loc[name, "coverage_80"],
                 "coverage_90": scores.loc[name, "coverage_90"],
                 "tickers_better_than_har": sum(of.pinball_ratio(name, HAR) < 1 for of in each.values()),
-                "share_of_reachable": (1 - pooled.pinball_ratio(name, HAR)) / reachable,
+                "share_of_reachable": share_won(total, HAR, name),
             }
             for name in pooled.contenders
         },
         "dm_vs_har_earnings": _diebold_mariano(walk, LSTM, HAR_EARNINGS),
         "value_added": [
-            {"from": before, "to": after, "pinball_ratio": pooled.pinball_ratio(after, before)}
+            {
+                "from": before,
+                "to": after,
+                "pinball_ratio": pooled.pinball_ratio(after, before),
+                # What there is to reach begins at HAR.
+                "share_of_reachable": share_won(total, before, after) if before != RANDOM_WALK else math.nan,
+            }
             for before, after in pairwise(STEPS_OF_VALUE)
         ],
-        "by_year": {
-            int(year): float(pooled.pinball[LSTM][years == year].sum() / pooled.pinball[HAR][years == year].sum())
-            for year in np.unique(years)
-        },
-        "by_horizon": {int(h): float(horizons.loc[h, LSTM] / horizons.loc[h, HAR]) for h in horizons.index},
+        "by_year": {year: of["pinball_ratio_har"] for year, of in by_year.items()},
+        "by_horizon": {horizon: of["pinball_ratio_har"] for horizon, of in by_horizon.items()},
+        "years": by_year,
+        "horizons": by_horizon,
         "by_ticker": {
             ticker: {
-                "pinball_ratio_har": each[ticker].pinball_ratio(LSTM, HAR),
-                "pinball_ratio_har_earnings": each[ticker].pinball_ratio(LSTM, HAR_EARNINGS),
+                **_standing({name: of_days.sum() for name, of_days in each[ticker].pinball.items()}),
                 "n_cases": int(each[ticker].cases.sum()),
                 **_tests(coverage_test(misses(cases, LSTM))),
             }
             for ticker, cases in walk.cases.items()
         },
+    }
+
+
+def _standing(losses: Mapping[str, float]) -> dict[str, float]:
+    """Where the network stands on some cases, by every contender's loss on them."""
+    from stockcast_assets.forecasting.evaluation.scores import loss_ratio, share_won
+
+    return {
+        "pinball_ratio_har": loss_ratio(losses[LSTM], losses[HAR]),
+        "pinball_ratio_har_earnings": loss_ratio(losses[LSTM], losses[HAR_EARNINGS]),
+        "share_of_reachable": share_won(losses, HAR, LSTM),
     }
 
 
@@ -166,6 +193,9 @@ def _diebold_mariano(walk: WalkForward, name: str, other: str) -> float:
 
     pooled = walk.pooled
     return diebold_mariano((pooled.pinball[name] - pooled.pinball[other]) / pooled.cases, HORIZON)[0]
+
+
+_STANDING = (f"/ {METHODS[HAR].heading}", f"/ {LABELS[HAR_EARNINGS]}", "of reachable")
 
 
 def show(found: dict[str, Any]) -> None:
@@ -188,12 +218,12 @@ def show(found: dict[str, Any]) -> None:
         [
             [
                 method_label(name),
-                f"{row['pinball_ratio_har']:.4f}",
-                "{:.3f} to {:.3f}".format(*row["pinball_ratio_har_interval"]),
-                f"{row['dm_vs_har']:+.1f}",
-                f"{row['pinball_ratio_har_earnings']:.4f}",
-                f"{row['share_of_reachable']:.0%}",
-                f"{row['rmse_ratio_rw']:.3f}",
+                _figure(row["pinball_ratio_har"]),
+                " to ".join(_figure(bound, ".3f") for bound in row["pinball_ratio_har_interval"]),
+                _figure(row["dm_vs_har"], "+.1f"),
+                _figure(row["pinball_ratio_har_earnings"]),
+                _figure(row["share_of_reachable"], ".0%"),
+                _figure(row["rmse_ratio_rw"], ".3f"),
                 f"{row['coverage_80']:.1%}",
                 f"{row['coverage_90']:.1%}",
                 f"{row['tickers_better_than_har']} of {len(found['by_ticker'])}",
@@ -203,31 +233,34 @@ def show(found: dict[str, Any]) -> None:
     )
     print_table(
         "What each step adds",
-        ["from", "to", "pinball"],
-        [[LABELS[s["from"]], LABELS[s["to"]], f"{s['pinball_ratio']:.4f}"] for s in found["value_added"]],
+        ["from", "to", "pinball", "of reachable"],
+        [
+            [
+                LABELS[step["from"]],
+                LABELS[step["to"]],
+                _figure(step["pinball_ratio"]),
+                _figure(step["share_of_reachable"], ".0%"),
+            ]
+            for step in found["value_added"]
+        ],
     )
-    for title, key in (("year", "by_year"), ("sessions ahead", "by_horizon")):
-        print_table(
-            f"LSTM / HAR by {title}",
-            [str(label) for label in found[key]],
-            [[f"{ratio:.4f}" for ratio in found[key].values()]],
-        )
+    print_table(
+        "LSTM by year",
+        ["year", *_STANDING, "80 %", "days"],
+        [[year, *_shown(row), f"{row['coverage_80']:.1%}", row["n_cases"]] for year, row in found["years"].items()],
+    )
+    print_table(
+        "LSTM by sessions ahead",
+        ["sessions ahead", *_STANDING],
+        [[horizon, *_shown(row)] for horizon, row in found["horizons"].items()],
+    )
     print_table(
         "LSTM by ticker; p-values of its 80 % interval of the next session",
-        [
-            "ticker",
-            f"/ {METHODS[HAR].heading}",
-            f"/ {LABELS[HAR_EARNINGS]}",
-            "80 %",
-            "Kupiec",
-            "Christoffersen",
-            "days",
-        ],
+        ["ticker", *_STANDING, "80 %", "Kupiec", "Christoffersen", "days"],
         [
             [
                 ticker,
-                f"{row['pinball_ratio_har']:.4f}",
-                f"{row['pinball_ratio_har_earnings']:.4f}",
+                *_shown(row),
                 f"{row['coverage_80_next_session']:.1%}",
                 f"{row['kupiec_p']:.2f}",
                 f"{row['christoffersen_p']:.2f}",
@@ -236,6 +269,19 @@ def show(found: dict[str, Any]) -> None:
             for ticker, row in found["by_ticker"].items()
         ],
     )
+
+
+def _shown(row: Mapping[str, float]) -> list[str]:
+    """The cells of `_STANDING`."""
+    return [
+        _figure(row["pinball_ratio_har"]),
+        _figure(row["pinball_ratio_har_earnings"]),
+        _figure(row["share_of_reachable"], ".0%"),
+    ]
+
+
+def _figure(value: float, form: str = ".4f") -> str:
+    return format(value, form) if math.isfinite(value) else "–"
 
 
 def chosen(bars: dict[str, pd.DataFrame], text: str | None, option: str) -> list[str]:

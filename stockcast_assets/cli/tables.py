@@ -39,8 +39,17 @@ def plain(value: object) -> object:
 def print_json(document: object) -> None:
     """The document on stdout, and nothing else there."""
     # JSON escapes what is not ASCII, and control characters but for DEL.
-    text = redact(json.dumps(document, indent=2, default=plain, allow_nan=False))
+    text = redact(json.dumps(_numbers(document), indent=2, default=plain, allow_nan=False))
     print(text.replace("\x7f", "\\u007f"))  # noqa: T201
+
+
+def _numbers(document: object) -> object:
+    """The document with null for every number that is none: JSON knows neither NaN nor infinity."""
+    if isinstance(document, dict):
+        return {key: _numbers(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_numbers(value) for value in document]
+    return plain(document) if isinstance(document, float) else document
 
 
 def cell(value: object) -> str | Text:

@@ -13,9 +13,18 @@ import pytest
 from stockcast_assets.cli import evaluate_files
 from stockcast_assets.cli.beside import Beside
 from stockcast_assets.cli.invocation import Invocation
+from stockcast_assets.cli.tables import print_json
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
+from stockcast_assets.forecasting.evaluation.scores import Cases
+from stockcast_assets.forecasting.evaluation.walkforward import WalkForward
+from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.models.baselines import Forecast
+from stockcast_assets.forecasting.universe.walkforward import STEPS_OF_VALUE
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets.methods import HAR_EARNINGS, ORACLE
 from stockcast_assets_tests.conftest import Cli
+from stockcast_assets_tests.documented import differences
 
 COLUMNS = {"date": "Date", "ticker": "Ticker", "open": "Open", "high": "High", "low": "Low", "close": "Close",
            "adj_close": "Adj Close", "volume": "Volume"}  # fmt: skip
@@ -56,6 +65,20 @@ def test_files_are_judged_by_a_network_of_some_of_their_tickers(
     assert {"gjr_garch", "lightgbm"} <= set(found["contenders"])
     assert 0.8 < found["contenders"]["lightgbm"]["pinball_ratio_har"] < 1.2
     assert list(found["by_year"]) == ["2008"]
+    assert differences("evaluate --bars", found) == []
+    # All cases are of one year; what is won adds up over the steps, and what a ratio wins is its share of the oracle's.
+    (year,) = found["years"].values()
+    lstm, oracle = (found["contenders"][name] for name in ("lstm", "oracle"))
+    assert year["n_cases"] == found["n_cases"]
+    for key in ("pinball_ratio_har", "pinball_ratio_har_earnings", "share_of_reachable", "coverage_80"):
+        assert year[key] == pytest.approx(lstm[key], rel=1e-4), key
+    won = [step["share_of_reachable"] for step in found["value_added"]]
+    assert won[0] is None
+    assert sum(won[1:]) == pytest.approx(lstm["share_of_reachable"])
+    for of in (*found["horizons"].values(), *found["by_ticker"].values()):
+        assert 0.8 < of["pinball_ratio_har_earnings"] < 1.2
+    share = (1 - lstm["pinball_ratio_har"]) / (1 - oracle["pinball_ratio_har"])
+    assert lstm["share_of_reachable"] == pytest.approx(share)
     page = (tmp_path / "page.html").read_text()
     for words in ("What each step adds", "HAR with the market × reports", "Christoffersen", "LightGBM of all tickers"):
         assert words.replace("×", "x") in page, words
@@ -130,6 +153,27 @@ def test_one_ticker_alone_is_judged_and_who_is_too_young_is_told(
     assert 0.8 < found["contenders"]["lstm"]["pinball_ratio_har"] < 1.25
     assert "NEW is left out: NEW has 90 sessions" in printed.err
     assert "No reports are known of NEW: their intervals know of none." in printed.err
+
+
+@pytest.mark.filterwarnings("error")
+def test_prices_that_never_move_have_scores_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = pd.bdate_range("2004-01-02", periods=420)
+    bars = walked("FLAT", days, 1).assign(Open=10, High=10, Low=10, Close=10)
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    history = prepare(evaluate_files.read_bars([tmp_path / "bars.csv"])["FLAT"])
+    rows = np.arange(300, 400)
+    quantiles = np.zeros((len(rows), HORIZON, len(QUANTILES)))
+    said = Forecast(quantiles, quantiles[:, :, MEDIAN])
+    everybody = dict.fromkeys((*STEPS_OF_VALUE, HAR_EARNINGS, ORACLE), said)
+    cases = Cases(history.dates[rows], history.targets[rows], np.zeros(HORIZON), everybody)
+    found = evaluate_files.document(WalkForward(ModelConfig(), {"FLAT": 1}, {"FLAT": cases}))
+    evaluate_files.show(found)
+    assert "nan" not in capsys.readouterr().out
+    print_json(found)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["years"]["2005"]["pinball_ratio_har"] is None
+    assert printed["by_ticker"]["FLAT"]["share_of_reachable"] is None
+    assert differences("evaluate --bars", printed) == []
 
 
 @pytest.mark.parametrize(

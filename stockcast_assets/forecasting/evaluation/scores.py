@@ -19,7 +19,7 @@ from stockcast_assets.forecasting.features import HAR_WINDOWS, History, Rows
 from stockcast_assets.forecasting.models.baselines import Forecast
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import DRIFT, HAR, LSTM, RANDOM_WALK, RATIOS
+from stockcast_assets.methods import DRIFT, HAR, LSTM, ORACLE, RANDOM_WALK, RATIOS
 
 BLOCK_SESSIONS = 20
 RESAMPLES = 1000
@@ -246,10 +246,10 @@ class Evaluation:
         return table.astype({"n": "int64"})
 
     def rmse_ratio(self, name: str, other: str) -> float:
-        return float(np.sqrt(self.squared[name].sum() / self.squared[other].sum()))
+        return math.sqrt(loss_ratio(self.squared[name].sum(), self.squared[other].sum()))
 
     def pinball_ratio(self, name: str, other: str) -> float:
-        return float(self.pinball[name].sum() / self.pinball[other].sum())
+        return loss_ratio(self.pinball[name].sum(), self.pinball[other].sum())
 
     def rmse_ratio_interval(self, name: str, other: str) -> tuple[float, float]:
         """95 % interval of the RMSE ratio by block bootstrap over days."""
@@ -286,6 +286,26 @@ class Evaluation:
         }
 
 
+def loss_ratio(loss: float, other: float) -> float:
+    """A loss over another; NaN if the other is none, as of prices that never move."""
+    return float(loss / other) if other > 0 else math.nan
+
+
+def share_won(losses: Mapping[str, float], before: str, after: str) -> float:
+    """What one contender's loss is below another's, as a share of what the oracle's is below HAR's.
+
+    Args:
+        losses: of every contender on the same cases.
+        before: the one whose loss is the larger, if something is won.
+        after: the one that wins.
+
+    Returns:
+        The share; NaN if there is nothing to win.
+    """
+    reachable = losses[HAR] - losses[ORACLE]
+    return float((losses[before] - losses[after]) / reachable) if reachable > 0 else math.nan
+
+
 def ratio_interval(numerator: Floats, denominator: Floats) -> tuple[float, float]:
     """95 % interval of sum(numerator) / sum(denominator): circular block bootstrap, fixed seed.
 
@@ -302,7 +322,8 @@ def ratio_interval(numerator: Floats, denominator: Floats) -> tuple[float, float
         values: Floats = (cumulative[starts + BLOCK_SESSIONS] - cumulative[starts]).sum(axis=1)
         return values
 
-    low, high = np.quantile(resampled(numerator) / resampled(denominator), (0.025, 0.975))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.quantile(resampled(numerator) / resampled(denominator), (0.025, 0.975))
     return float(low), float(high)
 
 
@@ -390,7 +411,7 @@ def _scores(
         "n": np.full(HORIZON, float(len(targets))),
         "rmse": np.sqrt((error**2).mean(axis=0)),
         "mae": np.abs(error).mean(axis=0),
-        "mase": (np.abs(error) / scale).mean(axis=0),
+        "mase": np.divide(np.abs(error), scale, out=np.full(error.shape, np.nan), where=scale > 0).mean(axis=0),
         "pinball": loss.mean(axis=0),
         "crps": crps(losses[name]).mean(axis=0),
         **inside,
