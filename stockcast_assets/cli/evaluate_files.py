@@ -122,7 +122,7 @@ def document(walk: WalkForward) -> dict[str, Any]:
         }
         for year in np.unique(years)
     }
-    by_horizon = {int(horizon): _standing(of_horizon) for horizon, of_horizon in losses.to_dict("index").items()}
+    by_horizon = {horizon: _standing(losses.loc[horizon].to_dict()) for horizon in losses.index.tolist()}
     total = {name: of_days.sum() for name, of_days in pooled.pinball.items()}
     return {
         "first_day": walk.first_day,
