@@ -7,9 +7,8 @@ session the first one that was revised later, else the one that is stored now, i
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
-from stockcast_assets.libraries import np, pd
+from stockcast_assets.libraries import pd
 from stockcast_assets.tables import PRICE_REVISIONS, RAW_PRICES
 
 KEY = ["ticker", "date"]
@@ -23,7 +22,9 @@ def day_ends_at(day: date | pd.Timestamp) -> pd.Timestamp:
 
 
 def superseded(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """The stored bars that are no more, or are other ones, bit for bit, once `new` takes the place of all of them.
+    """The stored bars that are no more, or are other ones, once `new` takes the place of all of them.
+
+    Of two zeros the sign is no difference: a database may keep one for both.
 
     Args:
         stored: bars, one per ticker and date, in the columns of `raw_prices`.
@@ -34,18 +35,10 @@ def superseded(stored: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     places = pd.MultiIndex.from_frame(new[KEY]).get_indexer(pd.MultiIndex.from_frame(stored[KEY]))
     own, same = new.iloc[places], places >= 0
     for name in _BARS:
-        same &= _bits(stored[name]) == _bits(own[name])
-    return stored[~same].reset_index(drop=True)
-
-
-def _bits(values: pd.Series) -> Any:
-    """What tells values apart that compare as equal, such as 0.0 and -0.0."""
-    if pd.api.types.is_datetime64_any_dtype(values):
         # Tables keep microseconds.
-        return values.dt.floor("us").to_numpy("datetime64[ns]").view(np.int64)
-    if pd.api.types.is_float_dtype(values):
-        return values.to_numpy(np.float64).view(np.int64)
-    return values.to_numpy()
+        before, now = (frame[name].dt.floor("us") if name == "ingested_at" else frame[name] for frame in (stored, own))
+        same &= before.to_numpy() == now.to_numpy()
+    return stored[~same].reset_index(drop=True)
 
 
 def new_revisions(

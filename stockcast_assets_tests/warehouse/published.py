@@ -4,7 +4,7 @@ steps on each warehouse."""
 
 import itertools
 import tempfile
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ import pandas as pd
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from stockcast_assets.as_known import AsKnown
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.monitoring.accuracy import ENTRY_COLUMNS, promised, score
 from stockcast_assets.tables import (
@@ -95,7 +96,8 @@ class Published(Writers):
         self.said: Values = {}
         self.revisions: dict[Key, int] = {}
         self.seen = PUBLISHED_FORECASTS.empty()
-        self.backup: tuple[Warehouse, Values, dict[Key, int], pd.DataFrame] | None = None
+        self.ends: dict[date, pd.DataFrame] = {}
+        self.backup: tuple[Warehouse, Values, dict[Key, int], pd.DataFrame, dict[date, pd.DataFrame]] | None = None
         self.anchors: list[ledger.Anchor] = []
         self.attempts = itertools.count()
 
@@ -114,7 +116,10 @@ class Published(Writers):
 
     @rule(hours=st.integers(1, 40))
     def time_passes(self, hours: int) -> None:
-        self.now += timedelta(hours=hours)
+        later = self.now + timedelta(hours=hours)
+        for day in pd.date_range(self.now.date(), later.date())[:-1]:
+            self.ends[day.date()] = self.store.warehouse.read(FORECASTS)
+        self.now = later
 
     @rule(keys=KEYS, value=st.integers(1, 3))
     def publish_or_correct(self, keys: set[Key], value: int) -> None:
@@ -152,15 +157,15 @@ class Published(Writers):
     def back_up(self) -> None:
         target = duckdb_store(Path(tempfile.mkdtemp(dir=self.folder))).warehouse
         copy(self.store.warehouse, target, [FORECASTS, PUBLISHED_FORECASTS])
-        self.backup = (target, dict(self.said), dict(self.revisions), self.seen)
+        self.backup = (target, dict(self.said), dict(self.revisions), self.seen, dict(self.ends))
 
     @precondition(lambda self: self.backup)
     @rule()
     def restore(self) -> None:
         assert self.backup is not None
-        source, said, revisions, self.seen = self.backup
+        source, said, revisions, self.seen, ends = self.backup
         copy(source, self.store.warehouse, [FORECASTS, PUBLISHED_FORECASTS], overwrite=True)
-        self.said, self.revisions = dict(said), dict(revisions)
+        self.said, self.revisions, self.ends = dict(said), dict(revisions), dict(ends)
         entries = {ticker: head.entry for ticker, head in ledger.heads_of(self.seen).items()}
         self.anchors = [
             anchor
@@ -189,6 +194,10 @@ class Published(Writers):
             self.said
         )
         assert (rows["late"] == (rows["published_at"] >= rows["target_opens_at"])).all()
+        # What was published by then is what there was.
+        for day in list(self.ends)[-1:]:
+            known = AsKnown(self.store.warehouse, day).read(FORECASTS)
+            pd.testing.assert_frame_equal(known, self.ends[day], check_exact=True, check_dtype=False)
 
     def teardown(self) -> None:
         """Scored is of each forecast the last that was said in time, else the last, as an evaluation judges it."""
