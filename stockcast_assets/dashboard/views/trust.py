@@ -24,11 +24,12 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.dashboard.words import GLOSSARY, why_published
-from stockcast_assets.methods import HAR, HAR_EARNINGS, LABELS, LSTM, method_label
+from stockcast_assets.methods import BESIDE, HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, method_label
 from stockcast_assets.monitoring import live
 from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, QUANTILES
 
-STEP_LABELS = {**LABELS, live.PUBLISHED: "what was published"}
+NAMES = {**{name: METHODS[name].heading or LABELS[name] for name in BESIDE}, live.PUBLISHED: "published"}
+"""What each step is called beside a figure, short enough for a phone."""
 
 PUBLISHED_WORDS = {
     live.LATE: "None of these is a forecast: they were published late, when their session had opened, as a backfill "
@@ -187,11 +188,12 @@ def _distribution(ticker: str | None, scored: pd.DataFrame) -> None:
     left, right = st.columns(2)
     with left:
         fine_print("Loss of the published range over each baseline's for the same sessions")
-        shown = _ratio_rows([(LABELS[name], ratio) for name, ratio in found.against.items()])
+        shown = _ratio_rows([(NAMES[name], ratio) for name, ratio in found.against.items()])
         figure(charts.ratios(shown, palette(), "published / baseline"), "Live pinball ratios with 95 % intervals")
     with right:
-        fine_print("What each step adds: loss over that of the step before")
-        steps = [(f"{STEP_LABELS[before]} → {STEP_LABELS[after]}", ratio) for before, after, ratio in found.steps]
+        begins = f", from {NAMES[found.steps[0][0]]} on" if found.steps else ""
+        fine_print(f"What each step adds: its loss over that of the one before{begins}")
+        steps = [(NAMES[after], ratio) for _, after, ratio in found.steps]
         figure(charts.ratios(_ratio_rows(steps), palette(), "step / step before"), "Value added per step")
     left, right = st.columns(2)
     with left:
