@@ -8,7 +8,7 @@ future changes nothing before it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
@@ -71,6 +71,7 @@ class History:
         variance: [n] daily variance from gap and range.
         ewma: [n] exponentially weighted standard deviation of log returns, per session.
         skipped: sessions of the ticker before the first one here.
+        earlier: the last of their `log_close`, as far as they are known.
     """
 
     ticker: str
@@ -82,9 +83,17 @@ class History:
     variance: Floats
     ewma: Floats
     skipped: int = 0
+    earlier: Floats = field(default_factory=lambda: np.empty(0))
 
     def __len__(self) -> int:
         return len(self.dates)
+
+    def since(self, row: int) -> History:
+        """The sessions from `row` on, with the same bits."""
+        arrays = ("dates", "close", "log_close", "features", "har", "variance", "ewma")
+        cut = {name: getattr(self, name)[row:] for name in arrays}
+        earlier = np.concatenate((self.earlier, self.log_close[:row]))
+        return History(ticker=self.ticker, skipped=self.skipped + row, earlier=earlier, **cut)
 
     @property
     def first_row(self) -> int:
@@ -95,12 +104,16 @@ class History:
     @cached_property
     def std_60(self) -> Floats:
         """[n] standard deviation of the last 60 log returns, of all so far while there are fewer."""
-        return _widening_std(np.diff(self.log_close, prepend=np.nan), 60)
+        return self._widening_std(60)
 
     @cached_property
     def std_250(self) -> Floats:
         """[n] standard deviation of the last 250 log returns, of all so far while there are fewer."""
-        return _widening_std(np.diff(self.log_close, prepend=np.nan), 250)
+        return self._widening_std(250)
+
+    def _widening_std(self, window: int) -> Floats:
+        log_close = np.concatenate((self.earlier, self.log_close))
+        return _widening_std(np.diff(log_close, prepend=np.nan), window)[len(self.earlier) :]
 
     @cached_property
     def targets(self) -> Floats:

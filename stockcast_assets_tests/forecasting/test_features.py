@@ -130,7 +130,10 @@ def test_cutting_off_the_past_changes_no_bit_of_what_is_needed(first: int) -> No
     for name in ("close", "log_close", "features", "har", "variance", "ewma", "std_60", "std_250", "targets"):
         needed = getattr(cut, name)[first - cut.skipped :]
         assert needed.tobytes() == getattr(whole, name)[first:].tobytes(), name
+        # Cut once more, its volatilities see as far back as before.
+        assert getattr(cut.since(first - cut.skipped), name).tobytes() == needed.tobytes(), name
     assert list(cut.dates) == list(whole.dates[cut.skipped :])
+    assert cut.since(first - cut.skipped).skipped == first
 
 
 @settings(max_examples=10)

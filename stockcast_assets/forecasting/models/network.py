@@ -78,10 +78,12 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
         inputs: a window per row.
         numbers: each row's number in the ticker's history, all different.
     """
-    placed, block, slot = in_blocks(inputs, numbers)
+    states = inputs
     for layer in weights.layers:
-        placed = hidden_states(layer, placed)
-    scales = placed[:, -1] @ weights.head + weights.head_bias
+        placed, block, slot = in_blocks(states, numbers)
+        states = hidden_states(layer, placed, block, slot)
+    placed, block, slot = in_blocks(states[:, -1:], numbers)
+    scales = placed[:, 0] @ weights.head + weights.head_bias
     values: Floats = scales[block, slot].astype(np.float64)
     return values
 
@@ -95,27 +97,44 @@ def in_blocks(inputs: Floats, numbers: Rows) -> tuple[Singles, Rows, Rows]:
     return placed, block, slot
 
 
-def hidden_states(layer: Layer, inputs: Singles) -> Singles:
-    """[blocks, steps, BLOCK, units] of inputs [blocks, steps, BLOCK, inputs].
+def hidden_states(layer: Layer, inputs: Singles, block: Rows, slot: Rows, steps: Rows | None = None) -> Singles:
+    """[n, all steps, units] of the sequences in `slot` [n] of `block` [n] of inputs [blocks, all steps, BLOCK, inputs].
 
     A standard LSTM (Hochreiter & Schmidhuber, 1997; Gers et al., 2000), with the sigmoid as (1 + tanh(x / 2)) / 2.
+    Whole blocks are multiplied; what nobody asks for takes no further time.
+
+    Args:
+        layer: the weights.
+        inputs: standardised.
+        block, slot: where the sequences are.
+        steps: [n] how many steps of each are asked for, all if None; what comes after them may be zero.
     """
-    units = len(layer.recurrent)
+    units, n = len(layer.recurrent), len(block)
     halved = np.ones(4 * units, np.float32)
     halved[: 2 * units] = halved[3 * units :] = 0.5
-    recurrent = layer.recurrent * halved
-    projected = inputs @ (layer.kernel * halved) + layer.bias * halved
-    states = np.empty((*inputs.shape[:3], units), np.float32)
+    kernel, recurrent, bias = layer.kernel * halved, layer.recurrent * halved, layer.bias * halved
+    # The blocks that go on for longest first, so that those which go on are the first ones at every step.
+    longest = np.zeros(len(inputs), np.int64)
+    np.maximum.at(longest, block, inputs.shape[1] if steps is None else steps)
+    order = np.argsort(-longest, kind="stable")
+    inputs, longest = inputs[order], longest[order]
+    place = np.argsort(order)[block]
+    sequences = np.argsort(place, kind="stable")
+    place, slot = place[sequences], slot[sequences]
+    states = np.zeros((n, inputs.shape[1], units), np.float32)
     hidden = np.zeros((len(inputs), BLOCK, units), np.float32)
-    cell = np.zeros_like(hidden)
-    for step in range(inputs.shape[1]):
-        gates = hidden @ recurrent
-        gates += projected[:, step]
+    cell = np.zeros((n, units), np.float32)
+    for step in range(int(longest.max(initial=0))):
+        blocks = int(np.searchsorted(-longest, -step))
+        still = slice(int(place.searchsorted(blocks)))
+        at = place[still], slot[still]
+        gates = (hidden[:blocks] @ recurrent)[at]
+        gates += (inputs[:blocks, step] @ kernel)[at] + bias
         np.tanh(gates, out=gates)
-        i, f, c, o = (gates[..., k * units : (k + 1) * units] for k in range(4))
-        cell = 0.5 * ((1 + f) * cell + (1 + i) * c)
-        hidden = 0.5 * (1 + o) * np.tanh(cell)
-        states[:, step] = hidden
+        i, f, c, o = (gates[:, k * units : (k + 1) * units] for k in range(4))
+        cell[still] = 0.5 * ((1 + f) * cell[still] + (1 + i) * c)
+        hidden[at] = 0.5 * (1 + o) * np.tanh(cell[still])
+        states[sequences[still], step] = hidden[at]
     return states
 
 

@@ -75,12 +75,13 @@ def forecast(
             of_bars, of_days = _needed(models[ticker], bars[ticker], of_ticker)
             needed.append(of_bars)
             numbers.append(of_days)
-        histories = prepare_many(needed)
-        rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
         chosen = [models[ticker] for ticker in asked]
-        seen = [
-            _seen(model, history, bars[model.ticker], around) for model, history in zip(chosen, histories, strict=True)
+        histories = [
+            _looked_at(model, history, of_bars.first)
+            for model, history, of_bars in zip(chosen, prepare_many(needed), needed, strict=True)
         ]
+        rows = [of_days - history.skipped for of_days, history in zip(numbers, histories, strict=True)]
+        seen = _seen(chosen, histories, [bars[ticker] for ticker in asked], around)
         returns = published_quantiles(chosen, histories, seen, rows)
         beside = [model.beside(of_model, of_days) for model, of_model, of_days in zip(chosen, seen, rows, strict=True)]
     closes = [history.close[of_days] for history, of_days in zip(histories, rows, strict=True)]
@@ -137,7 +138,7 @@ def hindcast(
     """
     with threadpool_limits(1, user_api="blas"):
         history = prepare(bars)
-        rows, quantiles = model.hindcast(_seen(model, history, bars, around))
+        rows, quantiles = model.hindcast(_seen([model], [history], [bars], around)[0])
     return history.dates[rows], quantiles
 
 
@@ -146,15 +147,37 @@ def looks_around(models: Iterable[Published]) -> bool:
     return any(isinstance(model, UniverseForecaster) for model in models)
 
 
-def _seen(model: Published, history: History, bars: pd.DataFrame, around: Surroundings | None) -> History | Series:
-    if not isinstance(model, UniverseForecaster):
+def _looked_at(model: Published, history: History, first: int) -> History:
+    """The sessions that a universe's network looks at, from number `first` on, and the one before.
+
+    Earlier ones were needed for features, which are there: to place in the market what no network reads would take most
+    of the time.
+    """
+    if not isinstance(model, UniverseForecaster) or model.goes_on_from is None:
         return history
+    return history.since(max(0, first - 1 - history.skipped))
+
+
+def _seen(
+    models: Sequence[Published],
+    histories: Sequence[History],
+    bars: Sequence[pd.DataFrame],
+    around: Surroundings | None,
+) -> list[History | Series]:
+    """What each model looks at: its ticker's sessions, or their place in the universe."""
+    seen: list[History | Series] = list(histories)
+    parts = [number for number, model in enumerate(models) if isinstance(model, UniverseForecaster)]
+    if not parts:
+        return seen
     if around is None:
         raise StockcastError(
-            f"The model of {model.ticker} is a part of its universe's, and there is no market to forecast it in: "
-            "materialise market_days first, which records market_state."
+            f"The model of {models[parts[0]].ticker} is a part of its universe's, and there is no market to forecast "
+            "it in: materialise market_days first, which records market_state."
         )
-    return around.series(history, bars)
+    placed = around.series_of_many([histories[number] for number in parts], [bars[number] for number in parts])
+    for number, series in zip(parts, placed, strict=True):
+        seen[number] = series
+    return seen
 
 
 def _require_model(ticker: str, models: Mapping[str, Published], bars: Mapping[str, pd.DataFrame]) -> None:

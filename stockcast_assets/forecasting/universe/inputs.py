@@ -5,9 +5,10 @@ A ticker's own inputs are in units of its own volatility or less its own level, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from stockcast_assets.errors import StockcastError
@@ -16,7 +17,7 @@ from stockcast_assets.forecasting.models.volatility import ahead
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe import earnings
 from stockcast_assets.forecasting.universe.earnings import FAR, REACH, Days, Offsets, Reports
-from stockcast_assets.forecasting.universe.market import Market, beta, ewma, ranks
+from stockcast_assets.forecasting.universe.market import Market, betas, ewmas, ranks
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
@@ -30,6 +31,10 @@ _BUMPS = ((0.0, 1.0), (0.5, 2.5), (5.0, 3.0))
 """Centre and width, in weekdays, of what is told about a report near by: the day, the days around, the week after."""
 
 _SHOWN_AHEAD = (0, 4, 9)
+
+_TOGETHER = 32
+"""Tickers whose sessions are arrays together: more would leave the processor's cache."""
+
 _TURN = 2
 _QUARTER_TURN = 3
 
@@ -71,99 +76,139 @@ class Surroundings:
         return self.market.means(), self.market.deviation()
 
     def series(self, history: History, bars: pd.DataFrame) -> Series:
-        """A ticker's place in the universe.
+        """A ticker's place in the universe; see `series_of_many`."""
+        return self.series_of_many([history], [bars])[0]
+
+    def series_of_many(self, histories: Sequence[History], bars: Sequence[pd.DataFrame]) -> list[Series]:
+        """Each ticker's place in the universe: the same bits as alone, in a fraction of the time.
 
         Args:
-            history: the sessions that are needed, as `features.prepare_many` cuts them.
-            bars: the ticker's from its first stored one: how it moves with the market is a recursion over all of them.
+            histories: the sessions that are needed, as `features.prepare_many` cuts them.
+            bars: each ticker's from its first stored one: how it moves with the market is a recursion over all of them.
 
         Raises:
             StockcastError: if no day of the market is recorded.
         """
-        if not len(self.market.dates):
+        if len(histories) and not len(self.market.dates):
+            ticker = histories[0].ticker
             raise StockcastError(
-                f"{history.ticker} has no market to be placed in: materialise market_days first (whatever trains or "
-                f"forecasts does, as `stockcast forecast {history.ticker}`)."
+                f"{ticker} has no market to be placed in: materialise market_days first (whatever trains or "
+                f"forecasts does, as `stockcast forecast {ticker}`)."
             )
-        of = self.reports.get(history.ticker, Reports.none())
-        n = history.skipped + len(history)
-        past = _Past(pd.DatetimeIndex(bars["date"].to_numpy()[:n]), np.log(bars["adj_close"].to_numpy(np.float64)[:n]))
-        return _series(history, past, self.market, *self._together, of)
+        pasts = [
+            _Past(of["date"].to_numpy()[:end], np.log(of["adj_close"].to_numpy(np.float64)[:end]))
+            for of, end in zip(bars, (one.skipped + len(one) for one in histories), strict=True)
+        ]
+        reports = [self.reports.get(one.ticker, Reports.none()) for one in histories]
+        return _placed(histories, pasts, self.market, *self._together, reports)
 
 
 class _Past(NamedTuple):
-    """All sessions of a ticker, and its log closes."""
+    """All sessions of a ticker, [n] datetime64, and its log closes, [n]."""
 
-    dates: pd.DatetimeIndex
+    dates: np.ndarray
     log_close: Floats
 
 
 def series_of(histories: Mapping[str, History], market: Market, reports: Mapping[str, Reports]) -> dict[str, Series]:
     """Every ticker beside the market. Tickers without known reports have none in reach."""
-    means, deviation = market.means(), market.deviation()
-    return {
-        ticker: _series(
-            history,
-            _Past(history.dates, history.log_close),
-            market,
-            means,
-            deviation,
-            reports.get(ticker, Reports.none()),
-        )
-        for ticker, history in histories.items()
-    }
+    pasts = [_Past(history.dates.to_numpy(), history.log_close) for history in histories.values()]
+    told = [reports.get(ticker, Reports.none()) for ticker in histories]
+    placed = _placed(list(histories.values()), pasts, market, market.means(), market.deviation(), told)
+    return dict(zip(histories, placed, strict=True))
 
 
-def _series(history: History, past: _Past, market: Market, means: Floats, deviation: Floats, of: Reports) -> Series:
-    days = history.dates.to_numpy().astype("datetime64[D]")
-    at = market.rows(history.dates)
-    offsets = earnings.offsets(days, of)
-    slope, own_part, share = (values[history.skipped :] for values in _beside_the_market(past, market))
-    market_return = market.mean_return[at]
-    feature = dict(zip(FEATURE_NAMES, history.features.T, strict=True))
+def _placed(
+    histories: Sequence[History],
+    pasts: Sequence[_Past],
+    market: Market,
+    means: Floats,
+    deviation: Floats,
+    reports: Sequence[Reports],
+) -> list[Series]:
+    found: list[Series] = []
+    for first in range(0, len(histories), _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        found += _series(histories[part], pasts[part], market, means, deviation, reports[part])
+    return found
+
+
+def _series(
+    histories: Sequence[History],
+    pasts: Sequence[_Past],
+    market: Market,
+    means: Floats,
+    deviation: Floats,
+    reports: Sequence[Reports],
+) -> list[Series]:
+    """The sessions of all tickers one after the other: numpy takes as long to begin with one as with all."""
+    bounds = np.cumsum([0, *map(len, histories)])
+    days = np.concatenate([history.dates.to_numpy().astype("datetime64[D]") for history in histories])
+    at = np.concatenate([market.rows(history.dates.to_numpy()) for history in histories])
+    har, sigma = (np.concatenate([getattr(history, name) for history in histories]) for name in ("har", "ewma"))
+    features = np.concatenate([history.features for history in histories])
+    offsets = [
+        earnings.offsets(days[begin:end], of) for (begin, end), of in zip(pairwise(bounds), reports, strict=True)
+    ]
+    moves = [
+        [values[history.skipped :] for values in of_past]
+        for history, of_past in zip(histories, _beside_the_market(pasts, market), strict=True)
+    ]
+    slope, own_part, share = (np.concatenate(values) for values in zip(*moves, strict=True))
+    feature = dict(zip(FEATURE_NAMES, features.T, strict=True))
     own = np.column_stack(
         [
-            feature["log_return"] / history.ewma,
-            feature["gap"] / history.ewma,
-            feature["log_range"] - np.log(history.ewma),
+            feature["log_return"] / sigma,
+            feature["gap"] / sigma,
+            feature["log_range"] - np.log(sigma),
             feature["relative_volume"],
-            feature["macd_hist"] / history.ewma,
+            feature["macd_hist"] / sigma,
             feature["rsi"],
-            feature["sma_20_distance"] / history.ewma / 4,
-            feature["ema_50_distance"] / history.ewma / 6,
+            feature["sma_20_distance"] / sigma / 4,
+            feature["ema_50_distance"] / sigma / 6,
             feature["volatility_ratio"],
             feature["downside_return"],
         ]
     )
     together = np.column_stack(
-        [market_return / deviation[at], market.dispersion[at] - np.log(deviation[at]), means[at]]
+        [market.mean_return[at] / deviation[at], market.dispersion[at] - np.log(deviation[at]), means[at]]
     )
     beside = np.column_stack(
         [
-            ranks(history.har[:, 3], market.variance_22[at]),
-            ranks(history.har[:, 2] - history.har[:, 3], market.change[at]),
+            ranks(har[:, 3], market.variance_22, at),
+            ranks(har[:, 2] - har[:, 3], market.change, at),
             slope,
             share,
-            own_part / history.ewma,
+            own_part / sigma,
         ]
     )
     # Of a session that has come, what was known the day before.
-    weekdays = earnings.plain(offsets)
+    weekdays = earnings.plain(np.concatenate(offsets))
     today = np.concatenate(([FAR], weekdays[:-1, 0]))
+    today[bounds[:-1]] = FAR
     near = _bumps(weekdays)
     told = np.column_stack([_bumps(today), *(near[:, h] for h in _SHOWN_AHEAD)])
     coming = np.concatenate([near, _calendar(ahead(days))], axis=-1)
-    steps = np.column_stack([history.har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
-    return Series(history, means[at], of, offsets, steps, coming)
+    steps = np.column_stack([har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
+    return [
+        Series(history, means[at[begin:end]], of, of_ticker, steps[begin:end], coming[begin:end])
+        for history, of, of_ticker, (begin, end) in zip(histories, reports, offsets, pairwise(bounds), strict=True)
+    ]
 
 
-def _beside_the_market(past: _Past, market: Market) -> tuple[Floats, Floats, Floats]:
-    """[n] each: slope on the market's return, own part of the return, log share of that in the return's variance."""
-    returns, together = np.diff(past.log_close, prepend=np.nan), market.mean_return[market.rows(past.dates)]
-    slope = beta(returns, together)
-    own_part = returns - slope * together
-    share: Floats = np.log((ewma(own_part**2) + 1e-8) / (ewma(returns**2) + 1e-8))
-    return slope, own_part, share
+def _beside_the_market(pasts: Sequence[_Past], market: Market) -> list[tuple[Floats, Floats, Floats]]:
+    """Per ticker, [n] each: slope on the market's return, own part of the return, log share of that in its variance."""
+    returns = [np.diff(past.log_close, prepend=np.nan) for past in pasts]
+    together = [market.mean_return[market.rows(past.dates)] for past in pasts]
+    slopes = betas(returns, together)
+    own_parts = [one - slope * of_all for one, slope, of_all in zip(returns, slopes, together, strict=True)]
+    variances = ewmas([*(part**2 for part in own_parts), *(one**2 for one in returns)])
+    return [
+        (slope, part, np.log((of_part + 1e-8) / (of_all + 1e-8)))
+        for slope, part, of_part, of_all in zip(
+            slopes, own_parts, variances[: len(pasts)], variances[len(pasts) :], strict=True
+        )
+    ]
 
 
 def _bumps(of: Offsets) -> Floats:

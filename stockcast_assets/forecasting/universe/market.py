@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from stockcast_assets.forecasting.features import EWMA_DECAY, HAR_WINDOWS, History
@@ -38,12 +38,12 @@ class Market:
     variance_22: Floats
     change: Floats
 
-    def rows(self, dates: pd.DatetimeIndex) -> np.ndarray:
+    def rows(self, dates: np.ndarray) -> np.ndarray:
         """The numbers of the days, or of the last ones before where the market has none: a coin trades on Sundays.
 
         Before its first day it is the first: who began earlier learns from those days, and nobody forecasts them now.
         """
-        return np.maximum(self.dates.searchsorted(dates, side="right") - 1, 0)
+        return np.maximum(self.dates.to_numpy().searchsorted(dates, side="right") - 1, 0)
 
     def means(self, windows: tuple[int, ...] = HAR_WINDOWS) -> Floats:
         """[N, windows] mean log variance of the last sessions."""
@@ -52,12 +52,12 @@ class Market:
 
     def deviation(self) -> Floats:
         """[N] exponentially weighted standard deviation of the mean return."""
-        return np.sqrt(ewma(self.mean_return**2))
+        return np.sqrt(ewmas([self.mean_return**2])[0])
 
 
-def ewma(values: Floats) -> Floats:
-    """Exponentially weighted mean with RiskMetrics' decay; null for the first sessions."""
-    return pd.Series(values).ewm(alpha=1 - EWMA_DECAY, min_periods=_SEED_SESSIONS).mean().to_numpy()
+def ewmas(series: Sequence[Floats]) -> list[Floats]:
+    """Exponentially weighted means with RiskMetrics' decay; null for the first sessions of each."""
+    return _weighted(series, alpha=1 - EWMA_DECAY, min_periods=_SEED_SESSIONS)
 
 
 def market_of(
@@ -192,19 +192,45 @@ def _unpacked(packed: pd.Series) -> Floats:
     return values
 
 
-def ranks(values: Floats, among: Floats) -> Floats:
-    """[n] the share of each day's `among` [n, T] below a value, less one half; ties count half. NaN for none."""
-    counted = np.isfinite(among).sum(axis=1)
-    below = (among < values[:, None]).sum(axis=1) + 0.5 * (among == values[:, None]).sum(axis=1)
-    share = below / np.maximum(counted, 1) - 0.5
+def ranks(values: Floats, among: Floats, at: np.ndarray) -> Floats:
+    """[n] the share of a day's values below each of `values`, less one half; ties count half. NaN for none.
+
+    Args:
+        values: [n]
+        among: [N, T] each day's, ascending, NaN last.
+        at: [n] the day of each value.
+    """
+    counted = np.isfinite(among).sum(axis=1)[at]
+    before, up_to = (_places(values, among, at, counted, side) for side in (np.less, np.less_equal))
+    share = (before + 0.5 * (up_to - before)) / np.maximum(counted, 1) - 0.5
     return np.where(np.isfinite(values) & (counted > 0), share, np.nan)
 
 
-def beta(returns: Floats, market: Floats) -> Floats:
-    """[n] exponentially weighted slope of a ticker's returns on the market's."""
+def _places(values: Floats, among: Floats, at: np.ndarray, counted: np.ndarray, below: np.ufunc) -> np.ndarray:
+    """[n] how many of a day's `counted` values are `below` each of `values`: all days are halved at once."""
+    low, high = np.zeros_like(counted), counted.copy()
+    for _ in range(int(counted.max(initial=0)).bit_length()):
+        middle = (low + high) // 2
+        is_below = (low < high) & below(among[at, np.minimum(middle, among.shape[1] - 1)], values)
+        low, high = np.where(is_below, middle + 1, low), np.where(is_below, high, middle)
+    return low
 
-    def mean(values: Floats) -> Floats:
-        weighted = pd.Series(values).ewm(halflife=_BETA_HALF_LIFE, min_periods=_MIN_BETA_SESSIONS)
-        return weighted.mean().to_numpy()
 
-    return mean(returns * market) / np.maximum(mean(market * market), 1e-12)
+def betas(returns: Sequence[Floats], markets: Sequence[Floats]) -> list[Floats]:
+    """Per ticker [n] exponentially weighted slope of its returns on the market's."""
+    products = [one * market for one, market in zip(returns, markets, strict=True)]
+    means = _weighted(
+        [*products, *(market * market for market in markets)], halflife=_BETA_HALF_LIFE, min_periods=_MIN_BETA_SESSIONS
+    )
+    return [
+        joint / np.maximum(own, 1e-12) for joint, own in zip(means[: len(returns)], means[len(returns) :], strict=True)
+    ]
+
+
+def _weighted(series: Sequence[Floats], **how: float) -> list[Floats]:
+    """Exponentially weighted means of many series: each is a column, whose end no value before it sees."""
+    columns = np.full((max(map(len, series)), len(series)), np.nan, order="F")
+    for column, values in enumerate(series):
+        columns[: len(values), column] = values
+    means = pd.DataFrame(columns, copy=False).ewm(**how).mean().to_numpy()
+    return [means[: len(values), column] for column, values in enumerate(series)]

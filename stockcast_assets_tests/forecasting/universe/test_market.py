@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockcast_assets.forecasting.features import History, prepare
-from stockcast_assets.forecasting.universe.market import Market, market_frame, market_from, market_of, members_of, ranks
+from stockcast_assets.forecasting.universe.market import (
+    Market,
+    ewmas,
+    market_frame,
+    market_from,
+    market_of,
+    members_of,
+    ranks,
+)
 from stockcast_assets.tables import MARKET_STATE
 
 
@@ -79,7 +87,35 @@ def test_a_rank_is_the_same_among_stored_values(histories: dict[str, History]) -
     history = histories["AAPL"]
     at = market.rows(history.dates)
     values = history.har[:, 3]
-    assert np.array_equal(ranks(values, market.variance_22[at]), ranks(values, back.variance_22[at]), equal_nan=True)
+    assert np.array_equal(ranks(values, market.variance_22, at), ranks(values, back.variance_22, at), equal_nan=True)
+
+
+FEW = st.sampled_from([-1.0, 0.0, 0.5, 2.0, np.nan])
+
+
+@given(
+    st.lists(st.lists(FEW, min_size=7, max_size=7), min_size=1, max_size=5), st.lists(st.tuples(FEW, st.integers(0, 4)))
+)
+def test_a_rank_is_the_share_of_what_lies_below_and_half_of_the_ties(
+    days: list[list[float]], asked: list[tuple[float, int]]
+) -> None:
+    among = np.sort(np.array(days), axis=1)
+    values, at = np.array([value for value, _ in asked]), np.array([day % len(days) for _, day in asked], int)
+    found = ranks(values, among, at)
+    for value, day, rank in zip(values, at, found, strict=True):
+        there = among[day][np.isfinite(among[day])]
+        if np.isnan(value) or not len(there):
+            assert np.isnan(rank)
+        else:
+            assert rank == ((there < value).sum() + 0.5 * (there == value).sum()) / len(there) - 0.5
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=6))
+def test_a_weighted_mean_beside_others_has_the_bits_that_it_has_alone(lengths: list[int]) -> None:
+    generator = np.random.default_rng(len(lengths))
+    values = [generator.normal(size=length) for length in lengths]
+    for one, together in zip(values, ewmas(values), strict=True):
+        assert np.array_equal(ewmas([one])[0], together, equal_nan=True)
 
 
 def test_a_day_that_the_market_lacks_sees_the_last_one_before(histories: dict[str, History]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 from dataclasses import replace
 from datetime import date
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
-from stockcast_assets.forecasting.config import HORIZON, MEDIAN, ModelConfig
+from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
 from stockcast_assets.forecasting.evaluation.gate import MIN_CASES
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError, Reference
@@ -29,8 +30,8 @@ from stockcast_assets.forecasting.universe.market import market_from, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
 from stockcast_assets.forecasting.universe.proof import Beside, judge, judge_pooled
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
-from stockcast_assets.methods import LABELS, LSTM
-from stockcast_assets.tables import BESIDE_COLUMNS, MARKET_STATE, QUANTILE_COLUMNS
+from stockcast_assets.methods import LABELS, LSTM, VOL60
+from stockcast_assets.tables import BESIDE_COLUMNS, MARKET_STATE, QUANTILE_COLUMNS, SIGMA_COLUMNS
 
 Bars = dict[str, pd.DataFrame]
 MONTH = date(2008, 12, 1)
@@ -274,7 +275,10 @@ def test_a_forecast_is_a_function_of_its_model_and_of_what_was_known_on_its_day(
     rows = whole.history.dates.searchsorted(pd.DatetimeIndex(days["IBM"]))
     uncut = published_quantiles([models["IBM"]], [whole.history], [whole], [rows])[0]
     closes = whole.history.close[rows][:, None] * np.exp(uncut[:, :, MEDIAN])
-    assert np.array_equal(together.loc[together["ticker"] == "IBM", "close_p50"], closes.ravel())
+    of_ibm = together[together["ticker"] == "IBM"]
+    assert np.array_equal(of_ibm["close_p50"], closes.ravel())
+    normal = models["IBM"].beside(whole, rows)[VOL60][:, :, -1] / NormalDist().inv_cdf(QUANTILES[-1])
+    assert np.array_equal(of_ibm[SIGMA_COLUMNS[VOL60]], normal.ravel())
     for place in (0, 14):
         day = days["IBM"][place]
         prices = ["open", "high", "low", "close", "adj_close"]
