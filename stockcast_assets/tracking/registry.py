@@ -26,6 +26,7 @@ from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.masking import scrub
 from stockcast_assets.methods import LSTM
 from stockcast_assets.spreadsheet import to_csv
+from stockcast_assets.tables import TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.tracking import mlflow_model
 from stockcast_assets.tracking.client import Tracking
 
@@ -158,6 +159,7 @@ class ModelRegistry(Tracking):
         """
         from mlflow.exceptions import MlflowException
 
+        asset = UNIVERSE_MODEL.name if model_name == UNIVERSE else TRAINED_MODEL.name
         try:
             run_id = version_or_run_id
             if version_or_run_id.isdecimal() and len(version_or_run_id) < 10:
@@ -165,12 +167,12 @@ class ModelRegistry(Tracking):
             self.client.get_run(run_id)
         except MlflowException as error:
             kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
-            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, kind) from error
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, kind, asset) from error
         # MLflow answers and knows the run: what fails from here on is the file.
         try:
             return self._file(run_id)
         except (MlflowException, OSError) as error:
-            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError) from error
+            raise self._trouble(f"load {model_name} ({version_or_run_id})", error, ModelFileError, asset) from error
 
     def _file(self, run_id: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
@@ -267,12 +269,18 @@ class ModelRegistry(Tracking):
         found = self._by_alias(model_name(ticker), alias)
         return None if found is None else _version(found)
 
-    def _trouble(self, action: str, error: Exception, kind: type[StockcastError] = StockcastError) -> StockcastError:
+    def _trouble(
+        self,
+        action: str,
+        error: Exception,
+        kind: type[StockcastError] = StockcastError,
+        asset: str = TRAINED_MODEL.name,
+    ) -> StockcastError:
         scrub(error)
         cause = " ".join(str(error).split())[:300]
         return kind(
             f"MLflow at {self.tracking_uri} could not {action} ({cause}): check STOCKCAST_MLFLOW_URI, "
-            "or materialise trained_model for that month again."
+            f"or materialise {asset} for that month again."
         )
 
     def _find_version(self, name: str, identity: Mapping[str, str]) -> ModelVersion | None:

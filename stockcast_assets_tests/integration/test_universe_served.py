@@ -211,3 +211,50 @@ def test_a_ticker_that_comes_later_is_forecast_by_the_months_networks_and_change
     models = copied.warehouse.read(TRAINED_MODEL)
     kept = models[models["ticker"] != "NEWT"].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, before[TRAINED_MODEL.name])
+
+
+def networks_of(home: Path, run_id: str) -> Path:
+    (file,) = (home / "artifacts").rglob(f"{run_id}/artifacts/model/model.npz")
+    return file
+
+
+@pytest.mark.timeout(600)
+def test_networks_that_are_lost_stop_no_forecast_and_each_says_who_serves(copied: Cli) -> None:
+    """The file of a month's networks is gone, then that of all months and the row of a run that was killed."""
+    day, ours = "2013-03-01", {"tickers": ["AAPL"], "start": "2013-03-01"}
+    february, march = copied.warehouse.read(UNIVERSE_MODEL)["run_id"]
+    before = copied.warehouse.read(FORECASTS, **ours)
+
+    def served() -> pd.DataFrame:
+        again = copied("backfill", "--tickers", "AAPL", "--from", day, "--to", day, "--assets", FORECASTS.name)
+        assert again.returncode == 0, again.stderr
+        return copied.warehouse.read(FORECASTS, **ours)
+
+    files = {run_id: networks_of(copied.home, run_id) for run_id in (february, march)}
+    kept = {path: path.read_bytes() for path in files.values()}
+    files[march].unlink()
+    by_february = served()
+    (words,) = by_february["fallback"].unique()
+    assert "could not load stockcast-universe" in words
+    assert "materialise universe_model for that month again" in words
+    models = copied.warehouse.read(TRAINED_MODEL, tickers=["AAPL"], end="2013-02-01")
+    assert models["promoted"].all()
+    assert set(by_february["model_version"]) == set(models["model_version"])
+
+    files[february].unlink()
+    rows = "from stockcast.trained_model where ticker = 'AAPL' and date = '2013-03-01'"
+    with duckdb.connect(str(copied.home / "warehouse.duckdb")) as database:
+        row = database.execute(f"select * {rows}").fetchall()
+        database.execute(f"delete {rows}")
+    on_the_spot = served()
+    (words,) = on_the_spot["fallback"].unique()
+    assert "trained_model has no row for the month" in words
+    assert set(on_the_spot["method"]) == {"naive_har"}
+    assert (on_the_spot["close_p10"] < on_the_spot["close_p90"]).all()
+
+    for path, content in kept.items():
+        path.write_bytes(content)
+    with duckdb.connect(str(copied.home / "warehouse.duckdb")) as database:
+        marks = ", ".join("?" * len(row[0]))
+        database.executemany(f"insert into stockcast.trained_model values ({marks})", row)  # noqa: S608
+    pd.testing.assert_frame_equal(served(), before, check_exact=True)
