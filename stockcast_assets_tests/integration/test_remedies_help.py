@@ -746,7 +746,7 @@ def test_there_is_no_market(place: Place) -> None:
     def asked() -> str:
         stored = len(place.warehouse.read(tables.MARKET_STATE))
         around = surroundings(place.warehouse, ["MSFT"], date.fromisoformat(LAST)) if stored else None
-        return said(lambda: predict._seen(model, prepare(bars), bars, around) is None)
+        return said(lambda: predict._seen([model], [prepare(bars)], [bars], around) is None)
 
     assert "materialise market_days first" in asked()
     # Its days go along with what reads them.

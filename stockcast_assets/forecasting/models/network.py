@@ -78,7 +78,7 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
         inputs: a window per row.
         numbers: each row's number in the ticker's history, all different.
     """
-    states = inputs
+    states: Floats | Singles = inputs
     for layer in weights.layers:
         placed, block, slot = in_blocks(states, numbers)
         states = hidden_states(layer, placed, block, slot)
@@ -88,7 +88,7 @@ def log_scales(weights: Weights, inputs: Floats, numbers: Rows) -> Floats:
     return values
 
 
-def in_blocks(inputs: Floats, numbers: Rows) -> tuple[Singles, Rows, Rows]:
+def in_blocks(inputs: Floats | Singles, numbers: Rows) -> tuple[Singles, Rows, Rows]:
     """[n, steps, ...] as [blocks, steps, BLOCK, ...] with zeros elsewhere, and the block and slot of each row."""
     blocks, block = np.unique(numbers // BLOCK, return_inverse=True)
     slot = numbers % BLOCK

@@ -227,10 +227,13 @@ def betas(returns: Sequence[Floats], markets: Sequence[Floats]) -> list[Floats]:
     ]
 
 
-def _weighted(series: Sequence[Floats], **how: float) -> list[Floats]:
+def _weighted(
+    series: Sequence[Floats], *, alpha: float | None = None, halflife: float | None = None, min_periods: int
+) -> list[Floats]:
     """Exponentially weighted means of many series: each is a column, whose end no value before it sees."""
     columns = np.full((max(map(len, series)), len(series)), np.nan, order="F")
     for column, values in enumerate(series):
         columns[: len(values), column] = values
-    means = pd.DataFrame(columns, copy=False).ewm(**how).mean().to_numpy()
+    weighted = pd.DataFrame(columns, copy=False).ewm(alpha=alpha, halflife=halflife, min_periods=min_periods)
+    means = weighted.mean().to_numpy()
     return [means[: len(values), column] for column, values in enumerate(series)]

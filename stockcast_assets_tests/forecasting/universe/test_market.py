@@ -85,7 +85,7 @@ def test_an_index_stands_beside_the_members(histories: dict[str, History]) -> No
 def test_a_rank_is_the_same_among_stored_values(histories: dict[str, History]) -> None:
     market, back = market_of(histories), market_from(market_frame(histories))
     history = histories["AAPL"]
-    at = market.rows(history.dates)
+    at = market.rows(history.dates.to_numpy())
     values = history.har[:, 3]
     assert np.array_equal(ranks(values, market.variance_22, at), ranks(values, back.variance_22, at), equal_nan=True)
 
@@ -122,7 +122,7 @@ def test_a_day_that_the_market_lacks_sees_the_last_one_before(histories: dict[st
     market = market_of(histories)
     saturday = market.dates[market.dates.weekday == 4][3] + pd.Timedelta(days=1)
     asked = pd.DatetimeIndex([market.dates[0] - pd.Timedelta(days=9), market.dates[7], saturday])
-    assert market.dates[market.rows(asked)].tolist() == [
+    assert market.dates[market.rows(asked.to_numpy())].tolist() == [
         market.dates[0],
         market.dates[7],
         saturday - pd.Timedelta(days=1),
