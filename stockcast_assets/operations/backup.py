@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from stockcast_assets import __version__
 from stockcast_assets.clock import utc_now
@@ -24,6 +25,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import duckdb
 from stockcast_assets.orchestration.home import check_files, dagster_home, open_instance, usable
 from stockcast_assets.settings import Settings
+from stockcast_assets.warehouse.duckdb import is_busy, warehouse_file
 
 MANIFEST = "stockcast-backup.json"
 _ORDER = ("dagster", "warehouse.duckdb", "mlflow.db")
@@ -57,7 +59,7 @@ def back_up(settings: Settings, target: Path) -> dict[str, object]:
         with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive:
             for path in _files(home, {target, unfinished}):
                 name = str(path.relative_to(home))
-                with _still(path) as copy:
+                with _still(path, target.parent) as copy:
                     if copy is not None:
                         digests[name] = _digest(copy)
                         archive.add(copy, name, recursive=False)
@@ -72,14 +74,24 @@ def back_up(settings: Settings, target: Path) -> dict[str, object]:
             entry.size, entry.mode, entry.mtime = len(content), 0o600, int(time.time())
             archive.addfile(entry, io.BytesIO(content))
         unfinished.rename(target)
-    except OSError as error:
-        raise StockcastError(
-            f"The backup {target} could not be written ({error.strerror or error}): see that the folder is there, that "
-            "this account may write it, and that the disk has room."
-        ) from error
+    except (OSError, sqlite3.Error) as error:
+        raise _not_written(error, target, home) from error
     finally:
         unfinished.unlink(missing_ok=True)
     return manifest
+
+
+def _not_written(error: Exception, target: Path, home: Path) -> StockcastError:
+    file, why = getattr(error, "filename", None), getattr(error, "strerror", None) or error
+    if file is not None and Path(os.fsdecode(file)).is_relative_to(home):
+        return StockcastError(
+            f"{os.fsdecode(file)} cannot be read ({why}), so there is no backup: see that this account may read all of "
+            "the home."
+        )
+    return StockcastError(
+        f"The backup {target} could not be written ({why}): see that the folder is there, that this account may write "
+        "it, and that the disk has room."
+    )
 
 
 def restore(archive: Path, home: Path) -> dict[str, object]:
@@ -133,6 +145,10 @@ def kept_elsewhere(settings: Settings) -> dict[str, str]:
     for name, location in (("uploads", settings.uploads_location), ("reports", settings.reports_location)):
         if not Path(location).is_relative_to(settings.home):
             found[name] = f"{location}: copy it"
+    for place, folders, files in os.walk(settings.home):
+        for link in (Path(place) / name for name in (*folders, *files)):
+            if link.is_symlink():
+                found[str(link.relative_to(settings.home))] = f"{link.resolve()}, to which it is a link: copy it"
     with open_instance(settings) as instance:
         if getattr(instance.event_log_storage, "postgres_url", None) is not None:
             found["history"] = "DAGSTER_POSTGRES_URL: `pg_dump` of its database"
@@ -151,26 +167,30 @@ def _files(home: Path, but: set[Path]) -> Iterator[Path]:
     tops = sorted(home.iterdir(), key=rank)
     for top in tops:
         # Looked through when its turn comes: a model that came meanwhile is in.
-        below = sorted(top.rglob("*")) if top.is_dir() and not top.is_symlink() else [top]
-        for path in below:
+        for path in _below(top) if top.is_dir() and not top.is_symlink() else [top]:
             if path.is_file() and not path.is_symlink() and path not in but and not path.name.endswith(_NOT_KEPT):
                 yield path
 
 
+def _below(folder: Path) -> list[Path]:
+    """The files below a folder, in their order; what goes away meanwhile is left out."""
+    return sorted(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+
+
 @contextmanager
-def _still(path: Path) -> Iterator[Path | None]:
-    """The file as it is at one moment, whoever writes it; None if it is gone meanwhile."""
+def _still(path: Path, beside: Path) -> Iterator[Path | None]:
+    """The file as it is at one moment, whoever writes it, in a folder made `beside`; None if it is gone meanwhile."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_SQLITE))
     except FileNotFoundError:
         yield None
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=".stockcast-", dir=beside) as folder:
         copy = Path(folder) / path.name
         if head == _SQLITE:
             with (
-                closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_BUSY_S)) as source,
+                closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_BUSY_S)) as source,
                 closing(sqlite3.connect(copy)) as target,
             ):
                 source.backup(target)
@@ -191,15 +211,20 @@ def _copy_tables(path: Path, copy: Path) -> None:
     log = Path(f"{path}.wal")
     while True:
         try:
-            # As long as it is open for reading, other processes wait with writing.
-            with duckdb.connect(str(path), read_only=True):
-                shutil.copy2(path, copy)
+            # As long as it is open for reading, other processes wait with writing. Whoever closes a file loses all of
+            # its process's locks on it, so what it is copied from stays open longer.
+            with path.open("rb") as file, duckdb.connect(str(path), read_only=True):
+                with copy.open("wb") as copied_to:
+                    shutil.copyfileobj(file, copied_to, _BLOCK)
                 if log.exists():
                     shutil.copy2(log, f"{copy}.wal")
             with duckdb.connect(str(copy)) as copied:
                 copied.execute("CHECKPOINT")
             return
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
+            if not is_busy(error):
+                words = " ".join(str(error).split())[:160].rstrip(".")
+                raise warehouse_file(path).damaged(f"is damaged ({words})") from error
             if time.monotonic() > until:
                 raise StockcastError(
                     f"{path} is being written for longer than a minute: let the run end, and try again."

@@ -244,7 +244,7 @@ class DuckDBWarehouse(Warehouse):
 
     def _connect(self, *, read_only: bool, timeout: float | None = None) -> duckdb.DuckDBPyConnection:
         retrying = Retrying(
-            retry=retry_if_exception(_is_busy),
+            retry=retry_if_exception(is_busy),
             stop=stop_after_delay(self.lock_timeout if timeout is None else timeout),
             wait=wait_random_exponential(multiplier=0.02, max=0.5),
             reraise=True,
@@ -252,7 +252,7 @@ class DuckDBWarehouse(Warehouse):
         try:
             return retrying(self._open, read_only)
         except duckdb.Error as error:
-            if _is_busy(error):
+            if is_busy(error):
                 raise WarehouseBusyError(self._locked(_holder(error))) from None
             raise StockcastError(
                 f"DuckDB cannot open {self.database}: {_first_line(error)} Restore it, and {self.database}.wal if "
@@ -312,7 +312,7 @@ def _is_damage(error: BaseException) -> bool:
     return isinstance(error, duckdb.IOException | duckdb.SerializationException | duckdb.FatalException)
 
 
-def _is_busy(error: BaseException) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Whether someone else has the file open: another process, or a connection of this one in another mode."""
     busy = (
         (duckdb.IOException, "lock on file"),

@@ -2,16 +2,20 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.operations import backup
 from stockcast_assets.operations.backup import MANIFEST, back_up, kept_elsewhere, restore
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Address, Settings
@@ -96,8 +100,6 @@ def test_a_home_at_work_is_waited_for(make_settings: Callable[..., Settings], tm
     settings = make_settings()
     with open_instance(settings):
         database = settings.database
-    import duckdb
-
     with duckdb.connect(str(database)) as connection:
         connection.execute("CREATE SCHEMA stockcast")
     writer = subprocess.Popen(
@@ -114,6 +116,91 @@ def test_a_home_at_work_is_waited_for(make_settings: Callable[..., Settings], tm
     assert MANIFEST not in restore(tmp_path / "file.tar.gz", place)["files"]  # type: ignore[operator]
     with duckdb.connect(str(place / "warehouse.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT one FROM stockcast.written ORDER BY one").fetchall() == [(1,), (2,)]
+
+
+CRASHES = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("CREATE SCHEMA stockcast; CREATE TABLE stockcast.written AS SELECT 1 AS one")
+os._exit(0)
+"""
+OPENS = """
+import sys, duckdb
+try:
+    duckdb.connect(sys.argv[1])
+except duckdb.IOException as error:
+    print(error)
+"""
+
+
+def python(code: str, *arguments: str) -> str:
+    return subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def test_nobody_writes_the_tables_between_the_copies_of_the_file_and_of_its_log(
+    make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the rows of a log that somebody else has worked in meanwhile would be in neither."""
+    settings, copy_log, tried = make_settings(), shutil.copy2, []
+    settings.home.mkdir(parents=True, exist_ok=True)
+    python(CRASHES, str(settings.database))
+    log = Path(f"{settings.database}.wal")
+    assert log.stat().st_size
+
+    def copied(source: Path, target: str) -> None:
+        if Path(source) == log:
+            tried.append(python(OPENS, str(settings.database)))
+        copy_log(source, target)
+
+    monkeypatch.setattr(shutil, "copy2", copied)
+    back_up(settings, tmp_path / "file.tar.gz")
+    assert "lock on file" in tried[0]
+    restore(tmp_path / "file.tar.gz", tmp_path / "place")
+    with duckdb.connect(str(tmp_path / "place" / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT one FROM stockcast.written").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["home", "a #1 home", "100% höme;ö", "-rf"])
+def test_what_comes_and_goes_meanwhile_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = Settings(home=tmp_path / name, source="sample")
+    with open_instance(settings) as instance:
+        instance.add_dynamic_partitions("ticker", ["IBM"])
+    below = backup._below
+    vanished = [settings.home / "dagster" / gone for gone in ("runs.db-wal", "runs.db-shm", "a/b.db", "x.log")]
+    monkeypatch.setattr(backup, "_below", lambda folder: [*below(folder), *vanished])
+    made = back_up(settings, tmp_path / "file.tar.gz")
+    assert not {str(gone.relative_to(settings.home)) for gone in vanished} & set(made["files"])  # type: ignore[call-overload]
+    restore(tmp_path / "file.tar.gz", tmp_path / "place")
+    monkeypatch.delenv("DAGSTER_HOME")
+    with open_instance(Settings(home=tmp_path / "place", source="sample")) as instance:
+        assert instance.get_dynamic_partitions("ticker") == ["IBM"]
+
+
+def test_of_damaged_tables_there_is_no_backup_and_nobody_waits(
+    make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(settings.database)) as connection:
+        connection.execute("CREATE TABLE numbers AS SELECT * FROM range(100_000)")
+    content = bytearray(settings.database.read_bytes())
+    for place in range(3 * 4096 + 100, len(content), 1_000):
+        content[place] ^= 255
+    settings.database.write_bytes(content)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits for what does not change"))
+    with pytest.raises(StockcastError, match=r"is damaged .* move it aside"):
+        back_up(settings, tmp_path / "file.tar.gz")
+    assert not [path for path in tmp_path.iterdir() if path.name != settings.home.name], "something was left"
+
+
+def test_links_are_named_as_kept_elsewhere(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    settings = make_settings()
+    (tmp_path / "large disk").mkdir()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    (settings.home / "artifacts").symlink_to(tmp_path / "large disk")
+    assert kept_elsewhere(settings)["artifacts"].startswith(str(tmp_path / "large disk"))
 
 
 def test_it_says_what_is_not_in_it(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
