@@ -116,6 +116,9 @@ def status_here(*arguments: str) -> int:
     finally:
         logging.setLogRecordFactory(factory)
         sys.excepthook = hook
+    if stopped.value.code in (130, 143):
+        # It was meant for the tests, by whoever limits their time or wants them to end.
+        raise KeyboardInterrupt(f"stopped by signal {stopped.value.code - 128} while {arguments} ran")
     return int(stopped.value.code or 0)
 
 

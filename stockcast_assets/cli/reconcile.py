@@ -1,7 +1,9 @@
 """`stockcast reconcile`: make the warehouse, Dagster and MLflow agree again."""
 
+from contextlib import ExitStack
+
 from stockcast_assets.cli.invocation import Invocation
-from stockcast_assets.cli.session import Session, open_session
+from stockcast_assets.cli.session import Session, open_session, resumable
 from stockcast_assets.cli.tables import print_json
 from stockcast_assets.cli.terminal import err, warn
 from stockcast_assets.errors import StockcastError
@@ -19,8 +21,12 @@ def run(call: Invocation, dry_run: bool) -> None:
     Raises:
         StockcastError: if a run fails, or something is still lost at the end.
     """
-    with open_session(call, models=True) as session:
-        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
+    with open_session(call, models=True) as session, ExitStack() as held, resumable(session):
+        parted = _survey(session)
+        if not dry_run and all(parted.written):
+            # A run of somebody else may be between storing rows and recording them.
+            held.enter_context(session.runner.turn(*parted.written))
+            parted = _survey(session, in_turn=True)
         registry = registry_from(session.settings)
         months = reconcile.unreadable_models(session.warehouse, registry, parted.tickers)
         sentences = parted.sentences()
@@ -49,6 +55,10 @@ def run(call: Invocation, dry_run: bool) -> None:
             err.print(f"Done: {told:,} keys told to Dagster, {len(runs)} runs.", soft_wrap=True)
 
 
+def _survey(session: Session, in_turn: bool = False) -> Parted:
+    return reconcile.survey(session.instance, session.warehouse, session.other_warehouse, in_turn)
+
+
 def _restore(session: Session, parted: Parted) -> None:
     for _ in range(_MOST_ROUNDS):
         launches = reconcile.next_restoring(parted)
@@ -56,7 +66,7 @@ def _restore(session: Session, parted: Parted) -> None:
             return
         for launch in launches:
             session.runner.run(launch)
-        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
+        parted = _survey(session, in_turn=True)
     raise StockcastError(
         f"Rows in {parted.place} are lost as fast as they are made: see what else writes there, and run "
         "`stockcast reconcile` again."
@@ -66,9 +76,9 @@ def _restore(session: Session, parted: Parted) -> None:
 def at_start(session: Session, read_only: bool) -> None:
     """Before a server: tell Dagster, unless it is only read, of rows it does not know, and people of what is lost."""
     try:
-        parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
+        parted = _survey(session)
         if not read_only and reconcile.tell_dagster(session.instance, parted, reconcile.TOLD_AT_START):
-            parted = reconcile.survey(session.instance, session.warehouse, session.other_warehouse)
+            parted = _survey(session)
     except StockcastError as error:
         # Who looks for what is wrong with the warehouse needs the pages.
         warn(f"What is stored was not compared with what Dagster remembers: {error}")

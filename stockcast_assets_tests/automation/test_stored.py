@@ -16,11 +16,13 @@ from stockcast_assets.keys import partition_key
 from stockcast_assets.market.calendars import sessions
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.orchestration import stored as module
+from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF, STAGES
 from stockcast_assets.orchestration.planning import planner
 from stockcast_assets.orchestration.planning.launch import RESTORE, Reason
 from stockcast_assets.orchestration.planning.planner import Attempt, World
+from stockcast_assets.orchestration.planning.reconcile import survey, tell_dagster
 from stockcast_assets.orchestration.planning.restore import plan_lost
 from stockcast_assets.orchestration.stored import look
 from stockcast_assets.orchestration.tickers import TickerState
@@ -69,6 +71,77 @@ def test_a_key_is_there_lost_or_untold(make_settings: Callable[..., Settings], i
     assert found.known(RAW_PRICES.name) == there | found.lost[RAW_PRICES.name].keys()
     # Of other tickers nothing is read.
     assert look(instance, warehouse_from(settings), [RAW_PRICES.name], ["AAPL"]).known(RAW_PRICES.name) == set()
+
+
+def test_what_a_run_stores_and_records_during_a_look_is_never_lost(
+    make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the rows of a growing key, and then their record, come between the questions that a look asks."""
+    settings, bars = make_settings(), SampleSource().bars("IBM", FIRST, LAST)
+    questions = ["_counts", "get_materialized_partitions", "_events", "_counts again"]
+    moments = ["before _counts", *(f"after {question}" for question in questions)]
+    orders = [(rows, record) for n, rows in enumerate(moments) for record in {moments[n], moments[-1], "never"}]
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for n, (rows_come, record_comes) in enumerate(orders):
+            before = len(bars) - 2 - n % 2
+            write(settings.home, PRICE_HISTORY, bars.iloc[:before])
+            remember(instance, PRICE_HISTORY.name, "IBM", before)
+            asked: list[str] = []
+
+            def now(moment: str, due: tuple[str, str] = (rows_come, record_comes)) -> None:
+                if moment == due[0]:
+                    write(settings.home, PRICE_HISTORY, bars)
+                if moment == due[1]:
+                    remember(instance, PRICE_HISTORY.name, "IBM", len(bars))
+
+            def between(
+                of: object, name: str, patch: pytest.MonkeyPatch, asked: list[str] = asked, now: Callable = now
+            ) -> None:
+                question = getattr(of, name)
+
+                def asking(*arguments: object) -> object:
+                    said = f"{name} again" if name in asked else name
+                    asked.append(name)
+                    now(f"before {said}")
+                    answer = question(*arguments)
+                    now(f"after {said}")
+                    return answer
+
+                patch.setattr(of, name, asking)
+
+            with monkeypatch.context() as patch:
+                between(module, "_counts", patch)
+                between(module, "_events", patch)
+                between(instance, "get_materialized_partitions", patch)
+                found = look(instance, warehouse_from(settings), [PRICE_HISTORY.name])
+            assert found.lost[PRICE_HISTORY.name] == {}, (rows_come, record_comes)
+            assert found.there(PRICE_HISTORY.name) == {"IBM"}
+
+
+def test_what_a_run_at_work_has_stored_is_not_told_for_it_unless_it_is_dead(
+    make_settings: Callable[..., Settings], instance: dg.DagsterInstance
+) -> None:
+    """Between storing rows and recording them a run has rows of which Dagster knows nothing."""
+    settings = make_settings()
+    instance.add_dynamic_partitions("ticker", ["IBM", "MSFT"])
+    write(settings.home, PRICE_HISTORY, SampleSource().bars("IBM", FIRST, LAST))
+    run = dg.DagsterRun(
+        job_name="backfill",
+        run_id="11111111-1111-4111-8111-111111111111",
+        tags={tags.PARTITION: "IBM"},
+        asset_selection={dg.AssetKey(PRICE_HISTORY.name)},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    warehouse = warehouse_from(settings)
+    instance.add_run(run)
+    assert survey(instance, warehouse).sentences() == []
+    assert tell_dagster(instance, survey(instance, warehouse)) == 0
+    # Whoever has the turn of the table knows that nobody writes it.
+    in_turn = survey(instance, warehouse, in_turn=True)
+    assert in_turn.written == ({PRICE_HISTORY.name}, {"IBM"})
+    assert "Dagster does not know of rows in" in in_turn.sentences()[0]
+    write(settings.home, PRICE_HISTORY, SampleSource().bars("MSFT", FIRST, LAST))
+    assert survey(instance, warehouse).untold == {PRICE_HISTORY.name: ["MSFT"]}, "of others it is told"
 
 
 def test_of_many_lost_keys_some_tell_of_all(

@@ -16,8 +16,10 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.assets.bars import stored_models
 from stockcast_assets.orchestration.graph import ORDER
 from stockcast_assets.orchestration.planning.launch import COMMAND, Launch
+from stockcast_assets.orchestration.planning.planner import Attempt
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.restore import restoring
+from stockcast_assets.orchestration.planning.world import at_work
 from stockcast_assets.orchestration.stored import ROW_COUNTS, Stored, look
 from stockcast_assets.tables import PRICE_HISTORY, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.tracking.registry import ModelRegistry
@@ -37,6 +39,7 @@ class Parted:
         tickers: the ticker partitions, in their order.
         strangers: tickers that have rows, where Dagster knows no ticker at all.
         left_behind: that the rows are all in the other warehouse, and what to do, in a sentence.
+        at_work: the runs that are writing: of what they stored they will tell Dagster themselves.
     """
 
     place: str
@@ -44,6 +47,7 @@ class Parted:
     tickers: Sequence[str]
     strangers: Sequence[str] = ()
     left_behind: str | None = None
+    at_work: Sequence[Attempt] = ()
 
     @property
     def lost(self) -> dict[str, list[str]]:
@@ -52,8 +56,21 @@ class Parted:
 
     @property
     def untold(self) -> dict[str, list[str]]:
-        """By asset, the keys of such tickers that have rows of which Dagster knows nothing."""
-        return _of(self.tickers, {asset: self.stored.untold(asset) for asset in self.stored.rows})
+        """By asset, the keys of such tickers that have rows of which Dagster knows nothing, nor will by itself."""
+        told = {(asset, ticker) for run in self.at_work for asset in run.assets for ticker in run.tickers}
+        return _of(
+            self.tickers,
+            {
+                asset: [key for key in self.stored.untold(asset) if (asset, ticker_of(key)) not in told]
+                for asset in self.stored.rows
+            },
+        )
+
+    @property
+    def written(self) -> tuple[set[str], set[str]]:
+        """The assets and the tickers of which something is to be made or told."""
+        keys_of = [*self.lost.items(), *self.untold.items()]
+        return {asset for asset, _ in keys_of}, {ticker_of(key) for _, keys in keys_of for key in keys}
 
     def loss(self) -> str | None:
         """What is lost and what to do, in a sentence; None if nothing is."""
@@ -103,20 +120,24 @@ def left_behind(instance: dg.DagsterInstance, warehouse: Warehouse, other: Wareh
     return None
 
 
-def survey(instance: dg.DagsterInstance, warehouse: Warehouse, other: Warehouse | None = None) -> Parted:
+def survey(
+    instance: dg.DagsterInstance, warehouse: Warehouse, other: Warehouse | None = None, in_turn: bool = False
+) -> Parted:
     """Compare them: a query per table.
 
     Args:
         instance: what Dagster remembers.
         warehouse: what is there.
         other: where the rows may have been before.
+        in_turn: that nobody else writes, because the caller has the turn: a run that seems to is dead.
 
     Raises:
         StockcastError: if the warehouse cannot be read.
     """
     stored, tickers = look(instance, warehouse), known_tickers(instance)
     with_rows = {parse_key(key).ticker for keys in stored.rows.values() for key in keys} if not tickers else ()
-    return Parted(warehouse.place, stored, tickers, sorted(with_rows), left_behind(instance, warehouse, other))
+    runs = [] if in_turn or not any(map(stored.untold, stored.rows)) else at_work(instance)
+    return Parted(warehouse.place, stored, tickers, sorted(with_rows), left_behind(instance, warehouse, other), runs)
 
 
 def tell_dagster(instance: dg.DagsterInstance, parted: Parted, most: int | None = None) -> int:

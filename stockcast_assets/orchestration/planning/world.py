@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import NotAKey, days_of, key_day, parse_key, ticker_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
@@ -172,6 +173,17 @@ def attempts(
         for _, record in sorted(records.items())
     ]
     return [attempt for attempt in found if attempt is not None]
+
+
+def at_work(instance: dg.DagsterInstance) -> list[Attempt]:
+    """The runs that are being executed, as far as Dagster knows: of one that was killed it may not know."""
+    executed = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    space, now = ticker_space.read(instance), pd.Timestamp(utc_now())
+    records = instance.get_run_records(dg.RunsFilter(statuses=executed))
+    found = [
+        understood(lambda record: _attempt(record, space, now), record, "", lambda line: None) for record in records
+    ]
+    return [attempt for attempt in found if attempt is not None and attempt.ended is None]
 
 
 def _attempt(record: dg.RunRecord, space: TickerSpace, now: pd.Timestamp) -> Attempt | None:
