@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -63,6 +63,9 @@ class Database:
         Raises:
             DamagedFileError: if it cannot be used, with the way back.
         """
+        for folder in reversed(self.path.parents):
+            if folder.exists() and not folder.is_dir():
+                raise replace(self, path=folder).damaged("is a file instead of a folder")
         if (fault := _fault(self.path, self.kind, thoroughly)) is not None:
             raise self.damaged(fault)
 

@@ -190,6 +190,31 @@ def test_a_damaged_file_is_one_sentence_of_every_command_that_needs_it(
     assert [path.name for path in home.parent.iterdir()] == [home.name], "something was written outside"
 
 
+@pytest.mark.parametrize(
+    "name", ["dagster", "dagster/history", "dagster/history/runs", "dagster/schedules", "home.json"]
+)
+def test_a_file_in_the_place_of_a_folder_or_a_folder_in_that_of_a_file_can_be_moved_as_it_is_said(
+    home: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = home / name
+    if place.is_dir():
+        shutil.rmtree(place)
+        place.write_text("no folder")
+    else:
+        place.unlink(missing_ok=True)
+        place.mkdir()
+    before = seen(home)
+    status, told = run("status", monkeypatch, capsys)
+    assert status == 1
+    assert told.startswith("error: "), told
+    assert told.count("\n") == 1, told
+    assert seen(home) == before
+    (move,) = re.findall(r"`(mv [^`]+)`", told)
+    subprocess.run(shlex.split(move), check=True)
+    status, told = run("status", monkeypatch, capsys)
+    assert status == 0, told
+
+
 @pytest.mark.parametrize(("name", "way"), zip([WAREHOUSE, MODELS, TUNINGS, *DAGSTER], WAYS, strict=False))
 def test_the_doctor_names_the_part_and_a_shell_completes_nothing_wrong(
     home: Path, name: str, way: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

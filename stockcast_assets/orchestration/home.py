@@ -18,7 +18,7 @@ from filelock import FileLock
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.training.tuning import studies_file
-from stockcast_assets.home_memory import Memory, memorise, recall
+from stockcast_assets.home_memory import FILE, Memory, memorise, recall
 from stockcast_assets.masking import credentials, redact
 from stockcast_assets.private_files import make_private
 from stockcast_assets.settings import SAMPLE, Settings, start_of, start_of_new_home
@@ -133,6 +133,12 @@ def remember(settings: Settings, source: str) -> None:
     if settings.database.exists() or settings.dagster_home.exists():
         start = start_of(None, source)
     make_home(settings)
+    file = settings.home / FILE
+    if file.is_dir():
+        raise StockcastError(
+            f"{file} is a folder instead of the file in which a home remembers where its bars come from: move it aside "
+            f"(`mv {quote(str(file))} {quote(str(file))}.damaged`), and the next command writes it."
+        )
     with usable(settings.home, "STOCKCAST_HOME"):
         memorise(settings.home, Memory(source, start.isoformat()))
 
@@ -340,6 +346,11 @@ def _without_room(error: BaseException, settings: Settings) -> StockcastError | 
         words = " ".join(str(one).split())
         full = isinstance(one, OSError) and one.errno in _NO_ROOM
         if full or (isinstance(one, sqlite3.Error) and any(sign in words for sign in _SQLITE_NO_ROOM)):
+            if not settings.home.exists():
+                return StockcastError(
+                    f"{settings.home} was moved or removed while this ran: set STOCKCAST_HOME to where it is now, and "
+                    "try again."
+                )
             return StockcastError(
                 f"Something could not be written ({words[:200]}): see that the disk of STOCKCAST_HOME={settings.home} "
                 "has room and that this account may write there, and try again."
