@@ -34,7 +34,7 @@ class Empty:
     def __call__(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [self.environment / "bin" / "stockcast", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=550, check=False
+            command, cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=1500, check=False
         )
 
 
@@ -50,6 +50,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Empty:
     names = [line.split(" \\")[0] for line in (ROOT / "requirements-runtime.lock").read_text().splitlines()]
     constraints = built / "constraints.txt"
     constraints.write_text("\n".join(name for name in names if "==" in name and not name.startswith(" ")))
-    pip = [built / "venv" / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [built / "venv" / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*pip, "--constraint", constraints, wheel], cwd=folder, check=True)
     return Empty(folder, built / "venv")

@@ -124,7 +124,7 @@ def hashes(said: str) -> dict[str, str]:
     return {name: tables[name]["sha256"] for name in ("indicators", "forecasts", "drift_report", "forecast_accuracy")}
 
 
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(7200)
 def test_a_persons_path_has_no_traceback_and_no_advice_that_does_not_help(
     person: Person, bigquery_emulator: str
 ) -> None:

@@ -15,6 +15,8 @@ from long_tests.installed import Empty
 from stockcast_assets import __version__
 from stockcast_assets_tests.servers import free_port
 
+pytestmark = pytest.mark.timeout(3000)  # The first one installs everything, and does the demo.
+
 
 def test_the_command_is_there_and_says_its_version(empty: Empty) -> None:
     assert empty("--version").stdout == f"stockcast {__version__}\n"
