@@ -1,5 +1,6 @@
 """Runs of commands are full runs of Dagster: the first page shows them, and a click executes one again."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from stockcast_assets_tests.conftest import Cli, clean_env
+from stockcast_assets_tests.conftest import Cli, CliHere, clean_env
 from stockcast_assets_tests.integration.dagster_dev import DagsterDev, dagster_dev
 from stockcast_assets_tests.servers import free_port
 
@@ -31,8 +32,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     return cli
 
 
+def wanting_a_daemon(home: Cli) -> dict[str, str]:
+    """What the commands say that want one, by command."""
+    here = CliHere(home.home, home.env)
+    queued = here("backfill", "MSFT", "--assets", "price_history", "--missing-only", "--queued")
+    parts = json.loads(here("doctor", "--json", STOCKCAST_AUTOMATION="true").stdout)["parts"]
+    queue = next(part for part in parts if part["part"] == "queue")
+    return {"backfill": " ".join(queued.stderr.split()), "doctor": f"{queue['found']}; {queue['mend']}"}
+
+
 @pytest.fixture(scope="module")
-def ui(home: Cli) -> Iterator[DagsterDev]:
+def without(home: Cli) -> dict[str, str]:
+    """What was said before there was a daemon."""
+    return wanting_a_daemon(home)
+
+
+@pytest.fixture(scope="module")
+def ui(home: Cli, without: dict[str, str]) -> Iterator[DagsterDev]:
     with dagster_dev(home) as dev:
         yield dev
 
@@ -53,6 +69,17 @@ def test_a_command_s_run_is_on_the_first_page_and_a_click_executes_it_again(ui: 
     again = next(each for each in ui.graphql(RUNS)["runsOrError"]["results"] if each["runId"] != run["runId"])
     assert again["rootRunId"] == run["runId"]
     assert ui.wait_for_run(again["runId"], seconds=200) == "SUCCESS"
+
+
+def test_whoever_wants_a_daemon_says_how_to_start_one_and_is_content_then(
+    ui: DagsterDev, home: Cli, without: dict[str, str]
+) -> None:
+    assert "nobody would launch the runs: start `stockcast ui`" in without["backfill"]
+    assert "the daemon does not run; nothing runs by itself: start `stockcast ui`" in without["doctor"]
+    with_one = wanting_a_daemon(home)
+    assert "launch the runs" not in with_one["backfill"]
+    assert "the daemon runs" in with_one["doctor"]
+    assert "start" not in with_one["doctor"]
 
 
 def test_a_second_daemon_and_a_port_that_is_none_start_nothing(ui: DagsterDev, home: Cli) -> None:
