@@ -78,9 +78,13 @@ def typed_tickers(words: Iterable[str]) -> list[str]:
     """The tickers that a person typed: separated by commas or blanks, in any case, each once.
 
     Raises:
-        StockcastError: for the first that is none.
+        StockcastError: for the first that is none, and for words without any.
     """
+    words = list(words)
     parts = [part for word in words for part in re.split(r"[,\s]+", word) if part]
+    if words and not parts:
+        # The value of a variable that is not set, as likely as not: it must not mean every ticker.
+        raise StockcastError(f"No ticker is given: {shown(words[0])} names none; write them as AAPL MSFT.")
     return list(dict.fromkeys(_in_capitals(part) for part in parts))
 
 
@@ -107,6 +111,11 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise StockcastError(f"{shown(text)} is not a date: write it as YYYY-MM-DD, for example 2013-02-15.") from None
+
+
+def looks_like_day(text: str) -> bool:
+    """Whether a word is meant as YYYY-MM-DD, though there may be no such day."""
+    return _DAY.fullmatch(text) is not None
 
 
 def in_order(first: date, last: date, names: tuple[str, str] = ("--from", "--to")) -> tuple[date, date]:

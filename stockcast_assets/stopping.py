@@ -9,15 +9,19 @@ of their own. So they inherit that SIGINT is blocked, and a thread passes it on 
 
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_AGAIN_S = 0.05
+"""After which a signal comes again whose exception was thrown away."""
 
 
 class _Heard:
@@ -64,6 +68,7 @@ def stoppable() -> Iterator[None]:
     mouth.setblocking(False)
     _heard.ear, _heard.first = ear, None
     before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    unraisable, sys.unraisablehook = sys.unraisablehook, _not_lost(sys.unraisablehook)
     wakeup = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     done = threading.Event()
@@ -77,6 +82,7 @@ def stoppable() -> Iterator[None]:
         relay.join()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.set_wakeup_fd(wakeup)
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
         _heard.ear = None
@@ -90,6 +96,20 @@ def _pass_on(done: threading.Event, main: int) -> None:
             _heard.first = signal.SIGINT
         # Dagster treats both alike.
         signal.pthread_kill(main, signal.SIGTERM)
+
+
+def _not_lost(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """As the hook, but `Stopped` comes again if it was raised in a finaliser, of which Python throws that away."""
+
+    def noted(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            hook(unraisable)
+            return
+        number = unraisable.exc_value.number
+        signal.signal(number, _stop)
+        threading.Timer(_AGAIN_S, signal.pthread_kill, (threading.get_ident(), number)).start()
+
+    return noted
 
 
 def shield_children() -> None:

@@ -72,7 +72,8 @@ def demo(
     """Run the whole graph on the bundled history of AAPL, GOOG, IBM and MSFT; no network."""
     from stockcast_assets.cli import demo as command
 
-    command.run(ctx.obj, sessions)
+    with ctx.obj.repeatable("what was done of it is stored."):
+        command.run(ctx.obj, sessions)
 
 
 @app.command(epilog="For example: stockcast forecast MSFT, stockcast forecast AAPL MSFT 2026-06-12 --json")
@@ -83,7 +84,8 @@ def forecast(
     """Bring tickers up to a date and print the forecast of their next 10 sessions."""
     from stockcast_assets.cli import forecast as command
 
-    command.run(ctx.obj, *parse.tickers_and_day(words))
+    with ctx.obj.repeatable("what was done of it is stored."):
+        command.run(ctx.obj, *parse.tickers_and_day(words))
 
 
 @app.command(epilog="For example: stockcast backfill AAPL MSFT --from 2026-05-04 --missing-only")
@@ -114,7 +116,8 @@ def backfill(
     from stockcast_assets.cli import backfill as command
 
     manner = command.Options(missing_only, dry_run, yes, source, replace, queued)
-    command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
+    with ctx.obj.repeatable("what was done of it is stored."):
+        command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
 
 
 @app.command(epilog="For example: stockcast evaluate AAPL MSFT")
@@ -179,11 +182,13 @@ def evaluate(
                 "--as-known-on is of what the home stores, and --bars are files: leave one of them out."
             )
         judged = ",".join(tickers) if tickers else None
-        evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, beside, report)
+        with ctx.obj.repeatable():
+            evaluate_files.run(ctx.obj, judged, bars or (), earnings, first, last, train_on, beside, report)
         return
     from stockcast_assets.cli import evaluate as command
 
-    command.run(ctx.obj, tickers, first, last, beside, report, as_known_on)
+    with ctx.obj.repeatable():
+        command.run(ctx.obj, tickers, first, last, beside, report, as_known_on)
 
 
 @app.command(epilog="For example: stockcast explain MSFT 2026-06-12 --replay")
@@ -200,7 +205,8 @@ def explain(
     """Where a stored forecast came from: model, MLflow run, weights, bars, code and the gate's reason."""
     from stockcast_assets.cli import explain as command
 
-    command.run(ctx.obj, ticker, day, replay, as_known_on)
+    with ctx.obj.repeatable():
+        command.run(ctx.obj, ticker, day, replay, as_known_on)
 
 
 @app.command(epilog="For example: stockcast compare MSFT")
@@ -211,7 +217,8 @@ def compare(
     """Every stored bar beside what STOCKCAST_SECOND_SOURCE says of it: which closes differ."""
     from stockcast_assets.cli import compare as command
 
-    command.run(ctx.obj, tickers or [])
+    with ctx.obj.repeatable():
+        command.run(ctx.obj, tickers or [])
 
 
 @app.command(epilog="For example: stockcast inspect prices.csv")
@@ -251,7 +258,8 @@ def audit(
     """Look for look-ahead: spoil all that comes after a day, and say what moved before it; exit status 1 if it did."""
     from stockcast_assets.cli import audit as command
 
-    command.run(ctx.obj, assets or [], mine or [], command.Data(tuple(bars or ()), earnings, cuts, seed))
+    with ctx.obj.repeatable():
+        command.run(ctx.obj, assets or [], mine or [], command.Data(tuple(bars or ()), earnings, cuts, seed))
 
 
 @app.command(epilog="For example: stockcast tune MSFT --trials 50")
@@ -264,7 +272,8 @@ def tune(
     """Search better hyper-parameters on validation sessions; the next training uses them if they beat the defaults."""
     from stockcast_assets.cli import tune as command
 
-    command.run(ctx.obj, tickers or [], every, trials)
+    with ctx.obj.repeatable("what was done of it is stored."):
+        command.run(ctx.obj, tickers or [], every, trials)
 
 
 @app.command(epilog="For example: stockcast reconcile --dry-run")
@@ -275,7 +284,8 @@ def reconcile(
     """Make the warehouse, Dagster and MLflow agree: lost rows and models are made again, unknown rows are told."""
     from stockcast_assets.cli import reconcile as command
 
-    command.run(ctx.obj, dry_run)
+    with ctx.obj.repeatable("what was done of it is stored."):
+        command.run(ctx.obj, dry_run)
 
 
 @app.command(epilog="For example: stockcast status --as-known-on 2026-05-29")
@@ -325,7 +335,8 @@ def backup(
     """Write the home into one file, also while it is in use: tables, models, Dagster's history, reports."""
     from stockcast_assets.cli import backup as command
 
-    command.back_up(ctx.obj, file)
+    with ctx.obj.repeatable():
+        command.back_up(ctx.obj, file)
 
 
 @app.command(epilog="For example: stockcast restore stockcast.tar.gz")
@@ -333,7 +344,8 @@ def restore(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="A fil
     """Put a backup into STOCKCAST_HOME, where nothing may be yet."""
     from stockcast_assets.cli import backup as command
 
-    command.restore(ctx.obj, file)
+    with ctx.obj.repeatable():
+        command.restore(ctx.obj, file)
 
 
 @tickers_app.command("add", epilog="For example: stockcast tickers add TSLA VOD.L ETH-USD")
@@ -420,7 +432,8 @@ def warehouse_copy(
     """Copy every table from one warehouse to the other, rows counted and hashed."""
     from stockcast_assets.cli import warehouse as command
 
-    command.copy_tables(ctx.obj, source, target, overwrite)
+    with ctx.obj.repeatable("the tables that are named above are copied, and no other was changed."):
+        command.copy_tables(ctx.obj, source, target, overwrite)
 
 
 @warehouse_app.command("sweep")

@@ -16,7 +16,7 @@ from stockcast_assets.cli.estimate import seconds_per_key
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, apart, failure, open_session, resumable
 from stockcast_assets.cli.tables import print_json, print_table
-from stockcast_assets.cli.terminal import err, warn
+from stockcast_assets.cli.terminal import err, is_terminal, warn
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import in_order, listed, one_of, parse_day
 from stockcast_assets.keys import month_of, partition_key
@@ -102,6 +102,8 @@ def run(
     with open_session(call, models=True) as session:
         session.require_rows_here()
         session.runner.queued = options.queued
+        if options.queued and not options.dry_run:
+            session.runner.require_daemon()
         names = _names(assets)
         if options.missing_only and not tickers:
             tickers = known_tickers(session.instance)
@@ -126,7 +128,7 @@ def run(
             else:
                 print_table("Runs", ["run"], [[str(launch)] for launch in launches])
             return
-        if estimate.seconds > LONG and not options.yes and sys.stdin.isatty() and not typer.confirm("Go on?"):
+        if estimate.seconds > LONG and not options.yes and is_terminal(sys.stdin) and not typer.confirm("Go on?"):
             raise StockcastError("Nothing was run; --yes begins without asking.")
         failed: dict[str, str] = {}
         left = list(launches)
@@ -297,7 +299,8 @@ def _names(assets: str | None) -> tuple[str, ...]:
     if assets is None:
         # Reports are asked for every evening, and networks are trained once; who wants either now names it.
         return tuple(name for name in ASSETS if name not in (EARNINGS_DATES.name, UNIVERSE_MODEL.name))
-    return tuple(one_of(name, ASSETS, "asset") for name in listed(assets))
+    # Of a text that lists none, one_of says that it is no asset.
+    return tuple(one_of(name, ASSETS, "asset") for name in listed(assets) or [assets])
 
 
 def _bounds(
@@ -316,7 +319,7 @@ def _bounds(
             "earlier day, or ask for a later one."
         )
     if last > max(newest):
-        raise StockcastError(f"--to {last} is after the newest session there is, {max(newest)}.")
+        raise StockcastError(f"--to {last} is after the newest session there is, {max(newest)}: name an earlier day.")
     return first, last
 
 

@@ -45,6 +45,7 @@ def run(
     as_known_on: str | None,
 ) -> None:
     """Evaluate the tickers on the as-of days from first to last, print it, and store page and metrics."""
+    require_report(report)
     others = beside.load()
     known_on = None if as_known_on is None else past_day(as_known_on)
     with open_session(call, models=True) as session:
@@ -241,15 +242,29 @@ def _file_name(tickers: list[str], first: date, last: date, known_on: date | Non
     return f"{names.replace('/', '-')}_{first}_{last}{known}.html"
 
 
-def write_report(path: Path, text: str) -> None:
-    """Write an evaluation's page.
+def require_report(path: Path | None) -> None:
+    """Before an evaluation, which may take long.
+
+    Raises:
+        StockcastError: if its page could not be written there.
+    """
+    if path is not None:
+        write_report(path, None)
+
+
+def write_report(path: Path, text: str | None) -> None:
+    """Write an evaluation's page, or, of None, only see that it can be.
 
     Raises:
         StockcastError: if it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        new = not path.exists()
+        with path.open("a" if text is None else "w", encoding="utf-8") as file:
+            file.write(text or "")
+        if new and text is None:
+            path.unlink()
     except OSError as error:
         raise StockcastError(
             f"The report {path} could not be written ({error.strerror}): name another file with --report."

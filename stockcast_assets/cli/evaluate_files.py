@@ -321,6 +321,11 @@ def run(
     first, last = (None if text is None else parse_day(text) for text in (first_text, last_text))
     if first is not None and last is not None and first > last:
         raise StockcastError(f"--from {first} is after --to {last}: swap them.")
+    if report is not None:
+        # Not at the top: what it brings along takes seconds.
+        from stockcast_assets.cli.evaluate import require_report
+
+        require_report(report)
     others = beside.load()
     quiet()
     tell = partial(err.print, style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ import typer
 
 from stockcast_assets import __version__
 from stockcast_assets.as_known import AsKnown, past_day, world_of
-from stockcast_assets.cli.days import session_before
+from stockcast_assets.cli.days import check_known, session_before, session_of
 from stockcast_assets.cli.explain_around import around, later_statements, market_made_again, words
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
@@ -92,11 +92,19 @@ class Provenance:
                 f"`stockcast explain {self.ticker} {self.day}` says what is stored now."
             )
         if rows.empty:
+            self._require_that_it_can_be_made()
             raise StockcastError(
                 f"There is no stored forecast of {self.ticker} as of {self.day}: "
                 f"make it with `stockcast forecast {self.ticker} {self.day}`."
             )
         return rows
+
+    def _require_that_it_can_be_made(self) -> None:
+        """Raise the StockcastError that `forecast` would: what cannot be made is not advised."""
+        source = self.session.sources.get()
+        if source.tickers():
+            check_known(self.session.settings, source, self.ticker)
+        session_of(self.session.settings, source, self.ticker, str(self.day))
 
     @cached_property
     def model_version(self) -> str:

@@ -1,7 +1,11 @@
 """How a command is wanted: what every command takes, wherever it stands on the command line."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from stockcast_assets.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -21,3 +25,13 @@ class Invocation:
     def again(self) -> str:
         """The same command line, to be copied."""
         return shlex.join(("stockcast", *self.words))
+
+    @contextmanager
+    def repeatable(self, told: str = "nothing of it was stored.") -> Iterator[None]:
+        """Let a command that begins anew say so when a signal stops it: what is left of it, and its own line again."""
+        try:
+            yield
+        except Stopped as stopped:
+            if not stopped.resume:
+                stopped.told, stopped.resume = told, self.again()
+            raise

@@ -1,7 +1,5 @@
 """`stockcast metrics`: the numbers that Prometheus reads."""
 
-import sys
-
 from prometheus_client import CollectorRegistry, generate_latest, make_asgi_app
 
 from stockcast_assets.cli.invocation import Invocation
@@ -24,7 +22,7 @@ def run(call: Invocation, host: str, port: int, once: bool) -> None:
         registry = CollectorRegistry(auto_describe=False)
         if once:
             registry.register(StockcastCollector(session.instance, session.warehouse))
-            sys.stdout.write(generate_latest(registry).decode())
+            print(generate_latest(registry).decode(), end="")  # noqa: T201
             return
         hosts = session.settings.allowed_hosts
         # Read by a machine, and nothing can be changed there: what a person would be warned of does not hold.

@@ -1,5 +1,6 @@
 """How a command line is read: flags anywhere, words checked before anything is loaded, a sentence for what is wrong."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -7,9 +8,9 @@ import typer
 
 from stockcast_assets import __version__
 from stockcast_assets.cli import completion
-from stockcast_assets.cli.terminal import tell_error, tell_stop
+from stockcast_assets.cli.terminal import Unread, tell_error, tell_stop, unwritable
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import parse_day, typed_tickers, validate_ticker
+from stockcast_assets.inputs import looks_like_day, parse_day, typed_tickers, validate_ticker
 from stockcast_assets.stopping import Stopped, end_children
 
 ANYWHERE = ("--debug", "--json", "--quiet", "-q")
@@ -38,6 +39,10 @@ def some_tickers(values: Sequence[str] | None) -> Sequence[str] | None:
 
 def _tickers_and_day(values: Sequence[str]) -> Sequence[str]:
     *tickers, last = values
+    if any(looks_like_day(word) for word in tickers) or (not tickers and looks_like_day(last)):
+        raise StockcastError(
+            "A forecast is of tickers and then of one day: write them as `stockcast forecast AAPL MSFT 2013-02-15`."
+        )
     if not tickers or any(char.isalpha() for char in last):
         return typed_tickers(values)
     parse_day(last)
@@ -148,9 +153,30 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """The exit status of a command line.
 
     2 and one sentence if it cannot be understood, 1 and one sentence for a StockcastError and for what a damaged file
-    or a full disk leads to, whose traceback comes with `--debug`; 130 or 143 if Ctrl-C or SIGTERM ended it.
+    or a full disk leads to, whose traceback comes with `--debug`; 130 or 143 if Ctrl-C or SIGTERM ended it, 141 if
+    nobody reads what it prints.
     """
-    arguments = arranged(arguments)
+    streams = (sys.stdout, sys.stderr)
+    try:
+        status = _run(app, arranged(arguments))
+    except (SystemExit, OSError) as error:
+        # Click ends with 1 where nobody reads.
+        fault = unwritable(streams)
+        if fault is None and not isinstance(error, Unread):
+            raise
+        return _unwritten(fault or BrokenPipeError())
+    return status if (fault := unwritable(streams)) is None else _unwritten(fault)
+
+
+def _unwritten(fault: OSError) -> int:
+    """The exit status where what was printed could not be written."""
+    if isinstance(fault, BrokenPipeError):
+        return int(Unread().code or 0)
+    tell_error(f"What was to be printed could not be written ({fault.strerror}): see where the output goes.")
+    return 1
+
+
+def _run(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
         return typer.main.get_command(app).main(arguments, prog_name="stockcast", standalone_mode=False) or 0
     except _UsageError as error:
@@ -158,7 +184,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
             error.show()
             return 2
         path = error.ctx.command_path if error.ctx is not None else "stockcast"
-        tell_error(f"{error.format_message().rstrip('.')}; `{path} --help` says what there is.")
+        told = error.format_message().rstrip(".")
+        tell_error(f"{told}{'' if told.endswith('?') else ';'} `{path} --help` says what there is.")
         return 2
     except Stopped as stopped:
         end_children()
@@ -173,6 +200,8 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         tell_error(str(error))
         return 1
     except Exception as error:
+        if isinstance(error, OSError) and (fault := unwritable((sys.stdout, sys.stderr))) is not None:
+            return _unwritten(fault)
         if "--debug" in arguments or (sentence := _explained(error)) is None:
             raise
         tell_error(sentence)

@@ -4,14 +4,17 @@ Reasons, keys, file names and errors are written by others. Rich would read `[â€
 would obey their control characters; here both are shown as they were written.
 """
 
+import io
 import logging
+import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -21,6 +24,13 @@ from rich.text import Text
 from stockcast_assets.inputs import printable
 from stockcast_assets.masking import redact
 from stockcast_assets.stopping import Stopped
+
+
+class Unread(SystemExit):
+    """Nobody reads any more what is printed into a pipe, as `head` leaves it; `code` is what a shell gives to that."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGPIPE)
 
 
 class Terminal(Console):
@@ -37,6 +47,14 @@ class Terminal(Console):
         """As Rich's; a safeguard for what was made a `Text` elsewhere."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+    def on_broken_pipe(self) -> None:
+        """End the command.
+
+        Raises:
+            Unread: always.
+        """
+        raise Unread
 
     def status(self, status: RenderableType, **options: Any) -> Status:
         """As Rich's, which would read a string as markup."""
@@ -70,10 +88,27 @@ def stacked(*lines: str | Text) -> Text:
     return Text("\n").join(line if isinstance(line, Text) else styled(line) for line in lines)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees it, or types it; a stream that was closed before the start is None."""
+    return stream is not None and stream.isatty()
+
+
 # Tables and JSON go to stdout, everything about how it is going to stderr.
 # A pipe has no width of its own, and a table cut to 80 columns helps nobody who reads it later.
-out = Terminal(width=None if sys.stdout.isatty() else 160)
+out = Terminal(width=None if is_terminal(sys.stdout) else 160)
 err = Terminal(stderr=True)
+
+
+def unwritable(streams: Iterable[TextIO | None]) -> OSError | None:
+    """Why something that was printed cannot be written, if so; what is left of it is given up then."""
+    for stream in streams:
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return error
+    return None
 
 
 def warn(sentence: str) -> None:
@@ -104,7 +139,10 @@ class _PrintableRecord(logging.LogRecord):
 
 
 def guard_logs_and_tracebacks() -> None:
-    """Let what is logged in this process, and the traceback it may end with, be printable, too."""
+    """Let all that this process prints, logs, and may end with be what the terminal shows and the locale can write."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.setLogRecordFactory(_PrintableRecord)
     sys.excepthook = _print_traceback
 

@@ -1,5 +1,6 @@
 """Where a web page is served, and under which names it answers."""
 
+import errno
 import ipaddress
 import socket
 import threading
@@ -40,6 +41,10 @@ def open_when_ready(host: str, port: int, patience_s: float = 120.0) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _not_of_this_machine(host: str) -> StockcastError:
+    return StockcastError(f"{host!r} is no address of this machine: leave --host out, or name one of its own.")
+
+
 def require_address(command: str, host: str, port: int, allowed_hosts: Sequence[str]) -> str | None:
     """Check that `stockcast <command>` may and can listen on `host` and `port`.
 
@@ -58,10 +63,10 @@ def require_address(command: str, host: str, port: int, allowed_hosts: Sequence[
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except socket.gaierror as error:
-        raise StockcastError(
-            f"{host!r} is no address of this machine: leave --host out, or name one of its own."
-        ) from error
+        raise _not_of_this_machine(host) from error
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _not_of_this_machine(host) from error
         raise StockcastError(
             f"`stockcast {command}` cannot listen on {host}:{port} ({error.strerror}): choose another port with "
             f"`stockcast {command} --port`."

@@ -1,11 +1,15 @@
 """How command lines are read: flags anywhere, one sentence and exit status 2 for what is none, no wait for a typo."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import typer
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from stockcast_assets import __version__
 from stockcast_assets.cli import parse
 from stockcast_assets.cli.app import app
+from stockcast_assets.stopping import Stopped
 from stockcast_assets_tests.conftest import clean_env
 
 WORDS = st.lists(st.sampled_from(["backfill", "--tickers", "A,B", "2024-01-02", "-x", "tickers", "--yes"]), max_size=6)
@@ -50,10 +55,25 @@ def test_what_follows_two_dashes_is_no_flag(words: list[str]) -> None:
         ("backfill --tickers MSFT --from 1", 1, "'1' is not a date"),
         ("tickers add MSFT b_", 1, "'b_' is not a ticker"),
         ("tickers pause b_", 1, "'b_' is not a ticker"),
+        ("evaluate MSFT --report /dev/null/x.html", 1, "The report /dev/null/x.html could not be written"),
+        ("evaluate --bars none.csv --report /dev", 1, "The report /dev could not be written"),
+        ("forcast MSFT", 2, "Did you mean 'forecast'? `stockcast --help`"),
+        ("forecast 2013-02-15 MSFT", 1, "`stockcast forecast AAPL MSFT 2013-02-15`"),
+        ("forecast MSFT 2013-02-15 2013-02-18", 1, "of tickers and then of one day"),
+        ("forecast 2013-02-15", 1, "of tickers and then of one day"),
+        # What a shell makes of "$TICKERS" that is not set: none, never every one.
+        ("forecast ''", 1, "No ticker is given: '' names none"),
+        ("forecast '' 2013-02-15", 1, "No ticker is given: '' names none"),
+        ("compare ' , '", 1, "No ticker is given: ' , ' names none"),
+        ("evaluate ''", 1, "No ticker is given: '' names none"),
+        ("ledger verify ''", 1, "No ticker is given: '' names none"),
+        ("tickers remove ''", 1, "No ticker is given: '' names none"),
+        ("backfill --tickers '' --missing-only", 1, "No ticker is given: '' names none"),
+        ("explain '' 2013-02-15", 1, "No ticker is given: '' names none"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(line: str, status: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse.run(app, line.split()) == status
+    assert parse.run(app, shlex.split(line)) == status
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith("error: ")
@@ -93,6 +113,67 @@ def test_a_group_alone_shows_its_help(line: str, capsys: pytest.CaptureFixture[s
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse.run(app, ["--version"]) == 0
     assert capsys.readouterr().out == f"stockcast {__version__}\n"
+
+
+@pytest.mark.parametrize("buffering", [-1, 1])
+@pytest.mark.parametrize("line", ["--version", "inspect bars.csv --ticker X", "inspect bars.csv --ticker X --json"])
+@pytest.mark.parametrize(("goes", "status"), [("to nobody", 141), ("on a full disk", 1)])
+def test_what_nobody_reads_or_takes_is_no_traceback(
+    goes: str,
+    status: int,
+    line: str,
+    buffering: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bars.csv").write_text("Date,Open,High,Low,Close,Volume\n2013-02-14,10,11,9,10,100\n")
+    if goes == "to nobody":
+        read, written = os.pipe()
+        os.close(read)
+    else:
+        written = os.open("/dev/full", os.O_WRONLY)
+    with os.fdopen(written, "w", buffering=buffering) as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert parse.run(app, line.split()) == status
+    monkeypatch.undo()
+    told = capsys.readouterr().err
+    said = "error: What was to be printed could not be written (No space left on device)"
+    assert (said in told) == (goes == "on a full disk")
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("line", "does"),
+    [
+        ("demo", "demo.run"),
+        ("forecast AAPL", "forecast.run"),
+        ("backfill AAPL --from 2013-01-02", "backfill.run"),
+        ("tune --all", "tune.run"),
+        ("reconcile", "reconcile.run"),
+        ("evaluate AAPL", "evaluate.run"),
+        ("evaluate --bars bars.csv", "evaluate_files.run"),
+        ("explain AAPL 2013-02-15 --replay", "explain.run"),
+        ("compare", "compare.run"),
+        ("audit --mine 'my file.py:momentum'", "audit.run"),
+        ("backup file.tar.gz", "backup.back_up"),
+        ("restore file.tar.gz", "backup.restore"),
+        ("warehouse copy --from duckdb --to bigquery", "warehouse.copy_tables"),
+    ],
+)
+def test_a_command_that_begins_anew_says_so_when_it_is_stopped(
+    line: str, does: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = mock.Mock(side_effect=Stopped(signal.SIGTERM))
+    monkeypatch.setattr(f"stockcast_assets.cli.{does}", stopped)
+    monkeypatch.setattr(parse, "end_children", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["stockcast", *shlex.split(line)])
+    assert parse.run(app, shlex.split(line)) == 143
+    assert stopped.called
+    told = capsys.readouterr().err
+    assert told.startswith("stopped by SIGTERM: ")
+    assert told.endswith(f"Go on with:\n  stockcast {line}\n")
 
 
 LOADED = """

@@ -27,7 +27,11 @@ WRONG = {
         ("backfill", "--tickers", "MSFT", "--from", "2013-05-01"),
         ["--from 2013-05-01 is after the newest session there is, 2013-03-01"],
     ),
-    "no ticker to backfill": (("backfill", "--tickers", " , "), ["`stockcast backfill AAPL MSFT`"]),
+    "no ticker to backfill": (("backfill",), ["`stockcast backfill AAPL MSFT`"]),
+    "blanks in the place of a ticker": (("backfill", "--tickers", " , "), ["No ticker is given"]),
+    "no asset to backfill": (("backfill", "MSFT", "--assets", ""), ["'' is no asset"]),
+    "no source to backfill from": (("backfill", "MSFT", "--source", "bloomberg"), ["name one of yahoo, csv, sample"]),
+    "a queue that nobody serves": (("backfill", "MSFT", "--queued"), ["No daemon is at work"]),
     "no ticker to evaluate": (("evaluate", " , "), ["No ticker is given"]),
     "an unknown ticker to evaluate": (("evaluate", "MSFT,NOPE"), ["NOPE", "AAPL, GOOG, IBM, MSFT"]),
     "an evaluation the wrong way round": (
@@ -41,6 +45,8 @@ WRONG = {
         ("explain", "AAPL", "2013-01-04"),
         ["make it with `stockcast forecast AAPL 2013-01-04`"],
     ),
+    "an explanation of what cannot be made": (("explain", "NOPE", "2013-01-04"), ["has no ticker 'NOPE'"]),
+    "an explanation before the daily keys": (("explain", "AAPL", "2003-01-03"), ["STOCKCAST_START_DATE"]),
     "removing what is not there": (("tickers", "remove", "MSFT"), ["MSFT is not among the tickers"]),
 }
 

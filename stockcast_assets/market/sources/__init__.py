@@ -47,4 +47,4 @@ def source_from(
         from stockcast_assets.market.sources.yahoo import YahooSource
 
         return YahooSource()
-    raise StockcastError(f"There is no source {name!r}: set STOCKCAST_SOURCE to one of {', '.join(SOURCES)}.")
+    raise StockcastError(f"There is no source {name!r}: name one of {', '.join(SOURCES)}.")

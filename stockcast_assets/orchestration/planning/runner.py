@@ -120,7 +120,7 @@ class Runner:
 
     def _launch(self, parts: Sequence[Launch], config: Mapping[str, Any]) -> None:
         """Put the runs into the queue and wait for all of them."""
-        self._require_daemon()
+        self.require_daemon()
         started = time.monotonic()
         ids = []
         for part in parts:
@@ -145,7 +145,8 @@ class Runner:
             assert run is not None
             self._raise_unless_green(run)
 
-    def _require_daemon(self) -> None:
+    def require_daemon(self) -> None:
+        """Raise StockcastError if no daemon is at work, which would have queued runs launched."""
         beats = [beat.timestamp for beat in self.instance.get_daemon_heartbeats().values()]
         if time.time() - max(beats, default=0.0) > _SILENT_S:
             raise StockcastError(
