@@ -101,10 +101,9 @@ err = Terminal(stderr=True)
 
 def unwritable(streams: Iterable[TextIO | None]) -> OSError | None:
     """Why something that was printed cannot be written, if so; what is left of it is given up then."""
-    for stream in streams:
+    for stream in filter(None, streams):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             return error
