@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui dashboard mlflow screenshots test test-long lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test compose-test policy storm wheel-test up down docs clean
+.PHONY: help setup demo ui dashboard mlflow screenshots test test-long lint audit format bench bench-forecast ledger-histories lock newest newer-python image-test compose-test policy storm move-test wheel-test up down docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -120,11 +120,14 @@ down:  ## Stop it; what is stored stays
 image-test: setup  ## Build the images without a registry, bound their sizes, run them (Debian, root; a quarter of an hour)
 	$(BIN)/pytest long_tests/test_image.py -s
 
-storm: setup  ## Kill parts of a deployment of real servers during a backfill on two workers (minutes)
-	$(BIN)/pytest long_tests/test_storm.py -s
+storm: setup  ## Kill parts of a deployment of real servers, 34 times, during backfills on two workers (half an hour)
+	$(BIN)/pytest long_tests/test_storm.py -s --timeout 7200
 
 compose-test: setup  ## Run deploy/compose.yaml without a registry (Debian, root; half an hour)
 	$(BIN)/pytest long_tests/test_compose.py -s --timeout 2400
+
+move-test: setup  ## Move a home to PostgreSQL, a BigQuery emulator and a bucket, and go on there (minutes)
+	$(BIN)/pytest long_tests/test_moved.py -s
 
 policy: setup  ## What checkov finds in the cloud's files (in an environment of its own)
 	$(BIN)/uv venv --quiet --clear .venv-policy --python $(BIN)/python

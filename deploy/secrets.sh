@@ -42,6 +42,9 @@ password | keep postgres_password
 for name in dagster mlflow; do
     echo "postgresql://$name:$(password)@postgres:5432/$name" | keep "${name}_postgres_url"
 done
+# The broker's whole configuration: it keeps nothing, PostgreSQL knows of all runs. The address has the same password.
+printf 'requirepass %s\nsave ""\nappendonly no\ndir /tmp\n' "$(password)" | keep broker
+echo "redis://:$(sed -n 's/^requirepass //p' secrets/broker)@broker:6379/0" | keep celery_broker
 login admins admin
 login viewers viewer
 # Empty: neither alerts nor a service account. Write theirs into them.

@@ -1,7 +1,8 @@
 """deploy/compose.yaml, run for real without a registry: `make compose-test` (Debian, as root).
 
-The images of PostgreSQL and Caddy cannot be pulled everywhere. Stand-ins of those names are made here, of Debian's
-PostgreSQL and of the Caddy that PyPI has; each says so in a label. Everything else is deploy/, as it is.
+The images of PostgreSQL, Valkey and Caddy cannot be pulled everywhere. Stand-ins of those names are made here, of
+Debian's PostgreSQL and Redis and of the Caddy that PyPI has; each says so in a label. Everything else is deploy/, as it
+is.
 """
 
 import base64
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import psutil
@@ -56,6 +58,12 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec postgres -c listen_addresses='*'
 """
+BROKER = f"""
+FROM {PYTHON}
+LABEL stockcast.stand-in="Debian bookworm's Redis in place of valkey:8, for tests without a registry"
+RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* \\
+    && ln -s redis-server /usr/bin/valkey-server && ln -s redis-cli /usr/bin/valkey-cli
+"""
 CADDY = f"""
 FROM {PYTHON}
 LABEL stockcast.stand-in="the Caddy that PyPI has in place of caddy:2.11, for tests without a registry"
@@ -68,13 +76,14 @@ CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile
 
 
 def stand_ins(folder: Path) -> None:
-    postgres, caddy = folder / "postgres", folder / "caddy"
-    for place, text in ((postgres, POSTGRES), (caddy, CADDY)):
+    postgres, broker, caddy = folder / "postgres", folder / "broker", folder / "caddy"
+    for place, text in ((postgres, POSTGRES), (broker, BROKER), (caddy, CADDY)):
         place.mkdir()
         (place / "Dockerfile").write_text(text)
     (postgres / "entrypoint.sh").write_text(POSTGRES_START)
     shutil.copy2(Path(sys.executable).with_name("caddy"), caddy)
     build("docker.io/library/postgres:15", postgres)
+    build("docker.io/valkey/valkey:8", broker)
     build("docker.io/library/caddy:2.11", caddy)
 
 
@@ -88,6 +97,18 @@ class Stack:
 
     def compose(self, *arguments: str) -> str:
         return run(Path(sys.executable).with_name("podman-compose"), *arguments, cwd=self.folder)
+
+    def up(self) -> None:
+        """One service after the other, each when what it depends on is as compose.yaml asks: podman-compose does not
+        wait for health on a podman before 4.6, and podman starts again what had ended well."""
+        services = yaml.safe_load((self.folder / "compose.yaml").read_text())["services"]
+        needs = {name: each.get("depends_on", {}) for name, each in services.items()}
+        for name in TopologicalSorter({name: list(each) for name, each in needs.items()}).static_order():
+            asked = needs[name] if isinstance(needs[name], dict) else {}
+            for other, how in asked.items():
+                ready = is_done if how["condition"] == "service_completed_successfully" else is_well
+                wait(f"{other}, which {name} needs,", self, lambda ready=ready, other=other: ready(self, other))
+            self.compose("up", "--detach", "--no-build", "--no-deps", name)
 
     def containers(self) -> dict[str, str]:
         """Name of each service -> its container's."""
@@ -144,6 +165,20 @@ def wait(what: str, stack: Stack, done: object, seconds: float = PATIENCE_S) -> 
         time.sleep(3)
 
 
+def is_well(stack: Stack, service: str) -> bool:
+    """Whether the health check of a service says so. Where no systemd starts podman's checks, they are run by whoever
+    asks."""
+    check = ["podman", "healthcheck", "run", stack.containers()[service]]
+    return subprocess.run(check, env=environment(), capture_output=True, check=False).returncode == 0
+
+
+def is_done(stack: Stack, service: str) -> bool:
+    """Whether a service has ended well."""
+    state = json.loads(run("podman", "inspect", stack.containers()[service]))[0]["State"]
+    assert (state["Status"], state["ExitCode"]) != ("exited", 1), run("podman", "logs", stack.containers()[service])
+    return bool((state["Status"], state["ExitCode"]) == ("exited", 0))
+
+
 def listening() -> set[int]:
     """TCP ports of this machine on which something listens, in its own network."""
     return {each.laddr.port for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
@@ -181,7 +216,7 @@ def stack(before: set[int], tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (folder / "secrets" / "alerts").write_text(f"json://127.0.0.1:1/{CANARY}")
     made = Stack(folder, port, logins)
     try:
-        made.compose("up", "--detach", "--no-build")
+        made.up()
         wait("the pages", made, lambda: answered(made))
         yield made
     finally:
@@ -221,9 +256,9 @@ def test_the_proxy_reaches_pages_and_nothing_behind_them(stack: Stack) -> None:
             ["podman", "exec", stack.containers()["proxy"], "python3", "-c", script, name, str(port)],
             env=environment(), capture_output=True, check=False,
         ).returncode == 0
-        for name, port in (("webserver", 3000), ("postgres", 5432), ("code", 4000))
+        for name, port in (("webserver", 3000), ("postgres", 5432), ("broker", 6379), ("code", 4000))
     }  # fmt: skip
-    assert reached == {("webserver", 3000): True, ("postgres", 5432): False, ("code", 4000): False}
+    assert [name for (name, _), there in reached.items() if there] == ["webserver"]
 
 
 def test_a_viewer_launches_nothing(stack: Stack) -> None:
@@ -242,49 +277,64 @@ def test_containers_have_no_rights_and_no_writable_root(stack: Stack) -> None:
         assert told["HostConfig"]["Memory"] > 0, service
 
 
-def states(stack: Stack) -> dict[str, str]:
-    found = {}
-    for service, name in stack.containers().items():
-        if service != "migrations":
-            told = json.loads(run("podman", "inspect", name))[0]["State"]
-            found[service] = (told.get("Health") or told.get("Healthcheck") or {}).get("Status", told["Status"])
-    return found
-
-
 def test_everything_is_healthy(stack: Stack) -> None:
-    # Where no systemd starts them, podman's checks are run by whoever asks.
-    def all_well() -> bool:
-        return all(
-            subprocess.run(["podman", "healthcheck", "run", name], env=environment(), capture_output=True).returncode
-            == 0
-            for service, name in stack.containers().items()
-            if service != "migrations"
-        )
-
-    wait("health", stack, all_well)
+    for service in stack.containers():
+        if service != "migrations":
+            wait(f"the health of {service}", stack, lambda service=service: is_well(stack, service))
 
 
-def test_a_run_of_the_page_is_run_by_the_code_location(stack: Stack) -> None:
-    """Launched by the webserver, queued in PostgreSQL, started by the daemon, executed beside the code."""
-    location = stack.graphql("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")
-    assert "stockcast" in json.dumps(location)
-    # The command in a container of its own, as docs/deploy.md has it.
-    said = stack.compose("run", "--rm", "code", "stockcast", "forecast", "MSFT", "2013-03-01", "--json")
-    assert '"horizon": 10' in said
-    doctor = json.loads(stack.compose("run", "--rm", "code", "stockcast", "doctor", "--json"))
-    assert not [each for each in doctor["parts"] if each["state"] == "fault"], doctor
+def launch(stack: Stack, key: str) -> str:
+    """A run of the drift report of a key, launched as the page does; its id."""
     launched = stack.graphql(
         """mutation { launchPipelineExecution(executionParams: {selector: {pipelineName: "__ASSET_JOB",
         repositoryName: "__repository__", repositoryLocationName: "stockcast",
         assetSelection: [{path: ["drift_report"]}], assetCheckSelection: []}, mode: "default",
         executionMetadata: {tags: [
-        {key: "dagster/partition", value: "2013-03-01|MSFT"}]}}) { __typename ... on LaunchRunSuccess { run { runId } }
-        ... on PythonError { message } } }"""
+        {key: "dagster/partition", value: "KEY"}]}}) { __typename ... on LaunchRunSuccess { run { runId } }
+        ... on PythonError { message } } }""".replace("KEY", key)
     )["data"]["launchPipelineExecution"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    query = f'{{ runOrError(runId: "{launched["run"]["runId"]}") {{ ... on Run {{ status }} }} }}'
-    wait("the run", stack, lambda: stack.graphql(query)["data"]["runOrError"]["status"] in ("SUCCESS", "FAILURE"))
-    assert stack.graphql(query)["data"]["runOrError"]["status"] == "SUCCESS"
+    return str(launched["run"]["runId"])
+
+
+def status(stack: Stack, run_id: str) -> str:
+    query = f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}'
+    return str(stack.graphql(query)["data"]["runOrError"]["status"])
+
+
+def logs(stack: Stack, service: str) -> str:
+    """What a service's container has said."""
+    command = ["podman", "logs", stack.containers()[service]]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_run_of_the_page_is_run_by_the_worker(stack: Stack) -> None:
+    """Launched by the webserver, queued in PostgreSQL, handed to the broker by the daemon."""
+    location = stack.graphql("{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }")
+    assert "stockcast" in json.dumps(location)
+    # The command in a container of its own, as docs/deploy.md has it.
+    said = stack.compose("run", "--rm", "--no-deps", "code", "stockcast", "forecast", "MSFT", "2013-03-01", "--json")
+    assert '"horizon": 10' in said
+    doctor = json.loads(stack.compose("run", "--rm", "--no-deps", "code", "stockcast", "doctor", "--json"))
+    assert not [each for each in doctor["parts"] if each["state"] == "fault"], doctor
+    launched = launch(stack, "2013-03-01|MSFT")
+    wait("the run", stack, lambda: status(stack, launched) in ("SUCCESS", "FAILURE"))
+    assert status(stack, launched) == "SUCCESS"
+    assert launched in logs(stack, "worker")
+    assert "execute_job" in logs(stack, "worker")
+
+
+def test_a_run_whose_worker_is_killed_is_repeated(stack: Stack) -> None:
+    """Run monitoring sees that nobody has the run's lock, and Dagster's retries launch it again."""
+    launched = launch(stack, "2013-02-28|MSFT")
+    wait("its begin", stack, lambda: status(stack, launched) == "STARTED")
+    run("podman", "kill", stack.containers()["worker"])
+    run("podman", "start", stack.containers()["worker"])
+    wait("its end", stack, lambda: status(stack, launched) == "FAILURE")
+    of_it = f'filter: {{tags: [{{key: "dagster/parent_run_id", value: "{launched}"}}]}}'
+    again = f"{{ runsOrError({of_it}) {{ ... on Runs {{ results {{ status }} }} }} }}"
+    wait("its repetition", stack, lambda: '"SUCCESS"' in json.dumps(stack.graphql(again)))
 
 
 def test_nothing_that_is_written_holds_a_secret(stack: Stack) -> None:
@@ -295,8 +345,9 @@ def test_nothing_that_is_written_holds_a_secret(stack: Stack) -> None:
         if file.name not in ("admins", "viewers")
     }
     secrets = [*stack.logins.values(), CANARY, kept["postgres_password"]]
+    secrets.append(kept["broker"].split()[1])
     secrets += [re.search(r":([0-9a-f]{48})@", kept[f"{name}_postgres_url"])[1] for name in ("dagster", "mlflow")]  # type: ignore[index]
-    assert len(secrets) == 6
+    assert len(secrets) == 7
     told: dict[str, bytes] = {}
     for service, name in stack.containers().items():
         log = subprocess.run(["podman", "logs", name], env=environment(), capture_output=True, check=False)
@@ -322,15 +373,8 @@ def test_nothing_that_is_written_holds_a_secret(stack: Stack) -> None:
 def test_a_line_of_the_log_is_a_document(stack: Stack) -> None:
     """Of the daemon, the code location and the webserver, as STOCKCAST_LOG_FORMAT=json asks."""
     for service in ("daemon", "code"):
-        done = subprocess.run(
-            ["podman", "logs", stack.containers()[service]],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines() if line.startswith("{")]
-        assert lines, done.stdout + done.stderr
+        lines = [json.loads(line) for line in logs(stack, service).splitlines() if line.startswith("{")]
+        assert lines, logs(stack, service)
         assert all({"timestamp", "level", "event"} <= set(line) for line in lines)
 
 
@@ -344,7 +388,7 @@ def test_what_is_stored_outlives_the_containers(stack: Stack) -> None:
     assert had > 1
     stack.compose("down", "--timeout", "30")
     assert not stack.containers()
-    stack.compose("up", "--detach", "--no-build")
+    stack.up()
     wait("the pages", stack, lambda: answered(stack))
     assert runs() >= had
 
@@ -354,5 +398,5 @@ def test_the_images_that_are_named_are_those_that_stand_in() -> None:
         each.get("image", "")
         for each in yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"].values()
     }
-    assert {"docker.io/library/postgres:15", "docker.io/library/caddy:2.11"} <= named
+    assert {"docker.io/library/postgres:15", "docker.io/valkey/valkey:8", "docker.io/library/caddy:2.11"} <= named
     assert STORE.exists()

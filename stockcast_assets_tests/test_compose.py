@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 import yaml
 
-from stockcast_assets_tests.servers import free_port
+from stockcast_assets_tests.servers import free_port, valkey_command
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -70,7 +72,7 @@ def test_the_proxy_meets_pages_alone_and_the_database_nobody_from_outside() -> N
     assert {name for name, networks in of.items() if networks & of["proxy"]} == {
         *("proxy", "webserver", "viewer", "dashboard", "mlflow")
     }
-    assert of["postgres"] == {"storage"}
+    assert of["postgres"] == of["broker"] == {"storage"}
     assert all(COMPOSE["networks"][name]["internal"] for name in ("storage", "pages"))
 
 
@@ -98,7 +100,7 @@ def test_secrets_are_files_that_neither_git_nor_an_image_takes() -> None:
     assert "deploy/secrets" in (DEPLOY.parent / ".dockerignore").read_text().splitlines()
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|TOKEN|SECRET|CREDENTIALS|ALERTS|POSTGRES_URL", name):
+            if re.search(r"PASSWORD|TOKEN|SECRET|CREDENTIALS|ALERTS|POSTGRES_URL|BROKER", name):
                 assert name.endswith("_FILE"), name
                 assert value.removeprefix("/run/secrets/") in service["secrets"], name
             assert not re.search(r"://[^/\s]*:[^/\s]*@", str(value))
@@ -165,7 +167,8 @@ def test_a_setting_comes_from_the_file_that_its_variable_names(tmp_path: Path) -
     assert "STOCKCAST_ALERTS_FILE" in missing.stderr
 
 
-def test_secrets_are_made_once_closed_and_shown_once(tmp_path: Path) -> None:
+def make_secrets(tmp_path: Path) -> tuple[str, str]:
+    """What secrets.sh says the first and the second time."""
     for name in ("secrets.sh", "compose.yaml"):
         (tmp_path / name).write_text((DEPLOY / name).read_text())
     # In the place of `docker run … caddy hash-password`.
@@ -176,16 +179,44 @@ def test_secrets_are_made_once_closed_and_shown_once(tmp_path: Path) -> None:
         subprocess.run(["sh", tmp_path / "secrets.sh", engine], capture_output=True, text=True, check=True)
         for _ in range(2)
     )
-    assert re.findall(r"The password of (\w+),", made.stdout) == ["admin", "viewer"]
-    assert again.stdout == ""
+    return made.stdout, again.stdout
+
+
+def test_secrets_are_made_once_closed_and_shown_once(tmp_path: Path) -> None:
+    made, again = make_secrets(tmp_path)
+    assert re.findall(r"The password of (\w+),", made) == ["admin", "viewer"]
+    assert again == ""
     folder = tmp_path / "secrets"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.name for file in folder.iterdir()} == set(COMPOSE["secrets"])
     modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
     assert modes == {0o400 if os.geteuid() == 0 else 0o444}
-    word = re.findall(r"once: (\w+)", made.stdout)[0]
+    word = re.findall(r"once: (\w+)", made)[0]
     assert len(word) == 48
     assert not [file for file in folder.iterdir() if word in file.read_text()], "kept in clear"
+
+
+def test_the_broker_takes_its_configuration_and_who_has_its_address_only(tmp_path: Path) -> None:
+    """As compose.yaml starts it: `valkey-server` with the secret as its configuration."""
+    make_secrets(tmp_path)
+    address = (tmp_path / "secrets" / "celery_broker").read_text().strip()
+    host, port = urlsplit(address).hostname, free_port()
+    assert host in SERVICES
+    server, *_ = valkey_command(port)
+    assert SERVICES["broker"]["command"] == ["valkey-server", "/run/secrets/broker"]
+    command = [server, tmp_path / "secrets" / "broker", "--port", str(port), "--bind", "127.0.0.1"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            until = time.monotonic() + 30
+            while b"Ready to accept" not in (tmp_path / "log").read_bytes():
+                assert time.monotonic() < until, (tmp_path / "log").read_text()
+                time.sleep(0.05)
+            with redis.Redis("127.0.0.1", port) as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+            with redis.Redis.from_url(address.replace(f"{host}:6379", f"127.0.0.1:{port}")) as known:
+                assert known.ping()
+        finally:
+            process.terminate()
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,18 @@ def test_settings_of_the_cluster_are_settings() -> None:
             assert name in known
 
 
+def test_compose_s_instance_is_that_of_the_workers_with_one_writer_and_one_worker_s_runs() -> None:
+    files = DEPLOY / "celery" / "one-machine.yaml", DEPLOY / "celery" / "dagster.yaml"
+    one, many = (yaml.safe_load(file.read_text()) for file in files)
+    assert one["concurrency"].pop("pools") == {"granularity": "run", "default_limit": 1}
+    at_once = one["concurrency"].pop("runs")["max_concurrent_runs"]
+    many.pop("concurrency")
+    assert one.pop("concurrency") == {}
+    assert one == many
+    worker = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]["command"]
+    assert worker == ["stockcast", "worker", "--runs", str(at_once)]
+
+
 @pytest.mark.parametrize("name", ["celery", "cloudrun"])
 def test_an_instance_file_differs_from_the_plain_one_where_runs_are_launched(name: str) -> None:
     files = DEPLOY / "dagster.yaml", DEPLOY / name / "dagster.yaml"

@@ -509,6 +509,14 @@ def home_move_history(
     command.move_history(ctx.obj, source)
 
 
+@home_app.command("move-models", epilog="For example: stockcast home move-models")
+def home_move_models(ctx: typer.Context) -> None:
+    """Move the models to MLflow's server, with its variables; start the server afterwards."""
+    from stockcast_assets.cli import home as command
+
+    command.move_models(ctx.obj)
+
+
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,

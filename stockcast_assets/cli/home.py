@@ -1,5 +1,6 @@
 """`stockcast home`: what is stored on this machine."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -61,3 +62,34 @@ def move_history(call: Invocation, source: Path | None) -> None:
         f"The log of each run stays in {source / 'history' / 'runs'}: DAGSTER_HOME={quote(str(source))} shows it.",
         soft_wrap=True,
     )
+
+
+def move_models(call: Invocation) -> None:
+    """Copy the home's models into the database and the place for files that MLflow's server has, and print what moved.
+
+    Raises:
+        StockcastError: if the settings name no such database, or as `tracking.move.move_models` does.
+    """
+    settings = load_settings()
+    if settings.mlflow_uri is None or settings.mlflow_tracking_uri.startswith("http"):
+        raise StockcastError(
+            "Models move into the database of MLflow's server: set STOCKCAST_MLFLOW_URI to its address "
+            "(postgresql://…) and MLFLOW_ARTIFACTS_DESTINATION to its bucket, as the server has them."
+        )
+    destination = os.environ.get("MLFLOW_ARTIFACTS_DESTINATION")
+    if not destination:
+        raise StockcastError(
+            "MLflow's server keeps files of models in a place of its own: set MLFLOW_ARTIFACTS_DESTINATION to it "
+            "(gs://bucket/prefix), as the server has it."
+        )
+    from stockcast_assets.tracking.move import move_models as move
+
+    source = settings.home / "mlflow.db"
+    with err.status("Moving models …"):
+        moved = move(source, settings.artifacts.absolute(), settings.mlflow_tracking_uri, destination)
+    files = moved.pop("files")
+    if call.as_json:
+        print_json({"from": str(source), "to": destination, "files": files, "rows": moved})
+        return
+    print_table(f"Moved from {source}", ["table", "rows"], [[name, rows] for name, rows in moved.items() if rows])
+    err.print(f"{files} files are below {destination} now.", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Dagster's migrations, read once per process.
+"""Dagster's migrations: whether one is due, and that they are read once per process.
 
 Every tick of a schedule or sensor opens the instance anew, and opening SQLite storage reads and compiles all of
 Dagster's migrations to see whether one is due. That is half of a quiet tick's time, and Alembic keeps some of each
@@ -6,6 +6,8 @@ reading until the process ends: code server and daemon would grow by a gigabyte 
 """
 
 from functools import cache
+
+import dagster as dg
 
 
 @cache
@@ -25,3 +27,12 @@ def read_migrations_once() -> None:
         return kept(config) if ours else from_config(config)
 
     ScriptDirectory.from_config = read  # type: ignore[method-assign]
+
+
+def is_of_an_earlier_dagster(instance: dg.DagsterInstance) -> bool:
+    """Whether the tables of an instance lack what a migration of this Dagster brings."""
+    for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
+        version = storage.alembic_version() if storage is not None else None
+        if version is not None and version[0] != version[1]:
+            return True
+    return False

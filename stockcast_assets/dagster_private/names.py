@@ -70,6 +70,9 @@ LAUNCHER: Mapping[str, str] = {
 
 MIGRATIONS: Mapping[str, str] = {
     "dagster._core.storage.sql:ALEMBIC_SCRIPTS_LOCATION": "where Alembic finds the migrations of Dagster's storages",
+    "dagster._core.storage.event_log:SqliteEventLogStorage.alembic_version": "the last migration of tables, and of all",
+    "dagster._core.storage.runs:SqliteRunStorage.alembic_version": "the same of runs",
+    "dagster._core.storage.schedules:SqliteScheduleStorage.alembic_version": "the same of schedules and sensors",
 }
 
 KEY_METADATA: Mapping[str, str] = {

@@ -18,6 +18,7 @@ from typing import Literal
 import dagster as dg
 
 from stockcast_assets.clock import utc_now
+from stockcast_assets.dagster_private.migrations import is_of_an_earlier_dagster
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market import calendars
 from stockcast_assets.masking import redact, without_credentials
@@ -167,6 +168,10 @@ def _instance(patient: _Patient) -> Finding:
     if clear := passwords_in_clear(home):
         mend = f"write `{clear[0]}: {{env: NAME}}` in {home / 'dagster.yaml'} and set that variable"
         return Finding("instance", "warning", f"{found}; {', '.join(clear)} stands in clear in dagster.yaml", mend)
+    if is_of_an_earlier_dagster(patient.instance):
+        found += "; its tables are of an earlier Dagster"
+        mend = f"stop what uses it, and `DAGSTER_HOME={home} dagster instance migrate`"
+        return Finding("instance", "warning", found, mend)
     if not patient.tickers:
         return Finding("instance", "warning", found, "`stockcast tickers add MSFT`")
     return Finding("instance", "ok", found)

@@ -7,7 +7,7 @@ from pathlib import Path
 OURS = "stockcast"
 """What the names of our experiments begin with."""
 
-_PLACES = (
+PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("model_versions", "source"),
@@ -34,10 +34,10 @@ def follow(database: Path, artifacts: Path) -> None:
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         there = {
             (table, column)
-            for table, _ in _PLACES
+            for table, _ in PLACES
             for _, column, *_ in connection.execute(f"PRAGMA table_info('{table}')")
         }
-        if _PLACES[0] not in there:
+        if PLACES[0] not in there:
             return
         found = connection.execute(
             "SELECT DISTINCT artifact_location FROM experiments WHERE substr(name, 1, ?) = ?", (len(OURS), OURS)
@@ -45,7 +45,7 @@ def follow(database: Path, artifacts: Path) -> None:
         for (old,) in found:
             if old == place or not str(old).startswith("file:") or not str(old).endswith(f"/{artifacts.name}"):
                 continue
-            for table, column in _PLACES:
+            for table, column in PLACES:
                 if (table, column) in there:
                     connection.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608

@@ -1,14 +1,19 @@
 """stockcast on deploy/dagster.yaml: a real PostgreSQL instead of files, by DAGSTER_HOME alone."""
 
 import json
+import lzma
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pandas as pd
+import psycopg2
 import pytest
 
 from stockcast_assets.orchestration.home import open_instance
@@ -142,3 +147,50 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
     without = make_cli(STOCKCAST_SOURCE="sample", DAGSTER_HOME=deployment["DAGSTER_HOME"])("status")
     assert without.returncode == 1
     assert f"takes {POSTGRES_URL} from the environment" in without.stderr
+
+
+EARLIER_DAGSTER = Path(__file__).parents[1] / "fixtures" / "dagster-1.8-postgres.sql.xz"
+"""What dagster-postgres 0.24.13 made, whose last migration is of July 2024, as `pg_dump --inserts` writes it: two
+tickers, and two days of `raw_prices` and `indicators` of each, with a check."""
+
+
+def test_a_database_of_an_earlier_dagster_is_brought_up_to_date_and_goes_on(
+    make_cli: Callable[..., Cli], deployment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lzma.open(EARLIER_DAGSTER, "rt") as file:
+        statements = "".join(line for line in file if not line.startswith("\\"))
+    with psycopg2.connect(deployment[POSTGRES_URL]) as connection, connection.cursor() as cursor:
+        cursor.execute(statements)
+    connection.close()
+    cli = make_cli(STOCKCAST_SOURCE="sample", **deployment)
+
+    def instance_is() -> dict[str, str]:
+        told = json.loads(cli("doctor", "--json").stdout)["parts"]
+        return next(each for each in told if each["part"] == "instance")
+
+    behind = instance_is()
+    assert behind["state"] == "warning"
+    assert "of an earlier Dagster" in behind["found"]
+    # The remedy, as it is printed.
+    for name, value in deployment.items():
+        monkeypatch.setenv(name, value)
+    home, command = re.search(r"`DAGSTER_HOME=(\S+) (dagster instance migrate)`", behind["mend"]).groups()  # type: ignore[union-attr]
+    assert home == deployment["DAGSTER_HOME"]
+    program, *arguments = command.split()
+    migrated = subprocess.run([Path(sys.executable).with_name(program), *arguments], capture_output=True, text=True)
+    assert migrated.returncode == 0, migrated.stderr
+    assert instance_is()["state"] == "ok"
+
+    with open_instance(Settings(home=cli.home, source="sample")) as instance:
+        assert instance.get_dynamic_partitions("ticker") == ["AAPL", "MSFT"]
+        old = {f"{day}|{ticker}" for day in ("2013-02-25", "2013-02-26") for ticker in ("AAPL", "MSFT")}
+        assert instance.get_materialized_partitions(dg.AssetKey("raw_prices")) == old
+        runs = {run.run_id for run in instance.get_runs()}
+        assert len(runs) == 4
+    # Bars of a day that is not there come after those that are.
+    more = cli("backfill", "MSFT", "--from", "2013-02-27", "--to", "2013-02-28", "--assets", "raw_prices")
+    assert more.returncode == 0, more.stderr
+    with open_instance(Settings(home=cli.home, source="sample")) as instance:
+        found = instance.get_materialized_partitions(dg.AssetKey("raw_prices"))
+        assert found >= old | {"2013-02-27|MSFT", "2013-02-28|MSFT"}
+        assert runs < {run.run_id for run in instance.get_runs()}

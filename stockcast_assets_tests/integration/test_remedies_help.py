@@ -805,6 +805,7 @@ LONGER = {
     "tune MSFT": "integration/test_tune.py",
     "tickers add TSLA VOD.L": "integration/test_yahoo_commands.py",
     "home move-history": "integration/test_postgres.py",
+    "home move-models": "../long_tests/test_moved.py",
     "demo": "integration/test_demo.py",
     "ui": "integration/test_reexecution.py",
     "dashboard": "dashboard/test_run.py",

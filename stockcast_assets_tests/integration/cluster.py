@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from stockcast_assets.orchestration.home import workspace
 from stockcast_assets_tests.conftest import Cli, clean_env
 from stockcast_assets_tests.servers import free_port, start_bigquery_emulator, valkey_command, wait_for_http
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # What takes minutes in a deployment and seconds here.
 SOONER = {
@@ -31,17 +31,29 @@ SOONER = {
 }
 
 
-class Cluster:
-    """PostgreSQL, Valkey, Cloud Storage, BigQuery, MLflow, the daemon and workers with folders of their own."""
+EVERYTHING = ("broker", "mlflow", "daemon", "worker-0", "worker-1")
 
-    def __init__(self, folder: Path, client: storage.Client, settings: Mapping[str, str], workers: int = 2) -> None:
-        self.folder, self.settings = folder, settings
+
+class Cluster:
+    """PostgreSQL, Valkey, Cloud Storage, BigQuery, and parts that are started and may be killed.
+
+    Args:
+        folder: where each part has a folder of its own.
+        client: of Cloud Storage.
+        settings: of all of them.
+        parts: what is started, in this order: `broker`, `mlflow`, `webserver`, `daemon`, and `worker-…`.
+    """
+
+    def __init__(
+        self, folder: Path, client: storage.Client, settings: Mapping[str, str], parts: Sequence[str] = EVERYTHING
+    ) -> None:
+        self.folder, self.settings, self._parts = folder, settings, parts
         self.bucket = client.create_bucket(f"storm-{os.getpid()}-{time.time_ns()}")
-        self.workers = [f"worker-{number}" for number in range(workers)]
+        self.workers = [name for name in parts if name.startswith("worker-")]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kills: list[str] = []
         self._stack = ExitStack()
-        self._ports = {name: free_port() for name in ("broker", "mlflow")}
+        self._ports = {name: free_port() for name in ("broker", "mlflow", "webserver")}
 
     def __enter__(self) -> Self:
         # PostgreSQL runs as an account of its own where it is started by root.
@@ -53,7 +65,7 @@ class Cluster:
             self.postgres.psql(f"CREATE DATABASE {name}")
         self.bigquery = self._stack.enter_context(start_bigquery_emulator(self.folder))
         self._stack.callback(self.stop)
-        for name in ("broker", "mlflow", "daemon", *self.workers):
+        for name in self._parts:
             self.start(name)
         return self
 
@@ -111,6 +123,9 @@ class Cluster:
                 "STOCKCAST_MLFLOW_URI": self.postgres.get_uri("mlflow"),
                 "MLFLOW_ARTIFACTS_DESTINATION": f"gs://{self.bucket.name}/mlflow",
             }
+        elif name == "webserver":
+            port = str(self._ports["webserver"])
+            command = [stockcast, "ui", "--port", port, "--workspace", str(workspace())]
         elif name == "daemon":
             command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", str(workspace())]
         else:
@@ -160,19 +175,18 @@ class Cluster:
     def parts(self) -> list[str]:
         """Everything that may be killed."""
         children = [f"child of {name}" for name in self.workers]
-        return [*self.workers, *children, "broker", "daemon", "mlflow", "postgres"]
+        return [*self._parts, *children, "postgres"]
 
 
-def storm(cluster: Cluster, seed: int, kills: int, apart: tuple[float, float], busy: Callable[[], bool]) -> None:
-    """Kill random parts at random moments while something is done, until it is done or all kills have been."""
+def storm(
+    cluster: Cluster, parts: Sequence[str], seed: int, kills: int, apart: tuple[float, float], busy: Callable[[], bool]
+) -> None:
+    """Kill random parts at random moments at which a run is executed, until all is done or all kills have been."""
     rng = random.Random(seed)
-    parts = cluster.parts()
     order = [part for _ in range(-(-kills // len(parts))) for part in rng.sample(parts, len(parts))]
     for part in order[:kills]:
-        while busy() and not cluster.is_at_work():
-            time.sleep(0.3)
         until = time.monotonic() + rng.uniform(*apart)
-        while time.monotonic() < until and busy():
+        while busy() and (time.monotonic() < until or not cluster.is_at_work()):
             time.sleep(0.2)
         if not busy():
             return
