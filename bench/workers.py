@@ -1,9 +1,9 @@
 """What a second worker brings: `python bench/workers.py`.
 
-Trains and forecasts as many tickers on a deployment of real servers with one Celery worker, and again on another with two.
-A worker is a machine with one core and folders of its own, so the comparison wants three idle cores: the third is for
-PostgreSQL, the BigQuery emulator, MLflow and the daemon. Fails if the rows differ, or, on a machine that has the cores, if
-two workers are not 1.6 times as fast as one.
+Trains and forecasts as many tickers on a deployment of real servers with one Celery worker, and again on another with
+two. A worker is a machine with one core and folders of its own, so the comparison wants three idle cores: the third is
+for PostgreSQL, the BigQuery emulator, MLflow and the daemon. Fails if the rows differ, or, on a machine that has the
+cores, if two workers are not 1.6 times as fast as one.
 """
 
 import argparse
