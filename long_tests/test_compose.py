@@ -1,8 +1,8 @@
 """deploy/compose.yaml, run for real without a registry: `make compose-test` (Debian, as root).
 
 The images of PostgreSQL, Valkey and Caddy cannot be pulled everywhere. Stand-ins of those names are made here, of
-Debian's PostgreSQL and Redis and of the Caddy that PyPI has; each says so in a label. Everything else is deploy/, as it
-is.
+Debian's PostgreSQL and of the Valkey and the Caddy that PyPI has; each says so in a label. Everything else is deploy/,
+as it is.
 """
 
 import base64
@@ -27,7 +27,7 @@ import yaml
 
 from long_tests.containers import PYTHON, ROOT, SERVICES, STORE, USER, WORKER, build, environment, prepare, run
 from stockcast_assets_tests.canaries import found_in
-from stockcast_assets_tests.servers import free_port
+from stockcast_assets_tests.servers import free_port, valkey_command
 
 PATIENCE_S = 420
 CANARY = "canary-of-the-alerts-77ab31c0"
@@ -60,9 +60,10 @@ exec postgres -c listen_addresses='*'
 """
 BROKER = f"""
 FROM {PYTHON}
-LABEL stockcast.stand-in="Debian bookworm's Redis in place of valkey:8, for tests without a registry"
-RUN apt-get update && apt-get install -y --no-install-recommends redis-server && rm -rf /var/lib/apt/lists/* \\
-    && ln -s redis-server /usr/bin/valkey-server && ln -s redis-cli /usr/bin/valkey-cli
+LABEL stockcast.stand-in="the Valkey that PyPI has in place of valkey:8, for tests without a registry"
+RUN apt-get update && apt-get install -y --no-install-recommends redis-tools && rm -rf /var/lib/apt/lists/* \\
+    && ln -s redis-cli /usr/bin/valkey-cli
+COPY valkey-server /usr/bin/
 """
 CADDY = f"""
 FROM {PYTHON}
@@ -82,6 +83,7 @@ def stand_ins(folder: Path) -> None:
         (place / "Dockerfile").write_text(text)
     (postgres / "entrypoint.sh").write_text(POSTGRES_START)
     shutil.copy2(Path(sys.executable).with_name("caddy"), caddy)
+    shutil.copy2(valkey_command(0)[0], broker)
     build("docker.io/library/postgres:15", postgres)
     build("docker.io/valkey/valkey:8", broker)
     build("docker.io/library/caddy:2.11", caddy)
