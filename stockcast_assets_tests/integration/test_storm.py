@@ -22,6 +22,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.daemon import MonitoringDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster._daemon.types import DaemonHeartbeat
 
 from stockcast_assets.dagster_private import shared_turns
 from stockcast_assets.orchestration.build import warehouse_from
@@ -48,6 +49,8 @@ class Daemon:
 
     def round(self) -> None:
         for thread in self.threads:
+            beat = DaemonHeartbeat(time.time(), thread.daemon_type(), "the storm's", [])
+            self.workspace.instance.add_daemon_heartbeat(beat)
             for error in thread.run_iteration(self.workspace):
                 if error is not None:
                     # It goes on at its next turn, as the daemon itself does: a broker that was killed just now.
