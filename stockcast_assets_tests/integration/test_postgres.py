@@ -194,3 +194,57 @@ def test_a_database_of_an_earlier_dagster_is_brought_up_to_date_and_goes_on(
         found = instance.get_materialized_partitions(dg.AssetKey("raw_prices"))
         assert found >= old | {"2013-02-27|MSFT", "2013-02-28|MSFT"}
         assert runs < {run.run_id for run in instance.get_runs()}
+
+
+def test_the_models_of_a_home_are_those_of_the_server_s_database(
+    demo: Cli, make_cli: Callable[..., Cli], new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    bucket, address = tmp_path / "bucket", new_database()
+    cli = make_cli(STOCKCAST_SOURCE="sample")
+    served = {"STOCKCAST_MLFLOW_URI": address, "MLFLOW_ARTIFACTS_DESTINATION": str(bucket)}
+    for env, remedy in (
+        ({}, "set STOCKCAST_MLFLOW_URI"),
+        ({"STOCKCAST_MLFLOW_URI": "http://127.0.0.1:9"}, "set STOCKCAST_MLFLOW_URI"),
+        ({"STOCKCAST_MLFLOW_URI": address}, "set MLFLOW_ARTIFACTS_DESTINATION"),
+        (served, "set STOCKCAST_HOME"),
+    ):
+        refused = cli("home", "move-models", **env)
+        assert refused.returncode == 1
+        assert remedy in " ".join(refused.stderr.split())
+    shutil.copytree(demo.home, cli.home, dirs_exist_ok=True)
+    moved = cli("home", "move-models", "--json", **served)
+    assert moved.returncode == 0, moved.stderr
+    assert differences("home move-models", json.loads(moved.stdout)) == []
+
+    before = MlflowClient(f"sqlite:///{cli.home / 'mlflow.db'}")
+    after = MlflowClient(Settings(home=cli.home, source="sample", mlflow_uri=address).mlflow_tracking_uri)
+
+    def told(client: MlflowClient) -> tuple[object, ...]:
+        experiments = {each.experiment_id: each.name for each in client.search_experiments()}
+        runs = client.search_runs(list(experiments))
+        models = client.search_registered_models()
+        return (
+            experiments,
+            {run.info.run_id: (run.data.metrics, run.data.params, run.data.tags) for run in runs},
+            {(each.name, each.version, each.run_id) for each in client.search_model_versions()},
+            {each.name: each.aliases for each in models},
+        )
+
+    assert told(after) == told(before)
+    assert len(told(after)[2]) > 2  # type: ignore[arg-type]
+    # As the server serves them: below its own place, and there they are.
+    artifacts = cli.home / "artifacts"
+    for version in after.search_model_versions():
+        path = version.source.removeprefix("mlflow-artifacts:/home/")
+        assert (bucket / "home" / path).is_dir(), version.source
+    for file in artifacts.rglob("*"):
+        if file.is_file():
+            assert (bucket / "home" / file.relative_to(artifacts)).read_bytes() == file.read_bytes()
+    # Numbers go on.
+    new = after.create_run(after.create_experiment("another"))
+    assert new.info.experiment_id not in told(before)[0]  # type: ignore[operator]
+    again = cli("home", "move-models", **served)
+    assert again.returncode == 1
+    assert "name an empty database" in " ".join(again.stderr.split())
