@@ -5,6 +5,7 @@ cannot be executed again. And it gives the job another executor.
 """
 
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ LOCATION = "stockcast"
 """The code location's name in `workspace.yaml`."""
 
 _MODULE = "stockcast_assets.definitions"
+
+_SAYS_S = 60.0
+"""Within which Dagster says whether it repeats a run; if it was killed then, its daemon makes up for it."""
 
 _BETWEEN_STEPS = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_UP_FOR_RETRY)
 
@@ -113,5 +117,13 @@ def latest_tries(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[d
         while run is not None and run.is_finished and run.tags.get(WILL_RETRY_TAG) == "true":
             again = run.tags.get(AUTO_RETRY_RUN_ID_TAG)
             run = instance.get_run_by_id(again) if again else None
-        tries.append(run)
+        tries.append(None if run is not None and _is_undecided(instance, run) else run)
     return tries
+
+
+def _is_undecided(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether Dagster has yet to say if it repeats a run: it does so after it has stored that the run failed."""
+    if run.status != dg.DagsterRunStatus.FAILURE or WILL_RETRY_TAG in run.tags or not instance.run_retries_enabled:
+        return False
+    record = instance.get_run_record_by_id(run.run_id)
+    return record is not None and record.end_time is not None and time.time() - record.end_time < _SAYS_S

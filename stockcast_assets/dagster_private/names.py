@@ -139,6 +139,7 @@ RUNS: Mapping[str, str] = {
     "dagster:DagsterEvent.job_enqueue": "puts a run into the queue",
     "dagster:DagsterInstance.report_dagster_event": "records an event of a run",
     "dagster:DagsterInstance.run_coordinator": "the queue, which a run is taken out of again",
+    "dagster:DagsterInstance.run_retries_enabled": "whether Dagster repeats runs",
     "dagster._core.definitions.job_base:InMemoryJob": "a job that is executed where it was made",
     "dagster._core.execution.api:execute_run_iterator": "executes a run that is recorded already",
     "dagster._core.remote_origin:RegisteredCodeLocationOrigin": "a code location by its name",

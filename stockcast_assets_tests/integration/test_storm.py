@@ -25,6 +25,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from dagster._daemon.types import DaemonHeartbeat
 
 from stockcast_assets.dagster_private import shared_turns
+from stockcast_assets.dagster_private.execution import latest_tries
 from stockcast_assets.orchestration.build import warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import INDICATORS, PRICE_HISTORY, RAW_PRICES
@@ -66,6 +67,36 @@ def cluster(storage_client: "storage.Client", tmp_path: Path) -> Iterator[Cluste
     }
     with Cluster(tmp_path, storage_client, settings, ("broker", "worker-0")) as cluster:
         yield cluster
+
+
+@dg.job
+def nothing() -> None: ...
+
+
+def test_a_run_that_failed_is_not_given_up_before_dagster_has_said_whether_it_repeats_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says so after it has stored the failure: whoever looks between the two must wait."""
+    with dg.instance_for_test(overrides={"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
+        seen: list[tuple[str, object]] = []
+        add_run_tags = type(instance).add_run_tags
+
+        def between(self: dg.DagsterInstance, run_id: str, new_tags: dict[str, str]) -> None:
+            run = self.get_run_by_id(run_id)
+            assert run is not None
+            seen.append((run.status.value, *latest_tries(self, [run_id])))
+            add_run_tags(self, run_id, new_tags)
+
+        monkeypatch.setattr(type(instance), "add_run_tags", between)
+        run = instance.create_run_for_job(nothing)
+        instance.report_run_failed(run)
+        # And after it, until the other run is there.
+        assert [*seen, latest_tries(instance, [run.run_id])] == [("FAILURE", None), [None]]
+        # A run that is not repeated has ended.
+        instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+        (ended,) = latest_tries(instance, [run.run_id])
+        assert ended is not None
+        assert ended.run_id == run.run_id
 
 
 def test_a_backfill_in_a_storm_stores_what_a_quiet_one_does(

@@ -139,11 +139,11 @@ class Runner:
                     if run is not None and not run.is_finished:
                         self.instance.run_coordinator.cancel_run(run.run_id)
                 raise
-        green = [part for part, run in zip(parts, tries, strict=True) if run is not None and run.is_success]
-        self.finished += [(part, time.monotonic() - started) for part in green]
-        for run in tries:
-            assert run is not None
-            self._raise_unless_green(run)
+            green = [part for part, run in zip(parts, tries, strict=True) if run is not None and run.is_success]
+            self.finished += [(part, time.monotonic() - started) for part in green]
+            for run in tries:
+                assert run is not None
+                self._raise_unless_green(run)
 
     def require_daemon(self) -> None:
         """Raise StockcastError if no daemon is at work, which would have queued runs launched."""
