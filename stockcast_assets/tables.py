@@ -512,5 +512,26 @@ ALL_TABLES = (
 )
 """The tables of assets that runs make."""
 
-STORED_TABLES = (*ALL_TABLES, PUBLISHED_FORECASTS, PRICE_REVISIONS)
-"""Every table there is: also those that are filled beside others."""
+SCENARIOS = Table(
+    "scenarios",
+    "Of which past sessions the joint scenarios of a day's forecasts are made. They follow from it and what is stored; "
+    "their digest proves that they are the same.",
+    (
+        Column("date", "DATE", "As-of day of the forecasts", required=True),
+        Column("n_members", "INT64", "Tickers with a forecast of the day and enough past", required=True, ge=1),
+        Column("members", "STRING", "Their symbols, sorted, separated by spaces", required=True),
+        Column("n_sessions", "INT64", "Past sessions, each of which is a scenario", required=True, ge=1),
+        Column("sessions", "STRING", "They, ascending: base64 of int32, days since 1970", required=True),
+        Column("digest", "STRING", "SHA-256 of the members' returns in each scenario, 1 to 10 sessions ahead", True),
+    ),
+    ("date",),
+    {
+        "date": ("forecasts.date",),
+        **dict.fromkeys(("n_members", "members"), ("forecasts.ticker", *_both("ticker"))),
+        **dict.fromkeys(("n_sessions", "sessions"), _both("date")),
+        "digest": (*(f"forecasts.{name}" for name in ("last_close", *QUANTILE_COLUMNS)), *_both("close", "dividend")),
+    },
+)
+
+STORED_TABLES = (*ALL_TABLES, PUBLISHED_FORECASTS, PRICE_REVISIONS, SCENARIOS)
+"""Every table there is: also those that are filled beside others, or on a day's tickers once all of them are there."""

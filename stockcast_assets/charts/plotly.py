@@ -139,6 +139,39 @@ def _add_fan(figure: go.Figure, fan: Fan, palette: Palette) -> None:
     )  # fmt: skip
 
 
+def gain_fan(gains: Floats, unit: str, palette: Palette) -> go.Figure:
+    """What holdings may gain or lose, session by session.
+
+    Args:
+        gains: [sessions, 7] quantiles 1, 5, 25, 50, 75, 95 and 99 % of the gain up to each session.
+        unit: what it is in.
+        palette: the colours.
+    """
+    ahead = list(range(len(gains) + 1))
+    from_nothing = np.vstack([np.zeros(gains.shape[1]), gains])
+    figure = go.Figure()
+    for label, opacity, place in (("98 %", 0.12, 0), ("90 %", 0.2, 1), ("50 %", 0.3, 2)):
+        lower, upper = from_nothing[:, place].tolist(), from_nothing[:, -1 - place].tolist()
+        figure.add_trace(
+            go.Scatter(
+                x=ahead + ahead[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
+                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{label} of the scenarios", hoverinfo="skip",
+            )
+        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=ahead, y=from_nothing[:, 3].tolist(), name="Median", mode="lines",
+            line={"color": palette.forecast, "width": 2}, customdata=from_nothing[:, [0, 1, 5, 6]],
+            hovertemplate="%{y:,.2f}<br>90 %: %{customdata[1]:,.2f} – %{customdata[2]:,.2f}"
+            "<br>98 %: %{customdata[0]:,.2f} – %{customdata[3]:,.2f}",
+        )
+    )  # fmt: skip
+    figure.add_hline(y=0, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title="sessions ahead", dtick=1)
+    figure.update_yaxes(title=f"gain or loss, {unit}")
+    return _finish(figure, palette).update_layout(legend_y=-0.25)
+
+
 def forecasts_for_day(forecasts: pd.DataFrame, actual: float, palette: Palette) -> go.Figure:
     """What was said about one session at each distance, against its close.
 

@@ -209,6 +209,24 @@ def explain(
         command.run(ctx.obj, ticker, day, replay, as_known_on)
 
 
+@app.command(epilog="For example: stockcast risk holdings.csv, stockcast risk --holdings holdings.csv 2026-06-12")
+def risk(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE] [DATE]",
+            help="CSV file `ticker,quantity`, and the as-of day, YYYY-MM-DD; default the newest with all forecasts.",
+        ),
+    ] = None,
+    holdings: Annotated[Path | None, typer.Option(help="The same file.")] = None,
+) -> None:
+    """What holdings may lose in the next 10 sessions, whose risk it is, and whether such losses were foreseen."""
+    from stockcast_assets.cli import risk as command
+
+    command.run(ctx.obj, *command.file_and_day(words or [], holdings))
+
+
 @app.command(epilog="For example: stockcast compare MSFT")
 def compare(
     ctx: typer.Context,

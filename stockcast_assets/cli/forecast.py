@@ -16,7 +16,7 @@ from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
-from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, TRAINED_MODEL
+from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, QUANTILE_COLUMNS, TAIL_COLUMNS, TRAINED_MODEL
 from stockcast_assets.tracking.serving import row_in_use
 
 ADVICE = "A forecast is a range of what may happen, not advice."
@@ -138,7 +138,8 @@ def describe(session: Session, ticker: str, day: date) -> Row:
     models = session.warehouse.read(TRAINED_MODEL, tickers=[ticker], end=day).to_dict("records")
     model = row_in_use(models, ticker, pd.Timestamp(day))
     first = rows.iloc[0]
-    per_horizon = rows.drop(columns=["ticker", "date", "last_close", "model_version", "method", "fallback"])
+    shown = sorted((*QUANTILE_COLUMNS, *TAIL_COLUMNS))
+    per_horizon = rows[["horizon", "target_date", *shown, "naive_close"]]
     return {
         "ticker": ticker,
         "as_of": plain(first["date"]),

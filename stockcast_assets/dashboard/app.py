@@ -1,9 +1,9 @@
-"""The script Streamlit runs: four pages and the way between them."""
+"""The script Streamlit runs: five pages and the way between them."""
 
 import streamlit as st
 
 from stockcast_assets.dashboard.layout import ICON, header, page
-from stockcast_assets.dashboard.views import forecasts, monitoring, trust, universe
+from stockcast_assets.dashboard.views import forecasts, monitoring, risk, trust, universe
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
         st.Page(page(trust.show), title="Trust", url_path="trust"),
         st.Page(page(monitoring.show), title="Monitoring", url_path="monitoring"),
         st.Page(page(universe.show), title="Universe", url_path="universe"),
+        st.Page(page(risk.show), title="Risk", url_path="risk"),
     ]
     # Streamlit's own menu hides behind an icon on a phone.
     chosen = st.navigation([st.Page(home, title="stockcast", default=True), *pages], position="hidden")

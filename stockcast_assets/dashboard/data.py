@@ -27,6 +27,7 @@ from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
 
 if TYPE_CHECKING:
+    from stockcast_assets.orchestration.portfolio import PortfolioRisk
     from stockcast_assets.orchestration.tickers import TickerState
 
 # A visitor waits this long for a run that holds the DuckDB file; the IO manager waits a minute.
@@ -177,6 +178,18 @@ def beside_har(sessions: int) -> tuple[str, pd.DataFrame]:
 def _days_of(sessions: int) -> int:
     """Days that hold so many sessions of an exchange, whatever the holidays."""
     return sessions * 3 // 2 + 30
+
+
+def risk(holdings: tuple[tuple[str, float], ...]) -> "PortfolioRisk":
+    """The risk of holdings, ticker and quantity, as of the newest day of which all have a forecast.
+
+    Raises:
+        StockcastError: if a ticker has no forecast, or too short a past.
+    """
+    from stockcast_assets.orchestration.portfolio import risk_of
+
+    found: PortfolioRisk = _kept(("risk", holdings), lambda: risk_of(_world(), dict(holdings)))
+    return found
 
 
 def next_reports(as_of: Mapping[str, pd.Timestamp]) -> dict[str, Report]:

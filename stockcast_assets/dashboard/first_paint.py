@@ -163,6 +163,8 @@ PICTURES: Mapping[str, Callable[[str, pd.Timestamp | None], _Picture | None]] = 
     "trust": _trust,
     "monitoring": _monitoring,
     "universe": _universe,
+    # Its holdings are typed in.
+    "risk": lambda _, __: None,
 }
 
 

@@ -23,7 +23,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.web.guard import Guard, Policy
 
 PAGES = tuple(PICTURES)
-WITH_CHARTS = ("", "forecasts", "trust", "monitoring")
+WITH_CHARTS = ("", "forecasts", "trust", "monitoring", "risk")
 # Streamlit's client guesses its server's address from the page's: it asks below /trust before it asks below /, which
 # costs two 404 and a round trip. Told the address, it does not guess. The page knows its own name, so it works below a
 # reverse proxy's path as well, even one that ends like a page.

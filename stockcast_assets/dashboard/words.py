@@ -21,6 +21,7 @@ GLOSSARY: Mapping[str, str] = {
     "Coverage": "How many closes the interval held. An 80 % interval that holds 70 % is too narrow; one that holds "
     "90 % is too wide.",
     "Drift (of data)": "Recent sessions differ from those that the model learnt from by more than chance explains.",
+    "Expected shortfall": "The mean of the losses beyond the value at risk.",
     "HAR": "A volatility forecast from the last day's, week's, month's and quarter's moves (heterogeneous "
     "autoregression).",
     "Kupiec and Christoffersen": "Two tests of the next session's 80 % interval: whether it misses as often as it "
@@ -42,6 +43,8 @@ GLOSSARY: Mapping[str, str] = {
     "RSI": f"0 to 100: how much of the last {RSI_WINDOW} sessions' moves were up. Above 70 is called overbought, "
     "below 30 oversold.",
     "Skill": "How much smaller the typical error is than the random walk's. Around 0 % means no better.",
+    "Value at risk": "A loss that one session in a hundred (1 %), or one in twenty (5 %), exceeds if the forecasts are "
+    "right. Not the most that can be lost.",
     "Volatility": f"The typical size of a daily move over the last {VOLATILITY_WINDOW} sessions, times the root of the "
     "sessions in a year.",
     "Walk-forward": "Judged year by year on sessions that the model had not seen when it was fitted.",

@@ -34,6 +34,7 @@ from stockcast_assets.orchestration.assets.metadata import with_code_link
 from stockcast_assets.orchestration.assets.price_revisions import price_revisions_spec
 from stockcast_assets.orchestration.assets.prices import build_price_history, build_raw_prices
 from stockcast_assets.orchestration.assets.publication import ledger_spec
+from stockcast_assets.orchestration.assets.scenarios import build_scenarios
 from stockcast_assets.orchestration.assets.trained_model import build_trained_model
 from stockcast_assets.orchestration.assets.tuning import build_tuning
 from stockcast_assets.orchestration.assets.universe_model import build_universe_model
@@ -278,6 +279,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
                 build_forecasts(daily, start, settings.model_max_age_days, settings.dashboard_url),
                 build_drift_report(daily, start, settings.model_max_age_days, settings.dashboard_url),
                 build_forecast_accuracy(daily, start, settings.dashboard_url),
+                build_scenarios(days),
                 build_tuning(start, settings.train_workers, settings.home / "optuna.db"),
             )
         ]
@@ -286,7 +288,7 @@ def build_definitions(settings: Settings, **resources: Any) -> dg.Definitions:
         executor=in_turn(slices_of_run, {MARKET_DAYS: MARKET_STATE.name, MARKET_STATE.name: MARKET_STATE.name}),
         jobs=jobs.all(),
         schedules=build_schedules(
-            jobs, universe, resources.get("warehouse") or warehouse_from(settings), schedule_status
+            jobs, universe, days, resources.get("warehouse") or warehouse_from(settings), schedule_status
         ),
         sensors=[
             build_configured_tickers(settings.tickers, sensor_status),

@@ -12,6 +12,7 @@ from stockcast_assets.tables import (
     MARKET_STATE,
     PRICE_HISTORY,
     RAW_PRICES,
+    SCENARIOS,
     TRAINED_MODEL,
     UNIVERSE_MODEL,
 )
@@ -30,6 +31,7 @@ KEY_OF: Mapping[str, str] = {table.name: "ticker-day" for table in _KEYED} | {
     TRAINED_MODEL.name: "ticker-month",
     UNIVERSE_MODEL.name: "month",
     MARKET_STATE.name: "day",
+    SCENARIOS.name: "day",
 }
 
 # Dictionaries, not sets: they keep the order in which lineage is declared, so that ours is the same in every process.

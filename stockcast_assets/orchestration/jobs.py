@@ -9,7 +9,15 @@ from stockcast_assets.dagster_private.reads import AssetJob
 from stockcast_assets.orchestration import tags
 from stockcast_assets.orchestration.assets.tuning import TUNING
 from stockcast_assets.orchestration.graph import DAILY_ASSETS, KEY_OF, MARKET_DAYS
-from stockcast_assets.tables import EARNINGS_DATES, FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
+from stockcast_assets.tables import (
+    EARNINGS_DATES,
+    FORECASTS,
+    PRICE_HISTORY,
+    RAW_PRICES,
+    SCENARIOS,
+    TRAINED_MODEL,
+    UNIVERSE_MODEL,
+)
 
 ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
     "ingest_earnings": (EARNINGS_DATES.name,),
@@ -20,6 +28,7 @@ ASSETS_OF_JOB: Mapping[str, tuple[str, ...]] = {
     "monthly_training": (TRAINED_MODEL.name, MARKET_DAYS),
     # A job cannot have the name of an asset.
     "tune": (TUNING,),
+    "joint_scenarios": (SCENARIOS.name,),
 }
 """What each job materialises."""
 
@@ -48,6 +57,7 @@ class Jobs:
     universe_training: AssetJob
     monthly_training: AssetJob
     tune: AssetJob
+    joint_scenarios: AssetJob
 
     def all(self) -> list[AssetJob]:
         return [
@@ -58,6 +68,7 @@ class Jobs:
             self.universe_training,
             self.monthly_training,
             self.tune,
+            self.joint_scenarios,
         ]
 
 
@@ -86,6 +97,9 @@ _DESCRIPTIONS = {
     "tune": (
         "Hyper-parameters of tickers, searched on request; on no schedule. The next training uses what beat the "
         "defaults."
+    ),
+    "joint_scenarios": (
+        "The joint scenarios of a day's forecasts, once all of them are there. Every morning at 06:00 UTC."
     ),
 }
 

@@ -7,12 +7,17 @@ from collections.abc import Callable
 import dagster as dg
 
 from stockcast_assets.dagster_private.reads import AssetJob
+from stockcast_assets.keys import key_day
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.jobs import Jobs, job_for
 from stockcast_assets.orchestration.planning import planner, world
 from stockcast_assets.orchestration.planning.ranges import known_tickers
 from stockcast_assets.orchestration.planning.requests import requests
+from stockcast_assets.tables import FORECASTS, SCENARIOS
 from stockcast_assets.warehouse import Warehouse
+
+_RECENT = 10
+"""Daily keys, the newest ones, that are looked at each morning."""
 
 PlanOf = Callable[[planner.World], planner.Plan]
 
@@ -20,13 +25,16 @@ NO_TICKER = "There is no ticker yet: add one with `stockcast tickers add MSFT`."
 
 
 def build_schedules(
-    jobs: Jobs, universe: world.Universe, warehouse: Warehouse, status: dg.DefaultScheduleStatus
+    jobs: Jobs,
+    universe: world.Universe,
+    days: dg.PartitionsDefinition[str],
+    warehouse: Warehouse,
+    status: dg.DefaultScheduleStatus,
 ) -> list[dg.ScheduleDefinition]:
     """`daily_forecast` at 00:30 UTC, when the day's last market has closed, `universe_training` and `monthly_training`
     at 02:00 UTC on the first of the month, when the last day of the month before was ingested, and `daily_earnings` at
-    22:30 UTC.
-
-    All launch what the planner plans at that moment; what the first three miss, the sensor `daily_catch_up` launches.
+    22:30 UTC. All launch what the planner plans at that moment; what the first three miss, the sensor `daily_catch_up`
+    launches. `daily_scenarios` follows at 06:00 UTC, when all forecasts of a day are there.
     """
 
     def schedule(
@@ -75,7 +83,33 @@ def build_schedules(
             "What is said of the earnings reports of all active tickers, in one run, after New York has closed and "
             "before the day's forecasts are made.",
         ),
+        _scenarios(jobs, days, warehouse, status),
     ]
+
+
+def _scenarios(
+    jobs: Jobs, days: dg.PartitionsDefinition[str], warehouse: Warehouse, status: dg.DefaultScheduleStatus
+) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name="daily_scenarios",
+        job=jobs.joint_scenarios,
+        cron_schedule="0 6 * * *",
+        default_status=status,
+        description="The joint scenarios of the last days that have forecasts and no scenarios yet, a run each.",
+    )
+    def due(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        now = pd.Timestamp(context.scheduled_execution_time).tz_convert("UTC").to_pydatetime()
+        recent = list(days.get_partition_keys(current_time=now))[-_RECENT:]
+        there = context.instance.get_materialized_partitions(dg.AssetKey(SCENARIOS.name))
+        wanted = [key for key in recent if key not in there]
+        if not wanted:
+            return dg.SkipReason("Every recent day has its scenarios.")
+        first, last = key_day(wanted[0]), key_day(wanted[-1])
+        made = {f"{day:%Y-%m-%d}" for day in warehouse.read(FORECASTS, start=first, end=last, columns=["date"])["date"]}
+        runs = [dg.RunRequest(partition_key=key) for key in wanted if key in made]
+        return runs or dg.SkipReason("No recent day without scenarios has a forecast.")
+
+    return due
 
 
 def _due(

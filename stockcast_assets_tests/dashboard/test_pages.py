@@ -25,7 +25,7 @@ from stockcast_assets.settings import Settings
 from stockcast_assets.tables import INDICATORS, TRAINED_MODEL
 from stockcast_assets_tests.dashboard.home import REASON, model_row, write
 
-PAGES = ("forecasts", "trust", "monitoring", "universe")
+PAGES = ("forecasts", "trust", "monitoring", "universe", "risk")
 
 
 def open_page(view: str, **query: str) -> AppTest:
@@ -401,3 +401,24 @@ def test_every_page_says_that_it_shows_the_world_of_a_past_day(home, view):
     assert "known" not in back.query_params
     assert "is still to come" in text(open_page(view, known="2999-01-01"))
     assert "is not a date" in text(open_page(view, known="soon"))
+
+
+def test_the_risk_of_the_holdings_that_are_typed_in(home):
+    app = open_page("risk")
+    shown = text(app)
+    assert "One session in a hundred loses more than" in shown
+    assert "It is not the most that can be lost" in shown
+    assert "Kupiec" in shown
+    assert len(app.get("plotly_chart")) == 1
+    positions = app.dataframe[0].value
+    assert positions["Ticker"].tolist() == ["AAPL", "MSFT"]
+    assert positions["Share"].sum() == pytest.approx(1)
+    app.text_area(key="holdings").set_value("ticker,quantity\nMSFT,-5").run()
+    assert app.dataframe[0].value["Quantity"].tolist() == [-5]
+    for typed, words in {
+        "ticker,quantity\nMSFT,lots": "no number",
+        "ticker,quantity\nNOPE,1": "NOPE has no forecast",
+    }.items():
+        app.text_area(key="holdings").set_value(typed).run()
+        assert words in text(app)
+        assert not app.exception

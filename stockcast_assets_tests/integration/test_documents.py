@@ -18,6 +18,7 @@ LINES = {
     "status": "status",
     "reconcile": "reconcile --dry-run",
     "explain": "explain MSFT 2013-03-01 --replay",
+    "risk": "risk holdings.csv",
     "compare": "compare MSFT",
     "inspect": "inspect NEW.csv",
     "tickers list": "tickers list",
@@ -57,6 +58,9 @@ def document(demo: Cli, monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Pat
     (tmp_path / "NEW.csv").write_text("Date,Open,High,Low,Close,Volume\n2012-01-04,9,9,9,9,5\n2012-01-05,9,9,9,9,5\n")
 
     (tmp_path / "features.py").write_text("def momentum(bars):\n    return bars.groupby('ticker')['close'].shift(20)\n")
+
+    (tmp_path / "holdings.csv").write_text("ticker,quantity\nMSFT,10\nAAPL,-1\n")
+    monkeypatch.chdir(tmp_path)
 
     def printed(line: str) -> Any:
         status, out, err = run(*line.split(), "--json")

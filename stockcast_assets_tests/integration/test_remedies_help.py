@@ -883,6 +883,10 @@ ELSEWHERE: Mapping[str, str] = {
         ("is no port: choose one", "choose another port with"),
         "integration/test_reexecution.py::test_a_second_daemon_and_a_port_that_is_none_start_nothing",
     ),
+    **dict.fromkeys(
+        ("portfolio.py: `stockcast forecast", "portfolio.py: There is no day"),
+        "assets/test_scenarios.py::test_what_the_sentences_say_to_do_helps",
+    ),
     "cannot be recorded before those": ("assets/test_market_state.py::test_no_day_is_recorded_without_those_before_it"),
     "has no market to be placed in": (
         "assets/test_market_state.py::test_a_run_records_its_days_as_keys_and_whoever_joins_later_changes_none"

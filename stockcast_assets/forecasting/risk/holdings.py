@@ -37,18 +37,27 @@ def read_holdings(path: Path) -> dict[str, float]:
         raise StockcastError(f"{path} cannot be read ({error.strerror}): {_WANTED}.") from None
     except UnicodeDecodeError:
         raise StockcastError(f"{path} is no text in UTF-8: save it as CSV, and {_WANTED}.") from None
+    return parse_holdings(text, str(path))
+
+
+def parse_holdings(text: str, name: str) -> dict[str, float]:
+    """The same of the text of such a file; `name` is what sentences call it.
+
+    Raises:
+        StockcastError: as `read_holdings`, if it is wrong.
+    """
     lines = text.splitlines()
     head = lines[0] if lines else ""
     rows = csv.reader(lines, delimiter=";" if ";" in head else ",")
-    names = [name.strip().lower() for name in next(rows, [])]
-    if missing := [name for name in COLUMNS if name not in names]:
-        raise StockcastError(f"{path} has no column {' and no column '.join(missing)}: {_WANTED}.")
+    names = [one.strip().lower() for one in next(rows, [])]
+    if missing := [one for one in COLUMNS if one not in names]:
+        raise StockcastError(f"{name} has no column {' and no column '.join(missing)}: {_WANTED}.")
     found: dict[str, float] = {}
     stated: dict[str, str] = {}
     for row in rows:
         if not any(cell.strip() for cell in row):
             continue
-        where = f"Line {rows.line_num} of {path}"
+        where = f"Line {rows.line_num} of {name}"
         values = dict(zip(names, (cell.strip() for cell in row), strict=False))
         try:
             ticker = validate_ticker(values.get("ticker", ""))
@@ -59,7 +68,7 @@ def read_holdings(path: Path) -> dict[str, float]:
             stated[ticker] = values[_CURRENCY].upper()
     held = {ticker: quantity for ticker, quantity in found.items() if quantity != 0}
     if not held:
-        raise StockcastError(f"{path} holds no position: {_WANTED}.")
+        raise StockcastError(f"{name} holds no position: {_WANTED}.")
     one_currency(held, stated)
     return held
 

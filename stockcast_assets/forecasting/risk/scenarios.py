@@ -13,11 +13,12 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN
 from stockcast_assets.forecasting.features import History
-from stockcast_assets.libraries import np
+from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
 
 DRAWS = 1250
@@ -52,6 +53,11 @@ class Residuals:
         days = history.dates.to_numpy().astype("datetime64[D]")
         rows = np.flatnonzero(np.isfinite(history.ewma[:-HORIZON]))
         return cls(days[rows], days[rows + HORIZON], history.outcomes(rows) / history.ewma[rows, None])
+
+
+def as_day(moment: pd.Timestamp | date) -> np.datetime64:
+    """A day as `Days` have it."""
+    return np.datetime64(pd.Timestamp(moment).date())
 
 
 def sessions_drawn(residuals: Iterable[Residuals], day: np.datetime64) -> Days:

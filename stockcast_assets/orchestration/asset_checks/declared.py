@@ -21,6 +21,7 @@ from stockcast_assets.tables import (
     MARKET_STATE,
     PRICE_HISTORY,
     QUANTILE_COLUMNS,
+    SCENARIOS,
     TAIL_COLUMNS,
     TRAINED_MODEL,
     UNIVERSE_MODEL,
@@ -51,6 +52,12 @@ _ROW_RULES: dict[str, tuple[Rule, ...]] = {
             lambda rows: (np.diff(rows[[_LOWEST, *QUANTILE_COLUMNS, _HIGHEST]].to_numpy(), axis=1) < 0).any(axis=1),
         ),
         ("target_date is not after date", lambda rows: rows["target_date"] <= rows["date"]),
+    ),
+    SCENARIOS.name: (
+        (
+            "n_members is not the number of members",
+            lambda rows: rows["members"].str.count(" ") + 1 != rows["n_members"],
+        ),
     ),
     TRAINED_MODEL.name: (
         (
@@ -120,7 +127,7 @@ def _stored_rows(context: dg.AssetCheckExecutionContext, warehouse: Warehouse, t
     """The rows of the run's keys, or the whole table if the check is executed alone."""
     if table is UNIVERSE_MODEL or not has_keys(context):
         return warehouse.read(table)
-    if table is MARKET_STATE:
+    if table in (MARKET_STATE, SCENARIOS):
         return warehouse.read(table, start=context.partition_keys[0], end=context.partition_keys[-1])
     if table in (PRICE_HISTORY, EARNINGS_DATES):
         return warehouse.read(table, tickers=list(context.partition_keys))
@@ -156,7 +163,7 @@ CHECKS = (
             "whole table.",
             partial(faults, table),
         )
-        for table in ALL_TABLES
+        for table in (*ALL_TABLES, SCENARIOS)
     ),
     Check(
         FORECASTS,
