@@ -96,12 +96,12 @@ def test_alone_in_a_range_and_in_a_world_that_ends_with_the_day_a_row_has_the_sa
 
 
 def test_the_schedule_asks_for_the_days_that_have_forecasts_and_no_scenarios(
-    make_settings: Callable[..., Settings], sample_bars: Bars
+    make_settings: Callable[..., Settings], sample_bars: Bars, tmp_path: Path
 ) -> None:
     settings = make_settings(start_date=START.date(), calendars=("XNYS",))
     filled(settings, sample_bars, TICKERS[:1], until="2013-02-19")
     schedule = build_definitions(settings).get_repository_def().get_schedule_def("daily_scenarios")
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         materialise(settings, instance, DAY)
         at = pd.Timestamp("2013-02-21 06:00", tz="UTC").to_pydatetime()
         asked = dg.build_schedule_context(instance, scheduled_execution_time=at)
@@ -120,7 +120,7 @@ def home(run: Run, monkeypatch: pytest.MonkeyPatch, sample_bars: Bars, tmp_path:
 def answer(run: Run, folder: Path, text: str, *words: str) -> tuple[int, Any]:
     (folder / "holdings.csv").write_text(text)
     ended = run("risk", "--holdings", str(folder / "holdings.csv"), *words, "--json")
-    return ended.status, json.loads(ended.out or ended.err)
+    return ended.status, json.loads(ended.out or json.dumps(ended.err))
 
 
 def test_the_risk_of_holdings_adds_up(run: Run, home: Warehouse, tmp_path: Path) -> None:
