@@ -106,7 +106,8 @@ def _scenarios(
             return dg.SkipReason("Every recent day has its scenarios.")
         first, last = key_day(wanted[0]), key_day(wanted[-1])
         made = {f"{day:%Y-%m-%d}" for day in warehouse.read(FORECASTS, start=first, end=last, columns=["date"])["date"]}
-        runs = [dg.RunRequest(partition_key=key) for key in wanted if key in made]
+        # A day whose run failed is asked for again the next morning.
+        runs = [dg.RunRequest(f"{key} {now:%Y-%m-%d}", partition_key=key) for key in wanted if key in made]
         return runs or dg.SkipReason("No recent day without scenarios has a forecast.")
 
     return due
