@@ -100,11 +100,12 @@ def test_the_schedule_asks_for_the_days_that_have_forecasts_and_no_scenarios(
 ) -> None:
     settings = make_settings(start_date=START.date(), calendars=("XNYS",))
     filled(settings, sample_bars, TICKERS[:1], until="2013-02-19")
-    schedule = build_definitions(settings).get_repository_def().get_schedule_def("daily_scenarios")
+    repository = build_definitions(settings).get_repository_def()
+    schedule = repository.get_schedule_def("daily_scenarios")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         materialise(settings, instance, DAY)
         at = pd.Timestamp("2013-02-21 06:00", tz="UTC").to_pydatetime()
-        asked = dg.build_schedule_context(instance, scheduled_execution_time=at)
+        asked = dg.build_schedule_context(instance, scheduled_execution_time=at, repository_def=repository)
         keys = [request.partition_key for request in schedule.evaluate_tick(asked).run_requests or []]
     expected = sample_bars["AAPL"]["date"]
     expected = expected[(expected >= "2013-02-06") & (expected <= "2013-02-19") & (expected != DAY)]
