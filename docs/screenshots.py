@@ -172,7 +172,6 @@ def dashboard(browser: Browser, url: str) -> None:
     shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 970))
     shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1115))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))
-    shoot(browser, f"{url}/risk", "dashboard-risk", chart, size=(1440, 1300))
 
 
 def main() -> None:
