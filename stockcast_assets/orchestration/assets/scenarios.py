@@ -34,7 +34,7 @@ _ABOUT = """
 A key per day, of all tickers that have a forecast as of it. Each past session of the last five years is a scenario:
 what the tickers did together after it, in units of their volatility before it, laid on the published median and 90 %
 interval. So no draw is stored and no seed is needed: the sessions are, and the digest of all that follows from them.
-**A key that is made again has the members that it had.** `stockcast risk` says what the scenarios mean for holdings.
+**A key that is made again has the members that it had.** docs/risk.md says what the scenarios mean for holdings.
 """
 
 
