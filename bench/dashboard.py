@@ -37,6 +37,7 @@ FORECAST_SESSIONS = 60
 PAGES = {
     "forecasts": ("#first-paint img, .first-paint, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
     "trust": ("#first-paint img, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
+    "card": ("#first-paint h1, .st-key-model-card h1", ".st-key-model-card table"),
     "monitoring": ("#first-paint img, .js-plotly-plot .main-svg", ".js-plotly-plot .main-svg"),
     "universe": ("#first-paint table, [data-testid=stDataFrame] canvas", "[data-testid=stDataFrame] canvas"),
 }

@@ -171,6 +171,7 @@ def dashboard(browser: Browser, url: str) -> None:
     shoot(browser, f"{url}/forecasts?{DAY}", "dashboard-phone", chart, size=(390, 1400))
     shoot(browser, f"{url}/trust?ticker=AAPL", "dashboard-trust", chart, size=(1440, 970))
     shoot(browser, f"{url}/monitoring?{DAY}", "dashboard-monitoring", chart, size=(1440, 1115))
+    shoot(browser, f"{url}/card?ticker=AAPL", "dashboard-card", ".st-key-model-card table", size=(1440, 1400))
     shoot(browser, f"{url}/universe", "dashboard-universe", table, size=(1440, 520))
 
 

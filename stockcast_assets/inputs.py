@@ -118,6 +118,18 @@ def looks_like_day(text: str) -> bool:
     return _DAY.fullmatch(text) is not None
 
 
+def parse_month(text: str) -> date:
+    """The first day of a month written YYYY-MM.
+
+    Raises:
+        StockcastError: if it is none.
+    """
+    try:
+        return parse_day(f"{text}-01")
+    except StockcastError:
+        raise StockcastError(f"{shown(text)} is not a month: write it as YYYY-MM, for example 2013-02.") from None
+
+
 def in_order(first: date, last: date, names: tuple[str, str] = ("--from", "--to")) -> tuple[date, date]:
     """The two days, if the first is not after the last.
 

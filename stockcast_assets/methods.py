@@ -90,8 +90,14 @@ RATIOS: Mapping[str, Ratio] = {
     "pinball_ratio_har_quarterly": Ratio(
         "pinball", HAR_QUARTERLY, LABELS[HAR_QUARTERLY], "Interval: quarterly HAR", False
     ),
+    "pinball_ratio_har_earnings": Ratio("pinball", HAR_EARNINGS, LABELS[HAR_EARNINGS], "Interval: HAR, reports", False),
+    "pinball_ratio_mix": Ratio("pinball", MIX, LABELS[MIX], "Interval: HAR, market", False),
+    "pinball_ratio_mix_earnings": Ratio(
+        "pinball", MIX_EARNINGS, LABELS[MIX_EARNINGS], "Interval: HAR, market, reports", False
+    ),
 }
-"""By column of `trained_model`, in the order in which they are shown."""
+"""By column of `trained_model`, in the order in which they are shown. The last three are of a
+universe's contenders alone."""
 
 
 def method_label(method: str) -> str:

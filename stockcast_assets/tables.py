@@ -175,6 +175,9 @@ _PROOF = (
     _ratio("pinball_ratio_fhs"),
     _ratio("pinball_ratio_har"),
     _ratio("pinball_ratio_har_quarterly"),
+    _ratio("pinball_ratio_har_earnings", ", which takes a universe_model"),
+    _ratio("pinball_ratio_mix", ", which takes a universe_model"),
+    _ratio("pinball_ratio_mix_earnings", ", which takes a universe_model"),
     _metric("coverage_80", "Share of outcomes inside the 80 % interval", le=1),
 )
 

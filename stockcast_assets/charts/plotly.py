@@ -1,5 +1,6 @@
 """The figures of the pages: frame in, plotly figure out, in a light and a dark palette."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -254,12 +255,13 @@ def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
 
 def proof(model: pd.Series, palette: Palette) -> go.Figure:
     """The walk-forward ratios of one `trained_model` row; left of 1 the LSTM is better."""
-    values = [float(model[name]) for name in RATIOS]
+    judged = {name: ratio.shown for name, ratio in RATIOS.items() if math.isfinite(model[name])}
+    values = [float(model[name]) for name in judged]
     low, high = float(model["rmse_ratio_rw_low"]), float(model["rmse_ratio_rw_high"])
-    none = [0.0] * (len(RATIOS) - 1)
+    none = [0.0] * (len(judged) - 1)
     figure = go.Figure(
         go.Scatter(
-            x=values, y=[ratio.shown for ratio in RATIOS.values()], mode="markers",
+            x=values, y=list(judged.values()), mode="markers",
             marker={
                 "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
                 "symbol": ["circle" if v <= 1 else "diamond" for v in values],

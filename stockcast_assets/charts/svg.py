@@ -69,7 +69,7 @@ def drift_lines(drift: pd.DataFrame, palette: Palette) -> str:
 
 def proof_bars(model: pd.Series, palette: Palette) -> str:
     """An SVG as a data address: the walk-forward ratios of one `trained_model` row, a bar from 1 per baseline."""
-    values = [float(model[name]) for name in RATIOS]
+    values = [float(model[name]) for name in RATIOS if np.isfinite(model[name])]
     low, high = min([*values, 1.0]) - 0.02, max([*values, 1.0]) + 0.02
     one = (1.0 - low) / (high - low) * WIDTH
     drawn = [_line([f"{one:.1f},0", f"{one:.1f},{HEIGHT:g}"], palette.muted, 1)]

@@ -11,6 +11,7 @@ from stockcast_assets.cli import completion, parse
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.parse import (
     AsKnownOn,
+    Month,
     NewTickers,
     Opened,
     OptionalTickers,
@@ -225,6 +226,14 @@ def risk(
     from stockcast_assets.cli import risk as command
 
     command.run(ctx.obj, *command.file_and_day(words or [], holdings))
+
+
+@app.command(epilog="For example: stockcast card MSFT 2026-06")
+def card(ctx: typer.Context, ticker: Ticker, month: Month = None) -> None:
+    """The model card of a ticker and month: data, training, proof, live scores, known limits; as Markdown."""
+    from stockcast_assets.cli import card as command
+
+    command.run(ctx.obj, ticker, month)
 
 
 @app.command(epilog="For example: stockcast compare MSFT")

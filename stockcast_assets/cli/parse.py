@@ -10,7 +10,7 @@ from stockcast_assets import __version__
 from stockcast_assets.cli import completion
 from stockcast_assets.cli.terminal import Unread, tell_error, tell_stop, unwritable
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.inputs import looks_like_day, parse_day, typed_tickers, validate_ticker
+from stockcast_assets.inputs import looks_like_day, parse_day, parse_month, typed_tickers, validate_ticker
 from stockcast_assets.stopping import Stopped, end_children
 
 ANYWHERE = ("--debug", "--json", "--quiet", "-q")
@@ -114,6 +114,18 @@ def day(help: str) -> typer.models.ArgumentInfo:
     """The argument DATE, a day as YYYY-MM-DD."""
     found: typer.models.ArgumentInfo = typer.Argument(metavar="DATE", help=help, callback=_day)
     return found
+
+
+def _month(value: str | None) -> str | None:
+    if value is not None:
+        parse_month(value)
+    return value
+
+
+Month = Annotated[
+    str | None,
+    typer.Argument(metavar="[MONTH]", help="Month of use, YYYY-MM; default the newest.", callback=_month),
+]
 
 
 def day_option(name: str, help: str) -> typer.models.OptionInfo:

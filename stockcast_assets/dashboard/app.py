@@ -1,9 +1,9 @@
-"""The script Streamlit runs: five pages and the way between them."""
+"""The script Streamlit runs: the pages and the way between them."""
 
 import streamlit as st
 
 from stockcast_assets.dashboard.layout import ICON, header, page
-from stockcast_assets.dashboard.views import forecasts, monitoring, risk, trust, universe
+from stockcast_assets.dashboard.views import card, forecasts, monitoring, risk, trust, universe
 
 
 def main() -> None:
@@ -18,6 +18,7 @@ def main() -> None:
     pages = [
         first,
         st.Page(page(trust.show), title="Trust", url_path="trust"),
+        st.Page(page(card.show), title="Card", url_path="card"),
         st.Page(page(monitoring.show), title="Monitoring", url_path="monitoring"),
         st.Page(page(universe.show), title="Universe", url_path="universe"),
         st.Page(page(risk.show), title="Risk", url_path="risk"),

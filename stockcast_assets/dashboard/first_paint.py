@@ -118,9 +118,17 @@ def _trust(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
     figure = _figure(
         lambda palette: proof_bars(model, palette),
         "Error of the LSTM over each baseline's; left of the line the LSTM is better",
-        tuple(f"{ratio.shown} {model[name]:.3f}" for name, ratio in RATIOS.items()),
+        tuple(f"{ratio.shown} {model[name]:.3f}" for name, ratio in RATIOS.items() if pd.notna(model[name])),
     )
     return _Picture(f"The walk-forward proof of {ticker}, {model['date']:%B %Y}", words, figure, _CHART)
+
+
+def _card(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
+    models = data.models(ticker)
+    if models.empty:
+        return None
+    words = f"What the {models['date'].nunique()} months' models learnt from, proved and published."
+    return _Picture(f"Model card of {ticker}", words, "", ".st-key-model-card h1")
 
 
 def _monitoring(ticker: str, _: pd.Timestamp | None) -> _Picture | None:
@@ -161,6 +169,7 @@ def _universe(_: str, __: pd.Timestamp | None) -> _Picture | None:
 PICTURES: Mapping[str, Callable[[str, pd.Timestamp | None], _Picture | None]] = {
     "forecasts": _forecasts,
     "trust": _trust,
+    "card": _card,
     "monitoring": _monitoring,
     "universe": _universe,
     # Its holdings are typed in.

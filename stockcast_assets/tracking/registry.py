@@ -38,6 +38,7 @@ EXPERIMENT = "stockcast"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 ARTIFACT = f"model/{mlflow_model.FILE}"
+CARD = "card.md"
 UNIVERSE = "stockcast-universe"
 """Registered model of the universe; a ticker's has capitals after the hyphen."""
 
@@ -120,6 +121,22 @@ class ModelRegistry(Tracking):
             return version
         except MlflowException as error:
             raise self._trouble(f"publish the model of {ticker}", error) from error
+
+    def describe(self, run_id: str, card: str) -> None:
+        """Make a model's card the note of its run, which MLflow shows first, and a file beside its other files.
+
+        Raises:
+            StockcastError: if MLflow cannot be reached or refuses.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.set_tag(run_id, "mlflow.note.content", card)
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / CARD).write_text(card, encoding="utf-8")
+                self._files(run_id).log_artifacts(folder)
+        except MlflowException as error:
+            raise self._trouble(f"describe the model of run {run_id}", error) from error
 
     def load(self, model_name: str, version_or_run_id: str, sha256: str) -> Published:
         """The forecaster of a published model.

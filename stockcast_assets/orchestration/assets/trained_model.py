@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.card import card_of
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.npz import ModelFileError
@@ -273,7 +274,7 @@ def _judge_and_publish(
     }
 
 
-def _shown(row: Row, registry: ModelRegistry, plot: Callable[[str, str], str]) -> dict[str, Any]:
+def _shown(row: Row, card: str, registry: ModelRegistry, plot: Callable[[str, str], str]) -> dict[str, Any]:
     """A row for the page of its key; Dagster plots the numbers over the months."""
     proof = {name: row[name] for name in row if name.startswith(("pinball", "rmse_ratio", "coverage"))}
     return {
@@ -291,6 +292,7 @@ def _shown(row: Row, registry: ModelRegistry, plot: Callable[[str, str], str]) -
             for name, value in proof.items()
             if math.isfinite(value)
         },
+        "model card": dg.MetadataValue.md(card),
     }
 
 
@@ -377,7 +379,10 @@ def build_trained_model(
                 placed.without.get((ticker, month)),
             )
             rows.append(row)
-            shown[partition_key(ticker, month)] = _shown(row, registry, plot)
+            # Scores are no part of the row, which is made again bit for bit. These end where its knowledge does.
+            card = card_of(warehouse.read, row, row["trained_to"].date())
+            registry.describe(row["run_id"], card)
+            shown[partition_key(ticker, month)] = _shown(row, card, registry, plot)
         show(context, shown)
         return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
 
