@@ -71,6 +71,8 @@ def _result(instance: dg.DagsterInstance, ticker: str) -> Row:
         "ratio": shown["validation pinball / defaults"],
         "low": shown["lower end (95 %)"],
         "high": shown["upper end (95 %)"],
+        "deflated_gain": shown["gain less luck"],
+        "probability_by_luck": shown["probability by luck"],
         "best": shown["best parameters"],
         "fed": shown[FED],
         "result": shown["result"],

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import FEATURE_NAMES
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
 from stockcast_assets.inputs import shortlist
@@ -38,10 +38,10 @@ _SPOKEN = re.compile(
 _LIMITS = (
     "It says how far prices are likely to move, and nothing of the direction: its middle is hardly better than "
     "“tomorrow is like today”.",
-    "It knows bars, the calendar and earnings dates. It reads no news, and a day unlike any before is outside of its "
-    "intervals.",
-    "Its proof is of tickers that are still traded, so it is of survivors.",
-    "Its quantiles end at the 5 % and the 95 %; what lies beyond is not said.",
+    "It knows bars, the calendar and, with shared networks, earnings dates. It reads no news, and no interval is made "
+    "for a day unlike any before.",
+    "Who lists a ticker today chooses a survivor, so the proof is of survivors.",
+    f"Its quantiles end at {min(QUANTILES):.0%} and {max(QUANTILES):.0%}: how far beyond a close may go is not said.",
     "A range is no advice. Of ten closes two should fall outside of the 80 % interval.",
 )
 
@@ -184,7 +184,7 @@ def _proof(model: Mapping[Any, Any]) -> Iterable[str]:
     low, high = model["rmse_ratio_rw_low"], model["rmse_ratio_rw_high"]
     yield (
         f"Below 1 the {LABELS[LSTM]} is better. The 95 % interval of its RMSE over the random walk's is {low:.4f} to "
-        f"{high:.4f}. Its 80 % interval held {model['coverage_80']:.1%} of the outcomes; its pinball loss is "
+        f"{high:.4f}. Its 80 % interval held {_per_cent(model['coverage_80'])} of the outcomes; its pinball loss is "
         f"{model['pinball']:.6f} in log returns."
     )
 
@@ -218,14 +218,14 @@ def _measured(scored: pd.DataFrame) -> dict[str, str]:
     ours, naive = (float(np.sqrt((one**2).mean())) for one in relative.values())
     found = {
         "Scored": f"{len(scored):,}",
-        "In the 80 % interval": f"{scored['inside_80'].mean():.1%}",
+        "In the 80 % interval": _per_cent(scored["inside_80"].mean()),
         "RMSE / random walk": f"{ours / naive:.3f}" if naive > 0 else "–",
     }
     more = scored.drop(columns=[*_KEYS, *relative, "inside_80"])
     scores = more.select_dtypes("float")
     for name in more.select_dtypes(["bool", "boolean"]):
         if (told := more[name].dropna()).size:
-            found[_named(name)] = f"{told.astype(float).mean():.1%}"
+            found[_named(name)] = _per_cent(told.astype(float).mean())
     for name in scores.columns[scores.notna().any()]:
         whole = next((each for each in scores if name.startswith(f"{each}_")), None)
         if whole is None:
@@ -247,6 +247,10 @@ def _own_limits(model: Mapping[Any, Any]) -> Iterable[str]:
         yield f"The network is not what is published: {method_label(str(model['method']))} is."
     if (version := _given(model, "serving_version")) is not None and version != model["model_version"]:
         yield f"Version {_text(version)}, of an earlier month, serves it."
+
+
+def _per_cent(share: float) -> str:
+    return f"{share * 100:.1f} %"
 
 
 def _named(column: str) -> str:

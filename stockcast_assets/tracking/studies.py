@@ -178,6 +178,8 @@ def _log_parent(tracking: Tracking, parent: str, tuning: Tuning, pictures: dict[
         "ratio_to_defaults": tuning.ratio,
         "ratio_to_defaults_low": tuning.low,
         "ratio_to_defaults_high": tuning.high,
+        "deflated_gain": tuning.deflated_gain,
+        "probability_by_luck": tuning.p_value,
     }
     for name, value in measured.items():
         client.log_metric(parent, name, float(value), step=len(tuning.trials))

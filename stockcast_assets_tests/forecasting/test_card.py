@@ -66,8 +66,8 @@ def test_a_card_says_all_that_there_is_to_say():
     assert "| random walk with constant volatility | RMSE | 0.9980 |" in card
     assert "What the gate said: The LSTM is published: on 756 walk-forward cases it beats every baseline." in card
     # The month's two forecasts, the one of the year before; March's are another month's.
-    assert "| February 2013 | 2 | 50.0% | 0.500 |" in card
-    assert f"| the {LIVE_DAYS} days before | 1 | 100.0% | 0.500 |" in card
+    assert "| February 2013 | 2 | 50.0 % | 0.500 |" in card
+    assert f"| the {LIVE_DAYS} days before | 1 | 100.0 % | 0.500 |" in card
     assert len(card) < MOST_OF_A_NOTE
 
 
@@ -82,7 +82,7 @@ def test_scores_that_the_table_gains_are_shown_with_their_ratio_to_a_baseline():
     }
     card = model_card(model_row("MSFT", 2), None, scored(["2013-02-05", "2013-02-06"], **gained))
     assert " | RMSE / random walk | late | pinball | pinball / linear HAR | pit |\n" in card
-    assert "| February 2013 | 2 | 50.0% | 0.500 | 50.0% | 0.9 | 0.900 | 0.5 |" in card
+    assert "| February 2013 | 2 | 50.0 % | 0.500 | 50.0 % | 0.9 | 0.900 | 0.5 |" in card
 
 
 def test_a_model_that_is_not_published_and_one_that_was_never_judged_say_so():

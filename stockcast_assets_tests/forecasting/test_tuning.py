@@ -18,9 +18,11 @@ from stockcast_assets.forecasting.evaluation.scores import plan
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.training.tuning import (
     LONGEST_WINDOW,
+    MOST_LUCK,
     TUNED,
     Trial,
     Tuning,
+    best_by_luck,
     defaults,
     finish,
     run_study,
@@ -64,6 +66,8 @@ def test_a_study_begins_with_the_defaults_and_finds_the_lowest_validation_loss(f
     assert set(first.best.parameters) == set(TUNED)
     assert first.ratio == pytest.approx(first.best.loss / first.default.loss, rel=1e-6)
     assert first.low <= first.ratio <= first.high
+    assert first.luck >= 0
+    assert 0 < first.p_value <= 1
     assert first.fed == (first.best.parameters if first.ratio < 1 else {})
     for trial in first.trials:
         # The loss curve of training begins at the HAR interval, as the network does, whatever its parameters.
@@ -130,21 +134,31 @@ def test_a_history_too_short_to_train_on_is_one_sentence() -> None:
         task_of(made_up_bars(200), CONFIG)
 
 
-def made_up(ratio: float, low: float, high: float) -> Tuning:
+def made_up(ratio: float, low: float, high: float, luck: float = 0.005, p_value: float = 0.03) -> Tuning:
     trials = [
         Trial(0, "complete", defaults(CONFIG), 1.0, [1.0, 0.9], [1.0, 0.95]),
         Trial(1, "complete", defaults(CONFIG) | {"units": 64, "learning_rate": 1e-3}, ratio, [1.0], [1.0, ratio]),
         Trial(2, "pruned", defaults(CONFIG) | {"units": 96}, None, [], [1.1]),
     ]
     day = date(2012, 1, 3)
-    return Tuning("IBM", "IBM 2012-06-29 abc", trials, trials[1], trials[0], ratio, low, high, day, day, 3)
+    return Tuning(
+        "IBM", "IBM 2012-06-29 abc", trials, trials[1], trials[0], ratio, low, high, day, day, 3, luck, p_value
+    )
 
 
 @pytest.mark.parametrize(
     ("tuning", "fed", "words"),
     [
-        (made_up(0.98, 0.97, 0.99), True, ["2.00% lower", "[1.00%, 3.00%]", "best of many"]),
-        (made_up(0.99, 0.97, 1.01), True, ["1.00% lower", "within what chance explains"]),
+        (
+            made_up(0.98, 0.97, 0.99),
+            True,
+            ["2.00% lower", "[1.00%, 3.00%]", "show 0.50% on average", "1.50% is left: more than the luck of the best"],
+        ),
+        (
+            made_up(0.99, 0.97, 1.01, 0.012, 0.44),
+            True,
+            ["1.00% lower", "with probability 0.44; -0.20% is left: no more than the luck of the best"],
+        ),
         (made_up(1.0, 0.98, 1.02), False, ["No set of 3 trials beat the defaults"]),
     ],
 )
@@ -152,6 +166,35 @@ def test_the_gain_is_told_with_its_uncertainty(tuning: Tuning, fed: bool, words:
     assert bool(tuning.fed) == fed
     for each in words:
         assert each in tuning.in_words()
+
+
+def studied(gain: float, seed: int, sets: int = 20, sessions: int = 250) -> tuple[float, float, float]:
+    """The gain of the best of some sets, its luck and its probability; all but the first are as good as the defaults.
+
+    A session's losses resemble those of the nine before it, as those of targets that overlap do.
+    """
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(sets, sessions + 9))
+    alike = np.lib.stride_tricks.sliding_window_view(noise, 10, axis=1).mean(axis=2)
+    default = 1 + 0.3 * np.abs(rng.normal(size=sessions))
+    losses = default * (1 + 0.05 * alike)
+    losses[0] -= gain * default
+    return 1 - float((losses.sum(axis=1) / default.sum()).min()), *best_by_luck(losses, default)
+
+
+def test_the_gain_of_the_best_of_many_that_are_no_better_is_luck() -> None:
+    found = np.array([studied(0.0, seed) for seed in range(100)])
+    gain, luck, p_value = found.T
+    assert gain.mean() > 0.003, "what the best of twenty equals shows"
+    assert abs((gain - luck).mean()) < 0.25 * gain.mean(), "and what is left of it"
+    assert (p_value <= MOST_LUCK).mean() < 0.2
+
+
+def test_a_set_that_is_better_is_better_than_luck() -> None:
+    gain, luck, p_value = np.array([studied(0.03, seed) for seed in range(20)]).T
+    assert (p_value <= MOST_LUCK).all()
+    assert abs((gain - luck).mean() - 0.03) < 0.01
+    assert best_by_luck(np.ones((3, 50)), np.ones(50)) == (0.0, 1.0), "sets that are the same as the defaults"
 
 
 def test_one_parent_run_with_a_nested_run_per_trial_however_often_it_is_logged(tmp_path: Path) -> None:
@@ -173,6 +216,7 @@ def test_one_parent_run_with_a_nested_run_per_trial_however_often_it_is_logged(t
     files = {file.path for file in client.list_artifacts(parents[0].info.run_id)}
     assert files == {"best.json", *(f"{name}.png" for name in pictures)}
     assert parents[0].data.metrics["ratio_to_defaults"] == 0.98
+    assert parents[0].data.metrics["deflated_gain"] == pytest.approx(0.015)
 
 
 def test_a_study_that_goes_on_is_a_child_of_the_run_that_added_to_it(tmp_path: Path) -> None:

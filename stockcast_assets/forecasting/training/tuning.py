@@ -22,7 +22,14 @@ from urllib.parse import quote
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
-from stockcast_assets.forecasting.evaluation.scores import Fold, pinball_losses, plan, ratio_interval
+from stockcast_assets.forecasting.evaluation.scores import (
+    BLOCK_SESSIONS,
+    RESAMPLES,
+    Fold,
+    pinball_losses,
+    plan,
+    ratio_interval,
+)
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.baselines import fit_naive
 from stockcast_assets.forecasting.models.network import BASE
@@ -41,6 +48,9 @@ TUNED = ("units", "layers", "learning_rate", "batch_size", "dropout", "window", 
 """What is searched."""
 
 LONGEST_WINDOW = 20
+MOST_LUCK = 0.1
+"""Probability of a gain by luck alone up to which it is called more than that."""
+
 _FIRST_UNPRUNED, _WARM_UP_EPOCHS = 5, 3
 _LOSSES, _TRAIN_CURVE = "losses", "train_curve"
 _BEGAN = "trials before the call that is not finished"
@@ -89,6 +99,8 @@ class Tuning:
         ratio, low, high: validation loss of the best over the defaults', with its 95 % block-bootstrap interval.
         validation_from, validation_to: the sessions that judged.
         new_trials: how many of the trials this call ran.
+        luck: the gain that the best of so many sets shows on average if none is better than the defaults.
+        p_value: how often it then shows at least the gain that was found.
     """
 
     ticker: str
@@ -102,6 +114,13 @@ class Tuning:
     validation_from: date
     validation_to: date
     new_trials: int
+    luck: float
+    p_value: float
+
+    @property
+    def deflated_gain(self) -> float:
+        """What is left of the gain, as a share of the defaults' loss, once its luck is taken off."""
+        return 1 - self.ratio - self.luck
 
     @property
     def beats_defaults(self) -> bool:
@@ -122,12 +141,14 @@ class Tuning:
             )
         gain = f"{1 - self.ratio:.2%} lower than the defaults' [{1 - self.high:.2%}, {1 - self.low:.2%}]"
         verdict = (
-            "more than chance would explain for one set, but it is the best of many, so expect less"
-            if self.high < 1
-            else "within what chance explains, so expect no difference"
+            "more than the luck of the best of them explains"
+            if self.p_value <= MOST_LUCK
+            else "no more than the luck of the best of them explains, so expect no difference"
         )
         return (
-            f"The best of {len(self.trials)} trials has a validation pinball loss {gain} ({where}): {verdict}. "
+            f"The best of {len(self.trials)} trials has a validation pinball loss {gain} ({where}). If none were better "
+            f"the best would still show {self.luck:.2%} on average, and this much with probability {self.p_value:.2f}; "
+            f"{self.deflated_gain:.2%} is left: {verdict}. "
             "The next training uses it; the gate then judges it on other sessions."
         )
 
@@ -155,6 +176,35 @@ class Task:
     @property
     def study(self) -> str:
         return f"{self.ticker} {self.bars['date'].iloc[-1].date()} {self.fingerprint}"
+
+
+def best_by_luck(trials: Floats, default: Floats) -> tuple[float, float]:
+    """What the best of many sets gains over the defaults by luck: White's reality check (2000).
+
+    Blocks of consecutive sessions are drawn again and again, the same for all sets, whose gains are moved to a mean of
+    zero first: so none is better, and they are as alike and as noisy as they are.
+
+    Args:
+        trials: [sets, sessions] the losses of every set that was tried to its end.
+        default: [sessions] those of the defaults.
+
+    Returns:
+        The mean of the best gain, as a share of the defaults' loss, and how often it reaches the one that was found.
+    """
+    n = len(default)
+    starts = np.random.default_rng(0).integers(0, n, (RESAMPLES, -(-n // BLOCK_SESSIONS)))
+    # What blocks leave out of the variance: the mean that was taken off, and the overlap of targets cut at their ends.
+    left = (1 - BLOCK_SESSIONS / max(n, 2 * BLOCK_SESSIONS)) * (1 - (HORIZON - 1 / HORIZON) / (3 * BLOCK_SESSIONS))
+    # The defaults are among what may be chosen, and gain nothing.
+    highest, best = np.zeros(RESAMPLES), 0.0
+    for losses in trials:
+        gain = (default - losses) / default.mean()
+        best = max(best, float(gain.mean()))
+        around = np.tile(gain - gain.mean(), 1 + -(-BLOCK_SESSIONS // n))
+        cumulative = np.concatenate(([0.0], np.cumsum(around)))
+        drawn = (cumulative[starts + BLOCK_SESSIONS] - cumulative[starts]).sum(axis=1)
+        highest = np.maximum(highest, drawn / (starts.shape[1] * BLOCK_SESSIONS * np.sqrt(left)))
+    return float(highest.mean()), float((highest >= best).mean())
 
 
 def task_of(bars: pd.DataFrame, config: ModelConfig) -> Task:
@@ -295,6 +345,7 @@ def _summary(study: optuna.Study, task: Task, history: History, start: Parameter
     default = next(trial for trial in _scored(study) if trial.params == start)
     ours, theirs = (np.array(trial.user_attrs[_LOSSES]) for trial in (study.best_trial, default))
     low, high = ratio_interval(ours, theirs)
+    luck, p_value = best_by_luck(np.array([trial.user_attrs[_LOSSES] for trial in _scored(study)]), theirs)
     trials = {
         trial.number: Trial(
             number=trial.number,
@@ -319,6 +370,8 @@ def _summary(study: optuna.Study, task: Task, history: History, start: Parameter
         validation_from=history.dates[task.fold.validation[0]].date(),
         validation_to=history.dates[task.fold.validation[-1]].date(),
         new_trials=sum(trial.number >= before for trial in trials.values()),
+        luck=luck,
+        p_value=p_value,
     )
 
 

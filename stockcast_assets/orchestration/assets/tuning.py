@@ -76,6 +76,8 @@ def _shown(tuning: Tuning, link: str, pictures: dict[str, bytes]) -> dict[str, d
         "validation pinball / defaults": dg.MetadataValue.float(tuning.ratio),
         "lower end (95 %)": dg.MetadataValue.float(tuning.low),
         "upper end (95 %)": dg.MetadataValue.float(tuning.high),
+        "gain less luck": dg.MetadataValue.float(tuning.deflated_gain),
+        "probability by luck": dg.MetadataValue.float(tuning.p_value),
         "MLflow": dg.MetadataValue.url(link),
         **{name.replace("_", " "): picture(png, name) for name, png in pictures.items()},
     }
