@@ -146,7 +146,7 @@ class Tuning:
             else "no more than the luck of the best of them explains, so expect no difference"
         )
         return (
-            f"The best of {len(self.trials)} trials has a validation pinball loss {gain} ({where}). If none were better "
+            f"The best of {len(self.trials)} trials has a validation pinball loss {gain} ({where}). Were none better, "
             f"the best would still show {self.luck:.2%} on average, and this much with probability {self.p_value:.2f}; "
             f"{self.deflated_gain:.2%} is left: {verdict}. "
             "The next training uses it; the gate then judges it on other sessions."
