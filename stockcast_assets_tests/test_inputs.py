@@ -15,6 +15,7 @@ from stockcast_assets.inputs import (
     listed,
     one_of,
     parse_day,
+    parse_month,
     printable,
     validate_reason,
     validate_ticker,
@@ -97,3 +98,14 @@ def test_ranges_lists_choices_and_reasons() -> None:
         validate_reason("a\x1b[2Jb")
     with pytest.raises(StockcastError, match=f"at most {MOST_OF_A_REASON}"):
         validate_reason("x" * (MOST_OF_A_REASON + 1))
+
+
+@given(st.dates(date(1000, 1, 1)))
+def test_a_month_is_read_as_its_first_day(day: date) -> None:
+    assert parse_month(f"{day:%Y-%m}") == day.replace(day=1)
+
+
+@pytest.mark.parametrize("text", ["2013", "2013-13", "2013-2", "2013-02-01", "02-2013", "", "2013-02\n"])
+def test_what_is_no_month_is_one_sentence(text: str) -> None:
+    with pytest.raises(StockcastError, match="is not a month: write it as YYYY-MM, for example 2013-02"):
+        parse_month(text)

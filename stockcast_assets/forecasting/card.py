@@ -196,18 +196,18 @@ def _live(month: pd.Timestamp, scored: pd.DataFrame) -> str:
         (f"{month:%B %Y}", (made >= month) & (made < after)),
         (f"the {LIVE_DAYS} days before", (made < month) & (made >= month - pd.Timedelta(days=LIVE_DAYS))),
     )
-    measured = [(span, _measured(scored[rows])) for span, rows in spans if rows.any()]
+    measured = {span: _measured(scored[rows]) for span, rows in spans if rows.any()}
     if not measured:
         return (
             "None yet: a forecast is scored on the day its target session closed, and none of the month or of the "
             f"{LIVE_DAYS} days before has been."
         )
-    names = list(dict.fromkeys(name for _, found in measured for name in found))
-    rows = [(span, *(found.get(name, "–") for name in names)) for span, found in measured]
-    newest = scored["date"].max()
+    names = dict.fromkeys(name for found in measured.values() for name in found)
+    lines = [(name, *(found.get(name, "–") for found in measured.values())) for name in names]
+    newest = scored["date"][spans[0][1] | spans[1][1]].max()
     return (
         f"Scored up to {newest:%Y-%m-%d}, whatever was published.\n\n"
-        + _table(("Forecasts as of", *names), rows)
+        + _table(("Forecasts as of", *measured), lines)
         + "\n\nA ratio below 1 means that what was published is better."
     )
 
@@ -254,7 +254,7 @@ def _per_cent(share: float) -> str:
 
 
 def _named(column: str) -> str:
-    return column.replace("_", " ")
+    return {"pit": "PIT, mean", "crps": "CRPS"}.get(column, column.replace("_", " "))
 
 
 def _given(row: Mapping[Any, Any], name: str) -> Any:

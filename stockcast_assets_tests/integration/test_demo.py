@@ -184,5 +184,5 @@ def test_a_model_has_one_card_wherever_it_is_shown(demo: Cli) -> None:
             assert made is not None
             assert note == file.read_text() == made.metadata["model card"].value
             assert without_scores(note) == without_scores(printed)
-    assert "| March 2013 |" not in printed, "no session after its first is over"
-    assert "| February 2013 |" in demo("card", "MSFT", "2013-02").stdout
+    assert "Forecasts as of | March 2013" not in printed, "no session after its first is over"
+    assert "Forecasts as of | February 2013 |" in demo("card", "MSFT", "2013-02").stdout
