@@ -160,9 +160,7 @@ def main() -> None:
     print(f"Universes of {len(losses)} tickers in which the network is as good as each ticker's best baseline:")
     print(without_a_better_model(losses, arguments.draws).to_string(float_format="{:.3f}".format))
     first = pd.Timestamp(arguments.first) + pd.DateOffset(years=YEARS)
-    print(
-        f"\nPinball loss of what was published from {first:%Y-%m} on, over HAR's, and over the gate's with its interval:"
-    )
+    print(print(f"\nPinball loss of what was published from {first:%Y-%m} on, over HAR's and over the gate's:"))
     print(rules(walk.cases, losses, first).to_string(float_format="{:.4f}".format))
 
 
