@@ -65,20 +65,19 @@ def stored_model(read: Read, ticker: str, month: date | None = None) -> Mapping[
     return dict(chosen.iloc[-1])
 
 
-def card_of(read: Read, model: Mapping[Any, Any], until: date | None = None) -> str:
+def card_of(read: Read, model: Mapping[Any, Any]) -> str:
     """The card of a row of `trained_model`, with what is stored beside it.
 
     Args:
         read: reads the tables.
-        model: the row, which need not be stored yet.
-        until: the last day of whose scores is known; None: what is stored.
+        model: the row.
     """
     month, universe = pd.Timestamp(model["date"]), None
     if (run_id := _given(model, "universe_run_id")) is not None:
         networks = read(UNIVERSE_MODEL, start=month.date(), end=month.date())
         universe = next((row for row in networks.to_dict("records") if row["run_id"] == run_id), None)
     start = (month - pd.Timedelta(days=LIVE_DAYS)).date()
-    scored = read(FORECAST_ACCURACY, tickers=[model["ticker"]], start=start, end=until)
+    scored = read(FORECAST_ACCURACY, tickers=[model["ticker"]], start=start)
     return model_card(model, universe, scored)
 
 

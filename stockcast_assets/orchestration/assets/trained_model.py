@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.card import card_of
+from stockcast_assets.forecasting.card import LIVE_DAYS, model_card
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.npz import ModelFileError
@@ -42,6 +42,7 @@ from stockcast_assets.orchestration.assets.specs import (
 from stockcast_assets.orchestration.graph import MARKET_DAYS
 from stockcast_assets.tables import (
     EARNINGS_DATES,
+    FORECAST_ACCURACY,
     MARKET_STATE,
     PRICE_HISTORY,
     RAW_PRICES,
@@ -274,6 +275,21 @@ def _judge_and_publish(
     }
 
 
+def _cards(rows: Sequence[Row], warehouse: Warehouse) -> Iterator[tuple[Row, str]]:
+    """Each row with its model's card, which knows the scores up to the model's last session."""
+    networks = {row["run_id"]: row for row in stored_networks(warehouse).values()}
+    scored = warehouse.read(
+        FORECAST_ACCURACY,
+        tickers=list(dict.fromkeys(row["ticker"] for row in rows)),
+        start=(min(row["date"] for row in rows) - pd.Timedelta(days=LIVE_DAYS)).date(),
+        end=max(row["trained_to"] for row in rows).date(),
+    )
+    own = {str(ticker): part for ticker, part in scored.groupby("ticker")}
+    for row in rows:
+        known = own.get(row["ticker"], scored.iloc[:0])
+        yield row, model_card(row, networks.get(row["universe_run_id"]), known[known["date"] <= row["trained_to"]])
+
+
 def _shown(row: Row, card: str, registry: ModelRegistry, plot: Callable[[str, str], str]) -> dict[str, Any]:
     """A row for the page of its key; Dagster plots the numbers over the months."""
     proof = {name: row[name] for name in row if name.startswith(("pinball", "rmse_ratio", "coverage"))}
@@ -363,8 +379,8 @@ def build_trained_model(
         )
         candidates: dict[Job, Candidate | Beside] = {job: placed.beside.get(job) or alone[job] for job in bars}
         stored = stored_models(warehouse, list(months), max(month for _, month in bars)).to_dict("records")
-        shown, plot = {}, plot_names(context)
         rows: list[Row] = [row for row in stored if not _is_replaced(row, bars, config)]
+        kept = len(rows)
         for (ticker, month), candidate in candidates.items():
             own = [row for row in rows if row["ticker"] == ticker]
             row = _judge_and_publish(
@@ -379,10 +395,10 @@ def build_trained_model(
                 placed.without.get((ticker, month)),
             )
             rows.append(row)
-            # Scores are no part of the row, which is made again bit for bit. These end where its knowledge does.
-            card = card_of(warehouse.read, row, row["trained_to"].date())
+        shown, plot = {}, plot_names(context)
+        for row, card in _cards(rows[kept:], warehouse):
             registry.describe(row["run_id"], card)
-            shown[partition_key(ticker, month)] = _shown(row, card, registry, plot)
+            shown[partition_key(row["ticker"], row["date"])] = _shown(row, card, registry, plot)
         show(context, shown)
         return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
 
