@@ -12,13 +12,13 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.forecasting.config import HORIZON, QUANTILES
+from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import FEATURE_NAMES
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
 from stockcast_assets.inputs import shortlist
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.methods import LABELS, LSTM, RATIOS, method_label
-from stockcast_assets.tables import FORECAST_ACCURACY, TRAINED_MODEL, UNIVERSE_MODEL
+from stockcast_assets.tables import FORECAST_ACCURACY, TAILS, TRAINED_MODEL, UNIVERSE_MODEL
 
 LIVE_DAYS = 365
 """Days before the month whose forecasts are scored beside the month's own."""
@@ -41,7 +41,7 @@ _LIMITS = (
     "It knows bars, the calendar and, with shared networks, earnings dates. It reads no news, and no interval is made "
     "for a day unlike any before.",
     "Who lists a ticker today chooses a survivor, so the proof is of survivors.",
-    f"Its quantiles end at {min(QUANTILES):.0%} and {max(QUANTILES):.0%}: how far beyond a close may go is not said.",
+    f"Its outermost quantiles are {min(TAILS):.0%} and {max(TAILS):.0%}, of few days each: beyond them it says nothing.",
     "A range is no advice. Of ten closes two should fall outside of the 80 % interval.",
 )
 
