@@ -41,7 +41,7 @@ _LIMITS = (
     "It knows bars, the calendar and, with shared networks, earnings dates. It reads no news, and no interval is made "
     "for a day unlike any before.",
     "Who lists a ticker today chooses a survivor, so the proof is of survivors.",
-    f"Its outermost quantiles are {min(TAILS):.0%} and {max(TAILS):.0%}, of few days each: beyond them it says nothing.",
+    f"Its outermost quantiles are {min(TAILS):.0%} and {max(TAILS):.0%}, from few days: beyond it says nothing.",
     "A range is no advice. Of ten closes two should fall outside of the 80 % interval.",
 )
 
