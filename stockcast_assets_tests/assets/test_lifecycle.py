@@ -14,6 +14,7 @@ import pytest
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
+from stockcast_assets.forecasting.card import card_of
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
 from stockcast_assets.forecasting.evaluation.gate import Decision
 from stockcast_assets.forecasting.features import FEATURE_NAMES, prepare
@@ -24,7 +25,7 @@ from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Fore
 from stockcast_assets.orchestration.build import build_definitions, registry_from, warehouse_from
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL
-from stockcast_assets.tracking.registry import ARTIFACT
+from stockcast_assets.tracking.registry import ARTIFACT, CARD
 from stockcast_assets.tracking.serving import UNREGISTERED
 from stockcast_assets_tests.dashboard.home import write
 from stockcast_assets_tests.forecasting.test_gate import evaluation
@@ -247,6 +248,20 @@ def test_a_month_may_have_several_models_each_for_the_days_after_what_it_knows(m
     for config in ({}, {"known_until": day, "trigger": "The volatility drifted."}):
         assert home.run(TRAINED_MODEL.name, month, **config).success
         assert home.warehouse.content_hash(TRAINED_MODEL) == before
+
+
+def test_a_model_has_the_same_card_in_mlflow_on_its_key_and_of_its_row(make_home) -> None:
+    home = make_home("2012-09-01")
+    result = home.run(TRAINED_MODEL.name, "2013-02-01")
+    (materialization,) = result.asset_materializations_for_node(TRAINED_MODEL.name)
+    (row,) = home.models().to_dict("records")
+    card = card_of(home.warehouse.read, row)
+    assert card.startswith("# Model card: MSFT, February 2013\n")
+    assert row["reason"] in card
+    assert materialization.metadata["model card"].value == card
+    assert home.registry.client.get_run(row["run_id"]).data.tags["mlflow.note.content"] == card
+    (file,) = home.settings.artifacts.rglob(f"{row['run_id']}/artifacts/{CARD}")
+    assert file.read_text() == card
 
 
 @pytest.mark.parametrize("known_until", ["2013-01-31", "2013-02-28", "2013-03-01", "yesterday"])
