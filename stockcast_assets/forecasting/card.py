@@ -222,11 +222,11 @@ def _measured(scored: pd.DataFrame) -> dict[str, str]:
     }
     more = scored.drop(columns=[*_KEYS, *relative, "inside_80"])
     scores = more.select_dtypes("float")
-    for name in more.select_dtypes(["bool", "boolean"]):
+    for name in map(str, more.select_dtypes(["bool", "boolean"])):
         if (told := more[name].dropna()).size:
             found[_named(name)] = _per_cent(told.astype(float).mean())
-    for name in scores.columns[scores.notna().any()]:
-        whole = next((each for each in scores if name.startswith(f"{each}_")), None)
+    for name in map(str, scores.columns[scores.notna().any()]):
+        whole = next((each for each in map(str, scores) if name.startswith(f"{each}_")), None)
         if whole is None:
             found[_named(name)] = f"{scores[name].mean():.4g}"
             continue

@@ -396,9 +396,9 @@ def build_trained_model(
             )
             rows.append(row)
         shown, plot = {}, plot_names(context)
-        for row, card in _cards(rows[kept:], warehouse):
-            registry.describe(row["run_id"], card)
-            shown[partition_key(row["ticker"], row["date"])] = _shown(row, card, registry, plot)
+        for new, card in _cards(rows[kept:], warehouse):
+            registry.describe(new["run_id"], card)
+            shown[partition_key(new["ticker"], new["date"])] = _shown(new, card, registry, plot)
         show(context, shown)
         return KeyedFrame(rows_of_keys(pd.DataFrame(rows, columns=TRAINED_MODEL.column_names), months), {})
 
