@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -118,14 +118,21 @@ def test_a_row_of_an_earlier_release_has_a_card_too():
     assert model_card(row, None, NOTHING) == model_card(row | dict.fromkeys(late), None, NOTHING)
 
 
+PLAIN = {
+    networks is not None: kinds(model_card(model_row("MSFT", 2) | {"trigger": "x"}, networks, NOTHING))
+    for networks in (None, NETWORKS)
+}
+"""What a card has in it where all texts are plain, without and with shared networks."""
+
+
+@settings(max_examples=40)
 @given(st.text(max_size=60).map(lambda text: f"{text}![x](http://evil.example/x.png){text}") | st.text(max_size=200))
 def test_what_rows_hold_is_text(text):
     row = model_row("MSFT", 2) | {"reason": text, "trigger": text, "without_universe": text, "model_name": text}
     told = NETWORKS | {"model_version": text, "members": text or "A"}
-    plain = model_row("MSFT", 2) | {"trigger": "x"}
     for networks in (None, told):
         card = model_card(row, networks, NOTHING)
-        assert kinds(card) <= kinds(model_card(plain, networks and NETWORKS, NOTHING))
+        assert kinds(card) <= PLAIN[networks is not None]
         assert len(card) < MOST_OF_A_NOTE
 
 
