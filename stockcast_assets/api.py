@@ -210,7 +210,8 @@ def forecast(bars: pd.DataFrame, ticker: str | None = None) -> pd.DataFrame:
         ticker: whose bars they are, if the frame has no column `ticker`.
 
     Returns:
-        ticker, date, horizon (1 to 10), last_close, close_p05 … close_p95, naive_close, method, target_date.
+        ticker, date, horizon (1 to 10), last_close, close_p05 … close_p95, naive_close, method, close_p01 and
+        close_p99, target_date.
 
     Raises:
         StockcastError: if a column is missing, or there are fewer than 21 sessions.

@@ -12,8 +12,9 @@ from stockcast_assets.cli.terminal import out
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.risk.holdings import one_currency, read_holdings
+from stockcast_assets.forecasting.risk.report import FAN, WHAT_IT_IS, PortfolioRisk, document, judged
 from stockcast_assets.inputs import parse_day
-from stockcast_assets.orchestration.portfolio import FAN, WHAT_IT_IS, PortfolioRisk, document, judged, risk_of
+from stockcast_assets.orchestration.portfolio import risk_of
 
 
 def file_and_day(words: Sequence[str], holdings: Path | None) -> tuple[Path, str | None]:

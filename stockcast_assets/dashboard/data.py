@@ -27,7 +27,7 @@ from stockcast_assets.settings import Settings, load_settings
 from stockcast_assets.tables import Table
 
 if TYPE_CHECKING:
-    from stockcast_assets.orchestration.portfolio import PortfolioRisk
+    from stockcast_assets.forecasting.risk.report import PortfolioRisk
     from stockcast_assets.orchestration.tickers import TickerState
 
 # A visitor waits this long for a run that holds the DuckDB file; the IO manager waits a minute.

@@ -21,7 +21,7 @@ from stockcast_assets.dashboard.layout import (
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.errors import StockcastError, WarehouseBusyError
 from stockcast_assets.forecasting.risk.holdings import one_currency, parse_holdings
-from stockcast_assets.orchestration.portfolio import WHAT_IT_IS, PortfolioRisk, judged
+from stockcast_assets.forecasting.risk.report import WHAT_IT_IS, PortfolioRisk, judged
 from stockcast_assets.tables import HORIZON
 
 _FIRST = 10
