@@ -22,19 +22,15 @@ from stockcast_assets.market.adjust import one_series
 from stockcast_assets.market.known import as_known, day_ends_at
 from stockcast_assets.monitoring import accuracy, ledger
 from stockcast_assets.tables import (
-    DRIFT_REPORT,
     EARNINGS_DATES,
     FORECAST_ACCURACY,
     FORECASTS,
     INDICATORS,
-    MARKET_STATE,
     PRICE_HISTORY,
     PRICE_REVISIONS,
     PUBLISHED_FORECASTS,
     RAW_PRICES,
-    SCENARIOS,
     TRAINED_MODEL,
-    UNIVERSE_MODEL,
     Column,
     Table,
 )
@@ -104,11 +100,7 @@ class AsKnown(Warehouse):
             PUBLISHED_FORECASTS.name: lambda asked: self._until(PUBLISHED_FORECASTS, "published_at", asked),
             PRICE_REVISIONS.name: lambda asked: self._until(PRICE_REVISIONS, "revised_at", asked),
             EARNINGS_DATES.name: lambda asked: self._until(EARNINGS_DATES, "known_on", asked),
-            MARKET_STATE.name: lambda asked: self._until(MARKET_STATE, "date", asked),
-            SCENARIOS.name: lambda asked: self._until(SCENARIOS, "date", asked),
-            DRIFT_REPORT.name: lambda asked: self._until(DRIFT_REPORT, "date", asked),
             TRAINED_MODEL.name: self._models,
-            UNIVERSE_MODEL.name: lambda asked: self._until(UNIVERSE_MODEL, "date", asked),
         }
 
     @property
@@ -158,9 +150,9 @@ class AsKnown(Warehouse):
         order_by: Sequence[str],
         newest: Newest | None = None,
     ) -> pa.Table | None:
-        if (read := self._read.get(ref.name)) is None:
-            return self.now.select(ref, part, contract, columns, order_by, newest)
-        frame = read(_Asked.of(part))
+        asked = _Asked.of(part)
+        read = self._read.get(ref.name)
+        frame = self._until(contract, "date", asked) if read is None else read(asked)
         if newest is not None:
             frame = frame.sort_values(list(newest.by)).drop_duplicates(newest.of, keep="last")
         if order_by:
@@ -216,7 +208,7 @@ def words_of(day: date) -> str:
     """What the world of a day shows, in a sentence or two."""
     return (
         f"The world as it was known at the end of {day} (UTC): bars, forecasts and earnings dates of then, and what "
-        "follows from them. Models, drift and the market's state are those stored now of days up to then."
+        "follows from them. Models, drift, the market's state and scenarios are those stored now of days up to then."
     )
 
 
