@@ -5,6 +5,7 @@ from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import plain, print_json
 from stockcast_assets.forecasting.card import card_of, stored_model
 from stockcast_assets.inputs import parse_month
+from stockcast_assets.masking import redact
 
 
 def run(call: Invocation, ticker: str, month: str | None) -> None:
@@ -17,5 +18,5 @@ def run(call: Invocation, ticker: str, month: str | None) -> None:
         names = ("ticker", "model_version", "trained_to", "promoted", "method")
         print_json({**{name: plain(model[name]) for name in names}, "month": f"{model['date']:%Y-%m}", "card": card})
         return
-    # As it is, for a file or a pipe: a terminal's lines would not be the text's.
-    print(card, end="")  # noqa: T201
+    # Not wrapped: it is for a file or a pipe, too. What rows hold is printable in it.
+    print(redact(card), end="")  # noqa: T201

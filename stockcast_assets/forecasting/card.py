@@ -15,7 +15,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import FEATURE_NAMES
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
-from stockcast_assets.inputs import shortlist
+from stockcast_assets.inputs import printable, shortlist
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.methods import LABELS, LSTM, RATIOS, method_label
 from stockcast_assets.tables import FORECAST_ACCURACY, TAILS, TRAINED_MODEL, UNIVERSE_MODEL
@@ -117,7 +117,8 @@ def _about(model: Mapping[Any, Any]) -> Iterable[tuple[str, str]]:
     yield "Role", "champion: it earned its place" if model["promoted"] else "challenger: it was not promoted"
     serving = _given(model, "serving_version")
     by_another = serving is not None and serving != model["model_version"]
-    yield "The month publishes", method_label(str(model["method"])) + (f" of version {serving}" if by_another else "")
+    of_another = f" of version {_text(serving)}" if by_another else ""
+    yield "The month publishes", f"{_text(method_label(str(model['method'])))}{of_another}"
     yield "MLflow run", _text(model["run_id"])
     yield "SHA-256 of its file", f"{_text(model['weights_sha256'])[:16]}…"
     if (trigger := _given(model, "trigger")) is not None:
@@ -243,7 +244,7 @@ def _own_limits(model: Mapping[Any, Any]) -> Iterable[str]:
     if not model["n_cases"]:
         yield "It was never judged: too few sessions were known."
     if model["method"] != LSTM:
-        yield f"The network is not what is published: {method_label(str(model['method']))} is."
+        yield f"The network is not what is published: {_text(method_label(str(model['method'])))} is."
     if (version := _given(model, "serving_version")) is not None and version != model["model_version"]:
         yield f"Version {_text(version)}, of an earlier month, serves it."
 
@@ -264,7 +265,7 @@ def _given(row: Mapping[Any, Any], name: str) -> Any:
 
 def _text(value: object) -> str:
     """A stored text as Markdown that shows its characters, and is no picture, link, formula or HTML."""
-    words = " ".join(str(value).split())[:_MOST_WORDS]
+    words = printable(" ".join(str(value).split()))[:_MOST_WORDS]
     return _SPOKEN.sub(lambda sign: f"\\{sign.group()}", words).replace("<", "&lt;")
 
 

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.card import LIVE_DAYS, card_of, model_card, stored_model
+from stockcast_assets.inputs import printable
 from stockcast_assets.methods import RATIOS
 from stockcast_assets.tables import FORECAST_ACCURACY, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets_tests.dashboard.home import REASON, model_row
@@ -133,6 +134,7 @@ def test_what_rows_hold_is_text(text):
     for networks in (None, told):
         card = model_card(row, networks, NOTHING)
         assert kinds(card) <= PLAIN[networks is not None]
+        assert printable(card, lines=True) == card, "nothing that a terminal obeys"
         assert len(card) < MOST_OF_A_NOTE
 
 
