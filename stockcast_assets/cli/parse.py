@@ -39,9 +39,11 @@ def some_tickers(values: Sequence[str] | None) -> Sequence[str] | None:
 
 def _tickers_and_day(values: Sequence[str]) -> Sequence[str]:
     *tickers, last = values
-    if any(looks_like_day(word) for word in tickers) or (not tickers and looks_like_day(last)):
+    days = [word for word in values if looks_like_day(word)]
+    if days and (days != [last] or not tickers):
+        names = " ".join(word for word in values if not looks_like_day(word)) or "AAPL MSFT"
         raise StockcastError(
-            "A forecast is of tickers and then of one day: write them as `stockcast forecast AAPL MSFT 2013-02-15`."
+            f"A forecast is of tickers and then of one day: write them as `stockcast forecast {names} {days[-1]}`."
         )
     if not tickers or any(char.isalpha() for char in last):
         return typed_tickers(values)

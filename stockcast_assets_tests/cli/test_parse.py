@@ -58,7 +58,7 @@ def test_what_follows_two_dashes_is_no_flag(words: list[str]) -> None:
         ("evaluate MSFT --report /dev/null/x.html", 1, "The report /dev/null/x.html could not be written"),
         ("evaluate --bars none.csv --report /dev", 1, "The report /dev could not be written"),
         ("forcast MSFT", 2, "Did you mean 'forecast'? `stockcast --help`"),
-        ("forecast 2013-02-15 MSFT", 1, "`stockcast forecast AAPL MSFT 2013-02-15`"),
+        ("forecast 2013-02-15 MSFT", 1, "`stockcast forecast MSFT 2013-02-15`"),
         ("forecast MSFT 2013-02-15 2013-02-18", 1, "of tickers and then of one day"),
         ("forecast 2013-02-15", 1, "of tickers and then of one day"),
         # What a shell makes of "$TICKERS" that is not set: none, never every one.

@@ -1,6 +1,7 @@
 """`--as-known-on`: the commands read the world of a past day, on a home whose bars were corrected since."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +60,9 @@ def test_commands_read_the_world_of_the_day(run: Run) -> None:
     assert document["revised"]["bars_stored_after_the_forecast"] == []
     status, _, err = run("explain", "MSFT", DAY, "--as-known-on", str(BEFORE))
     assert (status, f"had been published by the end of {BEFORE}" in err) == (1, True)
+    remedy = re.search(r"`stockcast ([^`]+)`", " ".join(err.split()))
+    assert remedy is not None, err
+    assert run(*remedy[1].split()).status == 0
 
     now, then, before = (
         json.loads(run("status", *words, "--json")[1])

@@ -265,6 +265,14 @@ def test_a_forecast_is_lost(place: Place) -> None:
     place.ends({"There is no stored forecast of": explain}, "stockcast forecast AAPL 2013-02-28")
 
 
+@mends("A forecast is of tickers and then of one day")
+def test_the_day_stands_first(place: Place) -> None:
+    wrong, right = f"forecast {LAST} MSFT", f"forecast MSFT {LAST}"
+    assert f"write them as `stockcast {right}`" in place.prints(wrong)()
+    place.gone({"A forecast is of tickers and then of one day": place.prints(right)})
+    assert place.run(*right.split()).status == 0
+
+
 @mends("Dagster does not know of rows in")
 def test_dagster_forgot(place: Place) -> None:
     with place.instance() as instance:
@@ -846,6 +854,7 @@ def test_the_longer_commands_are_run_elsewhere(file: str) -> None:
 
 
 ELSEWHERE: Mapping[str, str] = {
+    "says what is stored now": "integration/test_as_known_on.py::test_commands_read_the_world_of_the_day",
     "backfill.py: No ticker is given": "integration/test_remedies_help.py::place",
     "evaluate.py: No ticker is given": (
         "integration/test_evaluate.py::test_tickers_dropped_as_csv_are_evaluated_without_touching_code"
