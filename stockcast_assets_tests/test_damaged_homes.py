@@ -190,9 +190,7 @@ def test_a_damaged_file_is_one_sentence_of_every_command_that_needs_it(
     assert [path.name for path in home.parent.iterdir()] == [home.name], "something was written outside"
 
 
-@pytest.mark.parametrize(
-    "name", ["dagster", "dagster/history", "dagster/history/runs", "dagster/schedules", "home.json"]
-)
+@pytest.mark.parametrize("name", ["dagster/history", "dagster/history/runs", "dagster/schedules", "home.json"])
 def test_a_file_in_the_place_of_a_folder_or_a_folder_in_that_of_a_file_can_be_moved_as_it_is_said(
     home: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
