@@ -93,31 +93,49 @@ def test_a_broken_warehouse_is_one_sentence_and_a_button(empty_home, view):
     assert [button.label for button in app.button] == ["Try again"]
 
 
-@pytest.mark.parametrize("view", PAGES)
-def test_rows_that_are_lost_are_said_on_every_page_until_they_are_back(empty_home, filled_home, view):
+LOST = "has lost rows that Dagster remembers (forecasts: 1 key): `stockcast reconcile` makes them"
+
+
+@pytest.fixture
+def recorded_home(empty_home: Path, filled_home: Path) -> Path:
+    """A copy of the filled home, with two keys of `forecasts` that Dagster remembers."""
     shutil.copytree(filled_home, empty_home, dirs_exist_ok=True)
     counted = {"dagster/row_count": 10}
     with open_instance(Settings(home=empty_home, source="sample")) as instance:
         instance.add_dynamic_partitions("ticker", ["AAPL"])
         for day in ("2013-02-28|AAPL", "2013-02-27|AAPL"):
             instance.report_runless_asset_event(dg.AssetMaterialization("forecasts", partition=day, metadata=counted))
-    assert "has lost rows" not in text(open_page(view))
-    whole = (empty_home / "warehouse.duckdb").read_bytes()
-    with duckdb.connect(str(empty_home / "warehouse.duckdb")) as warehouse:
+    return empty_home
+
+
+def lose_rows(home: Path) -> None:
+    with duckdb.connect(str(home / "warehouse.duckdb")) as warehouse:
         warehouse.execute("DELETE FROM stockcast.forecasts WHERE ticker = 'AAPL' AND date = '2013-02-28'")
-    told = "warehouse.duckdb has lost rows that Dagster remembers (forecasts: 1 key): `stockcast reconcile` makes them"
-    assert told in text(open_page(view))
-    (empty_home / "warehouse.duckdb").write_bytes(whole)
-    assert "has lost rows" not in text(open_page(view))
-    (empty_home / "warehouse.duckdb").unlink()
-    shown = text(open_page(view))
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_rows_that_are_lost_are_said_on_every_page(recorded_home, view):
+    lose_rows(recorded_home)
+    assert f"warehouse.duckdb {LOST}" in text(open_page(view))
+
+
+def test_rows_that_are_lost_are_said_until_they_are_back(recorded_home):
+    database = recorded_home / "warehouse.duckdb"
+    assert "has lost rows" not in text(open_page("forecasts"))
+    whole = database.read_bytes()
+    lose_rows(recorded_home)
+    assert LOST in text(open_page("forecasts"))
+    database.write_bytes(whole)
+    assert "has lost rows" not in text(open_page("forecasts"))
+    database.unlink()
+    shown = text(open_page("forecasts"))
     assert "(forecasts: 2 keys): `stockcast reconcile` makes them again" in shown
     assert "Nothing here yet" in shown
-    (empty_home / "warehouse.duckdb").write_bytes(whole)
-    index = empty_home / "dagster" / "history" / "runs" / "index.db"
+    database.write_bytes(whole)
+    index = recorded_home / "dagster" / "history" / "runs" / "index.db"
     index.write_text("no database")
     os.utime(index, (1e9, 1e9))
-    assert "was not compared with what Dagster remembers" in text(open_page(view))
+    assert "was not compared with what Dagster remembers" in text(open_page("forecasts"))
 
 
 @pytest.mark.parametrize("day", ["1995-01-01", "2031-01-01", "never"])
@@ -409,8 +427,11 @@ def test_every_page_says_that_it_shows_the_world_of_a_past_day(home, view):
     back = before.button[0].click().run()
     assert "The world as it was known" not in text(back)
     assert "known" not in back.query_params
-    assert "is still to come" in text(open_page(view, known="2999-01-01"))
-    assert "is not a date" in text(open_page(view, known="soon"))
+
+
+def test_a_past_day_that_is_none_is_said(home):
+    assert "is still to come" in text(open_page("universe", known="2999-01-01"))
+    assert "is not a date" in text(open_page("universe", known="soon"))
 
 
 def test_the_risk_of_the_holdings_that_are_typed_in(home):
