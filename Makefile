@@ -44,12 +44,13 @@ screenshots: demo  ## Take the pictures of README (needs Chromium)
 	$(BIN)/python docs/screenshots.py
 
 test: setup lint  ## Every test, after lint and type checks
-	# Twice the cores: tests wait for a server or a disk half of the time. One file stays in one process, with its servers.
+	# Three processes on two cores: tests wait for a server or a disk part of the time. One file stays in one process, with its servers.
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-long: setup  ## The tests with a short and a long form, in the long one: random histories, a quarter of nights (a quarter of an hour)
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder --long stockcast_assets_tests/warehouse/test_histories_duckdb.py \
+test-long: setup  ## The tests that take minutes, and those with a short and a long form in the long one (half an hour)
+	$(BIN)/pytest -n 2 --dist loadfile -m long
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --long -m "long or not long" stockcast_assets_tests/warehouse/test_histories_duckdb.py \
 		stockcast_assets_tests/warehouse/test_histories_bigquery.py stockcast_assets_tests/integration/test_quarter.py
 
 lint: setup  ## ruff, mypy, the import contract, the declared packages, bandit and a search of the history for secrets

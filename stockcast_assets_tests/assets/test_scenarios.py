@@ -186,6 +186,7 @@ def test_holdings_that_cannot_be_answered_are_one_sentence(run: Run, home: Wareh
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_what_the_sentences_say_to_do_helps(
     run: Run, monkeypatch: pytest.MonkeyPatch, sample_bars: Bars, tmp_path: Path
 ) -> None:

@@ -283,6 +283,7 @@ def test_every_late_ticker_is_named_and_garbage_is_never_written(home) -> None:
     assert here.run("daily_forecast", first=TODAY, last=TODAY, ticker="TSLA").success
 
 
+@pytest.mark.long
 def test_a_repair_that_fails_is_given_up_and_comes_back_with_the_next_look(home) -> None:
     wrong = walk(1)["2024-01-12"]
     corrected: Bar = (wrong[0], wrong[1] + 9, wrong[2], wrong[3] + 3, wrong[4])

@@ -22,6 +22,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from stockcast_assets.market.calendars import calendar_for, sessions
 from stockcast_assets.settings import Settings
+from stockcast_assets.tables import RAW_PRICES
 from stockcast_assets.warehouse import DuckDBWarehouse
 from stockcast_assets_tests.conftest import clean_env
 from stockcast_assets_tests.integration.simulated_daemon import instance_config
@@ -114,16 +115,18 @@ class Simulation:
         assert self.answer() == "at rest"
 
     def kill_mid_run(self, moment: str) -> None:
-        """SIGKILL for the daemon as soon as its next run has written something; another one starts."""
+        """SIGKILL for the daemon as soon as its next run of a day's keys has written something; another one starts."""
         before = {run.run_id for run in self.instance.get_runs()}
         self.tell(moment)
         run = None
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while run is None and time.monotonic() < deadline:
             time.sleep(0.01)
             for new in self.instance.get_runs(limit=1):
                 written = self.instance.all_logs(new.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-                run = new if written and new.run_id not in before else None
+                made = [event.asset_materialization for event in written]
+                of_keys = any(one and one.asset_key == dg.AssetKey(RAW_PRICES.name) for one in made)
+                run = new if of_keys and new.run_id not in before else None
         assert run is not None, f"No run began at {moment}:\n{self.log.read_text()[-6000:]}"
         os.kill(self.daemon, signal.SIGKILL)
         self.daemon = int(self.answer())

@@ -52,7 +52,13 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+SLOWER = ("some rows of a key", "a table")
+"""The same ways, by another road."""
+
+
+@pytest.mark.parametrize(
+    "loss", [pytest.param(loss, marks=pytest.mark.long if loss in SLOWER else ()) for loss in LOSSES]
+)
 def test_lost_rows_are_seen_everywhere_and_come_back_bit_for_bit(home: Path, run: Run, loss: str) -> None:
     before = hashes(home)
     execute(home, *LOSSES[loss])
@@ -123,7 +129,7 @@ def test_without_dagsters_storage_the_tickers_are_named(home: Path, run: Run) ->
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("lost", ["the database", "the files", "a file"])
+@pytest.mark.parametrize("lost", [pytest.param("the database", marks=pytest.mark.long), "the files", "a file"])
 def test_lost_models_are_trained_again(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     """With the files those of the shared networks are lost, too, and come back into the run that the model names."""
     for ticker in ("AAPL", "GOOG", "MSFT"):

@@ -99,6 +99,7 @@ def test_a_run_that_failed_is_not_given_up_before_dagster_has_said_whether_it_re
         assert ended.run_id == run.run_id
 
 
+@pytest.mark.long
 def test_a_backfill_in_a_storm_stores_what_a_quiet_one_does(
     cluster: Cluster, sample_bars: dict[str, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

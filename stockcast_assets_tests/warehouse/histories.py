@@ -26,7 +26,7 @@ from stockcast_assets_tests.warehouse.helpers import (
 )
 from stockcast_assets_tests.warehouse.test_io_manager import prices_asset
 
-SHORT, LONG = 300, 1000
+SHORT, LONG = 150, 1000
 """Steps on each warehouse, in every test run and by `make test-long`."""
 
 LENGTH = 50
