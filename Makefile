@@ -48,7 +48,7 @@ test: setup lint  ## Every test, after lint and type checks
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-long: setup  ## The tests that take minutes, and those with a short and a long form in the long one (half an hour)
+test-long: setup  ## The tests that take minutes, and those with a short and a long form in the long one (an hour)
 	$(BIN)/pytest -n 2 --dist loadfile -m long
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --long -m "long or not long" stockcast_assets_tests/warehouse/test_histories_duckdb.py \
 		stockcast_assets_tests/warehouse/test_histories_bigquery.py stockcast_assets_tests/integration/test_quarter.py

@@ -1,6 +1,6 @@
 """Months of stockcast running by itself, by the daemon's own code on a real instance, under a moved clock.
 
-Every test run lives two of them; `make test-long` a quarter, with an outage of nights and a ticker of Seoul.
+Two of them, and a quarter with an outage of nights and a ticker of Seoul: `make test-long` lives both.
 """
 
 import os
