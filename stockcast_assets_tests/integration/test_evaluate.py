@@ -30,7 +30,7 @@ def test_tickers_dropped_as_csv_are_evaluated_without_touching_code(make_cli: Ca
     result = cli("evaluate", "NEW,ALSO", "--from", "2012-03-01", "--to", "2012-06-10", "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert set(found) == {*KEYS, "pooled", "by_ticker", "intervals", "contenders"}
+    assert set(found) == {*KEYS, "as_known_on", "pooled", "by_ticker", "intervals", "contenders"}
     assert set(found["pooled"]) == KEYS
     assert {key: found[key] for key in KEYS} == found["pooled"]
     assert set(found["by_ticker"]) == {"NEW", "ALSO"}
