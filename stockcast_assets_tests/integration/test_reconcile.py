@@ -129,7 +129,9 @@ def test_without_dagsters_storage_the_tickers_are_named(home: Path, run: Run) ->
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("lost", [pytest.param("the database", marks=pytest.mark.long), "the files", "a file"])
+@pytest.mark.parametrize(
+    "lost", [*(pytest.param(lost, marks=pytest.mark.long) for lost in ("the database", "the files")), "a file"]
+)
 def test_lost_models_are_trained_again(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     """With the files those of the shared networks are lost, too, and come back into the run that the model names."""
     for ticker in ("AAPL", "GOOG", "MSFT"):
