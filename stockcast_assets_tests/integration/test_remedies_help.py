@@ -803,13 +803,17 @@ def test_dagster_is_started_by_itself(place: Place) -> None:
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PRINTED = sorted(set(re.findall(r"`stockcast ([^`]+)`", README)))
-VALUES = {"A B": "AAPL MSFT", "--from D": f"--from {LAST}", "--to D": f"--to {LAST}", "DATE": LAST, "…": "forecasts"}
+VALUES = {
+    **{"A B": "AAPL MSFT", "--from D": f"--from {LAST}", "--to D": f"--to {LAST}"},
+    **{"DATE": LAST, "MONTH": LAST[:7], "…": "forecasts"},
+}
 LONGER = {
     "audit": "audit/test_audit.py",
     "--install-completion": "cli/test_completion.py",
     "evaluate --bars FILE": "integration/test_evaluate_files.py",
     "evaluate AAPL MSFT": "integration/test_evaluate.py",
     "explain MSFT": "integration/test_explain.py",
+    "risk --holdings FILE": "assets/test_scenarios.py",
     "tune MSFT": "integration/test_tune.py",
     "tickers add TSLA VOD.L": "integration/test_yahoo_commands.py",
     "home move-history": "integration/test_postgres.py",
