@@ -804,8 +804,12 @@ def test_dagster_is_started_by_itself(place: Place) -> None:
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PRINTED = sorted(set(re.findall(r"`stockcast ([^`]+)`", README)))
 VALUES = {
-    **{"A B": "AAPL MSFT", "--from D": f"--from {LAST}", "--to D": f"--to {LAST}"},
-    **{"DATE": LAST, "MONTH": LAST[:7], "…": "forecasts"},
+    "A B": "AAPL MSFT",
+    "--from D": f"--from {LAST}",
+    "--to D": f"--to {LAST}",
+    "DATE": LAST,
+    "MONTH": LAST[:7],
+    "…": "forecasts",
 }
 LONGER = {
     "audit": "audit/test_audit.py",
