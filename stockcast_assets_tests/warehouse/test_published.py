@@ -168,7 +168,7 @@ def test_any_change_of_any_value_is_found(chain: pd.DataFrame, data: st.DataObje
                 if column.type == "BOOL"
                 else old + 1
                 if column.type == "INT64"
-                else old * (1 + 2**-52)
+                else (1.0 if pd.isna(old) else old * (1 + 2**-52))
                 if column.type == "FLOAT64"
                 else old + pd.Timedelta(days=1)
             )
