@@ -26,6 +26,7 @@ VALUES = {
     "first": "2013-01-10",
     "last": "2013-01-10",
     "since": "2013-01-10",
+    "month": "2013-01",
     "asset": "raw_prices",
     "table": "raw_prices",
     "name": "raw_prices",

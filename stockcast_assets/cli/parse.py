@@ -41,9 +41,9 @@ def _tickers_and_day(values: Sequence[str]) -> Sequence[str]:
     *tickers, last = values
     days = [word for word in values if looks_like_day(word)]
     if days and (days != [last] or not tickers):
-        names = " ".join(word for word in values if not looks_like_day(word)) or "AAPL MSFT"
+        asked = " ".join(word for word in values if not looks_like_day(word)) or "AAPL MSFT"
         raise StockcastError(
-            f"A forecast is of tickers and then of one day: write them as `stockcast forecast {names} {days[-1]}`."
+            f"A forecast is of tickers and then of one day: write them as `stockcast forecast {asked} {days[-1]}`."
         )
     if not tickers or any(char.isalpha() for char in last):
         return typed_tickers(values)

@@ -90,10 +90,18 @@ class History:
 
     def since(self, row: int) -> History:
         """The sessions from `row` on, with the same bits."""
-        arrays = ("dates", "close", "log_close", "features", "har", "variance", "ewma")
-        cut = {name: getattr(self, name)[row:] for name in arrays}
-        earlier = np.concatenate((self.earlier, self.log_close[:row]))
-        return History(ticker=self.ticker, skipped=self.skipped + row, earlier=earlier, **cut)
+        return History(
+            ticker=self.ticker,
+            dates=self.dates[row:],
+            close=self.close[row:],
+            log_close=self.log_close[row:],
+            features=self.features[row:],
+            har=self.har[row:],
+            variance=self.variance[row:],
+            ewma=self.ewma[row:],
+            skipped=self.skipped + row,
+            earlier=np.concatenate((self.earlier, self.log_close[:row])),
+        )
 
     @property
     def first_row(self) -> int:

@@ -145,7 +145,8 @@ def _series(
     bounds = np.cumsum([0, *map(len, histories)])
     days = np.concatenate([history.dates.to_numpy().astype("datetime64[D]") for history in histories])
     at = np.concatenate([market.rows(history.dates.to_numpy()) for history in histories])
-    har, sigma = (np.concatenate([getattr(history, name) for history in histories]) for name in ("har", "ewma"))
+    har = np.concatenate([history.har for history in histories])
+    sigma = np.concatenate([history.ewma for history in histories])
     features = np.concatenate([history.features for history in histories])
     offsets = [
         earnings.offsets(days[begin:end], of) for (begin, end), of in zip(pairwise(bounds), reports, strict=True)
