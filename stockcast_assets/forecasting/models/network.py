@@ -106,7 +106,8 @@ def hidden_states(layer: Layer, inputs: Singles, block: Rows, slot: Rows, steps:
     Args:
         layer: the weights.
         inputs: standardised.
-        block, slot: where the sequences are.
+        block: [n] where the sequences are: in which block,
+        slot: [n] and there in which place.
         steps: [n] how many steps of each are asked for, all if None; what comes after them may be zero.
     """
     units, n = len(layer.recurrent), len(block)
