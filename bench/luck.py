@@ -18,15 +18,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr
+from universe import bars_and_reports
 
-from stockcast_assets.cli.evaluate_files import read_bars, read_reports, statements_of
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.evaluation.scores import Cases, diebold_mariano, pinball_losses, ratio_interval
-from stockcast_assets.forecasting.universe.earnings import reports_of
 from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe
-from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.methods import HAR, LSTM, MIX_EARNINGS, ORACLE
 
 GATE = "lowest pinball, as the gate"
@@ -138,13 +135,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=300, help="universes without a better model")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    if arguments.bars:
-        bars = read_bars([arguments.bars])
-        reports = read_reports(arguments.earnings) if arguments.earnings else {}
-    else:
-        sample = SampleSource()
-        bars = {ticker: with_total_return(sample.bars(ticker, None, date(2013, 3, 1))) for ticker in sample.tickers()}
-        reports = reports_of(statements_of(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()])))
+    bars, reports = bars_and_reports(arguments.bars, arguments.earnings)
     walk = walk_forward_universe(bars, reports, arguments.first, arguments.last, workers=arguments.workers)
     losses = {
         ticker: pd.DataFrame(
@@ -160,7 +151,7 @@ def main() -> None:
     print(f"Universes of {len(losses)} tickers in which the network is as good as each ticker's best baseline:")
     print(without_a_better_model(losses, arguments.draws).to_string(float_format="{:.3f}".format))
     first = pd.Timestamp(arguments.first) + pd.DateOffset(years=YEARS)
-    print(print(f"\nPinball loss of what was published from {first:%Y-%m} on, over HAR's and over the gate's:"))
+    print(f"\nPinball loss of what was published from {first:%Y-%m} on, over HAR's and over the gate's:")
     print(rules(walk.cases, losses, first).to_string(float_format="{:.4f}".format))
 
 

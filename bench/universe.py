@@ -57,6 +57,16 @@ def measured(what: str, work: Callable[[], Any]) -> tuple[Any, float]:
     return result, spent
 
 
+def bars_and_reports(bars: Path | None, earnings: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Reports]]:
+    """Of the files; of the sample if there is none."""
+    if bars:
+        return read_bars([bars]), dict(read_reports(earnings)) if earnings else {}
+    sample = SampleSource()
+    of_sample = {ticker: with_total_return(sample.bars(ticker, None, date(2013, 3, 1))) for ticker in sample.tickers()}
+    statements = statements_of(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()]))
+    return of_sample, dict(reports_of(statements))
+
+
 def before(bars: dict[str, pd.DataFrame], day: date) -> dict[str, pd.DataFrame]:
     return {ticker: of[of["date"] < pd.Timestamp(day)].reset_index(drop=True) for ticker, of in bars.items()}
 
@@ -85,13 +95,7 @@ def main() -> None:
     parser.add_argument("--own", type=int, help="tickers that get a network of their own; all if not given")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    if arguments.bars:
-        bars = read_bars([arguments.bars])
-        reports = read_reports(arguments.earnings) if arguments.earnings else {}
-    else:
-        sample = SampleSource()
-        bars = {ticker: with_total_return(sample.bars(ticker, None, date(2013, 3, 1))) for ticker in sample.tickers()}
-        reports = reports_of(statements_of(pd.concat([sample.earnings(ticker) for ticker in sample.tickers()])))
+    bars, reports = bars_and_reports(arguments.bars, arguments.earnings)
     month = arguments.month
     last = (pd.Timestamp(month) - pd.DateOffset(months=1)).date()
     n = len(bars)
