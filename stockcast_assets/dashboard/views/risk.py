@@ -72,25 +72,23 @@ def show() -> None:
 
 
 def _numbers(risk: PortfolioRisk) -> None:
-    cards(
-        [
-            Card("Worth", price(risk.value), f"as of {risk.day:%d %b %Y}"),
-            *(
-                Card(
-                    f"{name} {tail.level:.0%}".replace("%", " %"),
-                    price(amount),
-                    f"{horizon} session{'s' if horizon > 1 else ''}",
-                    name,
-                )
-                for horizon in (1, HORIZON)
-                for tail in risk.tails[horizon]
-                for name, amount in (
-                    ("Value at risk", tail.value_at_risk),
-                    ("Expected shortfall", tail.expected_shortfall),
-                )
-            ),
-        ]
-    )
+    """A row of cards for the next session, and one for all of them."""
+    worth = Card("Worth", price(risk.value), f"as of {risk.day:%d %b %Y}")
+    for horizon, first in ((1, [worth]), (HORIZON, [])):
+        ahead = f"{horizon} session{'s' if horizon > 1 else ''}"
+        cards(
+            [
+                *first,
+                *(
+                    Card(f"{name} {tail.level:.0%}".replace("%", " %"), price(amount), ahead, name)
+                    for tail in risk.tails[horizon]
+                    for name, amount in (
+                        ("Value at risk", tail.value_at_risk),
+                        ("Expected shortfall", tail.expected_shortfall),
+                    )
+                ),
+            ]
+        )
 
 
 def _positions(risk: PortfolioRisk) -> None:
