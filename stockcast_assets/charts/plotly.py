@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from stockcast_assets.charts.fan import Fan, Report, marks
+from stockcast_assets.charts.fan import Band, Fan, Report, marks
 from stockcast_assets.charts.palette import DARK as DARK
 from stockcast_assets.charts.palette import LIGHT as LIGHT
 from stockcast_assets.charts.palette import Palette
@@ -115,17 +115,28 @@ def price_and_fan(
     return _finish(figure, palette, 500 if candles else 430)
 
 
+def _band(
+    days: Sequence[object],
+    lower: Sequence[float],
+    upper: Sequence[float],
+    palette: Palette,
+    opacity: float,
+    name: str,
+    visible: bool | str = True,
+) -> go.Scatter:
+    """The area between two lines."""
+    return go.Scatter(
+        x=[*days, *days[::-1]], y=[*upper, *lower[::-1]], fill="toself", mode="lines", line={"width": 0},
+        fillcolor=f"rgba({palette.rgb},{opacity})", name=name, hoverinfo="skip", visible=visible,
+    )  # fmt: skip
+
+
 def _add_fan(figure: go.Figure, fan: Fan, palette: Palette) -> None:
     # Hidden until its entry in the legend is chosen: it would flatten the picture for everybody.
-    offered = [] if fan.widest is None else [(fan.widest, "legendonly")]
+    offered: list[tuple[Band, bool | str]] = [] if fan.widest is None else [(fan.widest, "legendonly")]
     for band, visible in [*offered, *((band, True) for band in fan.bands)]:
-        figure.add_trace(
-            go.Scatter(
-                x=fan.days + fan.days[::-1], y=band.upper + band.lower[::-1], fill="toself", mode="lines",
-                line={"width": 0}, fillcolor=f"rgba({palette.rgb},{band.opacity})", name=f"{band.label} interval",
-                hoverinfo="skip", visible=visible,
-            )
-        )  # fmt: skip
+        name = f"{band.label} interval"
+        figure.add_trace(_band(fan.days, band.lower, band.upper, palette, band.opacity, name, visible))
     narrow_first = fan.bands[::-1]
     figure.add_trace(
         go.Scatter(
@@ -153,12 +164,7 @@ def gain_fan(gains: Floats, unit: str, palette: Palette) -> go.Figure:
     figure = go.Figure()
     for label, opacity, place in (("98 %", 0.12, 0), ("90 %", 0.2, 1), ("50 %", 0.3, 2)):
         lower, upper = from_nothing[:, place].tolist(), from_nothing[:, -1 - place].tolist()
-        figure.add_trace(
-            go.Scatter(
-                x=ahead + ahead[::-1], y=upper + lower[::-1], fill="toself", mode="lines", line={"width": 0},
-                fillcolor=f"rgba({palette.rgb},{opacity})", name=f"{label} of the scenarios", hoverinfo="skip",
-            )
-        )  # fmt: skip
+        figure.add_trace(_band(ahead, lower, upper, palette, opacity, f"{label} of the scenarios"))
     figure.add_trace(
         go.Scatter(
             x=ahead, y=from_nothing[:, 3].tolist(), name="Median", mode="lines",
@@ -253,26 +259,40 @@ def rsi_and_macd(studied: pd.DataFrame, palette: Palette) -> go.Figure:
     return _finish(figure, palette, 380)
 
 
+def _beside_one(
+    values: Sequence[float],
+    names: Sequence[str],
+    above: Sequence[float],
+    below: Sequence[float],
+    palette: Palette,
+    hover: Mapping[str, Any],
+) -> go.Figure:
+    """Ratios, one line each, with how far their intervals reach `above` and `below` them; left of 1 is better."""
+    figure = go.Figure(
+        go.Scatter(
+            x=values, y=names, mode="markers",
+            marker={
+                "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
+                "symbol": ["circle" if v <= 1 else "diamond" for v in values],
+            },
+            error_x={"array": above, "arrayminus": below, "color": palette.muted, "thickness": 2},
+            **hover,
+        )
+    )  # fmt: skip
+    figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
+    figure.update_yaxes(autorange="reversed", showgrid=True)
+    return figure
+
+
 def proof(model: pd.Series, palette: Palette) -> go.Figure:
     """The walk-forward ratios of one `trained_model` row; left of 1 the LSTM is better."""
     judged = {name: ratio.shown for name, ratio in RATIOS.items() if math.isfinite(model[name])}
     values = [float(model[name]) for name in judged]
     low, high = float(model["rmse_ratio_rw_low"]), float(model["rmse_ratio_rw_high"])
     none = [0.0] * (len(judged) - 1)
-    figure = go.Figure(
-        go.Scatter(
-            x=values, y=list(judged.values()), mode="markers",
-            marker={
-                "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
-                "symbol": ["circle" if v <= 1 else "diamond" for v in values],
-            },
-            error_x={"array": [high - values[0], *none], "arrayminus": [values[0] - low, *none],
-                     "color": palette.muted, "thickness": 2},
-            hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-        )
-    )  # fmt: skip
-    figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
-    figure.update_yaxes(autorange="reversed", showgrid=True)
+    above, below = [high - values[0], *none], [values[0] - low, *none]
+    hover = {"hovertemplate": "%{y}: %{x:.3f}<extra></extra>"}
+    figure = _beside_one(values, list(judged.values()), above, below, palette, hover)
     figure.update_xaxes(title="LSTM error / baseline error", showgrid=True, tickformat=".2f")
     return _finish(figure, palette, 320, legend=False).update_layout(hovermode="closest")
 
@@ -284,22 +304,13 @@ def ratios(shown: pd.DataFrame, palette: Palette, title: str) -> go.Figure:
         shown: `name`, `ratio`, `low` and `high` (NaN where there is no interval).
         title: what is divided by what.
     """
-    values = shown["ratio"].to_numpy(np.float64)
-    above, below = ((shown[name] - shown["ratio"]).abs().fillna(0) for name in ("high", "low"))
-    figure = go.Figure(
-        go.Scatter(
-            x=values, y=shown["name"], mode="markers",
-            marker={
-                "size": 12, "color": [palette.forecast if v <= 1 else palette.happened for v in values],
-                "symbol": ["circle" if v <= 1 else "diamond" for v in values],
-            },
-            error_x={"array": above, "arrayminus": below, "color": palette.muted, "thickness": 2},
-            customdata=shown[["low", "high"]],
-            hovertemplate="%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
-        )
-    )  # fmt: skip
-    figure.add_vline(x=1, line={"color": palette.muted, "width": 1, "dash": "dot"})
-    figure.update_yaxes(autorange="reversed", showgrid=True)
+    values, names = shown["ratio"].tolist(), shown["name"].tolist()
+    above, below = ((shown[name] - shown["ratio"]).abs().fillna(0).tolist() for name in ("high", "low"))
+    hover = {
+        "customdata": shown[["low", "high"]],
+        "hovertemplate": "%{y}: %{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
+    }
+    figure = _beside_one(values, names, above, below, palette, hover)
     figure.update_xaxes(title=title, showgrid=True, tickformat=".3~f")
     height = 110 + 42 * len(shown)
     return _finish(figure, palette, height, legend=False).update_layout(hovermode="closest")

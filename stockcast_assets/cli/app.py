@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stockcast_assets.cli import completion, parse
-from stockcast_assets.cli.invocation import Invocation
+from stockcast_assets.cli.invocation import PARTS_STORED, Invocation
 from stockcast_assets.cli.parse import (
     AsKnownOn,
     Month,
@@ -73,7 +73,7 @@ def demo(
     """Run the whole graph on the bundled history of AAPL, GOOG, IBM and MSFT; no network."""
     from stockcast_assets.cli import demo as command
 
-    with ctx.obj.repeatable("what was done of it is stored."):
+    with ctx.obj.repeatable(PARTS_STORED):
         command.run(ctx.obj, sessions)
 
 
@@ -85,7 +85,7 @@ def forecast(
     """Bring tickers up to a date and print the forecast of their next 10 sessions."""
     from stockcast_assets.cli import forecast as command
 
-    with ctx.obj.repeatable("what was done of it is stored."):
+    with ctx.obj.repeatable(PARTS_STORED):
         command.run(ctx.obj, *parse.tickers_and_day(words))
 
 
@@ -117,7 +117,7 @@ def backfill(
     from stockcast_assets.cli import backfill as command
 
     manner = command.Options(missing_only, dry_run, yes, source, replace, queued)
-    with ctx.obj.repeatable("what was done of it is stored."):
+    with ctx.obj.repeatable(PARTS_STORED):
         command.run(ctx.obj, list(dict.fromkeys([*(words or ()), *(tickers or ())])), first, last, assets, manner)
 
 
@@ -299,7 +299,7 @@ def tune(
     """Search better hyper-parameters on validation sessions; the next training uses them if they beat the defaults."""
     from stockcast_assets.cli import tune as command
 
-    with ctx.obj.repeatable("what was done of it is stored."):
+    with ctx.obj.repeatable(PARTS_STORED):
         command.run(ctx.obj, tickers or [], every, trials)
 
 
@@ -311,7 +311,7 @@ def reconcile(
     """Make the warehouse, Dagster and MLflow agree: lost rows and models are made again, unknown rows are told."""
     from stockcast_assets.cli import reconcile as command
 
-    with ctx.obj.repeatable("what was done of it is stored."):
+    with ctx.obj.repeatable(PARTS_STORED):
         command.run(ctx.obj, dry_run)
 
 

@@ -14,8 +14,7 @@ from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
 from stockcast_assets.market.sources import Source
 from stockcast_assets.market.sources.base import MissingBars, finished_sessions
-from stockcast_assets.orchestration.partitions import ticker_partitions
-from stockcast_assets.orchestration.ticker_space import enrol
+from stockcast_assets.orchestration.planning.ranges import remove_tickers
 from stockcast_assets.settings import Settings
 from stockcast_assets.tables import PRICE_HISTORY, RAW_PRICES
 
@@ -73,8 +72,7 @@ def forget_if_empty(session: Session, tickers: Iterable[str]) -> None:
     for ticker in tickers:
         tables = (PRICE_HISTORY, RAW_PRICES)
         if not any(len(session.warehouse.read(table, tickers=[ticker], columns=["ticker"])) for table in tables):
-            session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
-            enrol(session.instance, utc_now())
+            remove_tickers(session.instance, [ticker])
 
 
 def latest_session(settings: Settings, source: Source, ticker: str) -> pd.Timestamp:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +15,7 @@ from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.days import checked_tickers, latest_session
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
-from stockcast_assets.cli.tables import plain, print_json, print_table
+from stockcast_assets.cli.tables import figure, plain, print_json, print_table
 from stockcast_assets.cli.terminal import err, out, stacked, styled
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON
@@ -177,7 +176,7 @@ def _print(walk: WalkForward) -> None:
     print_table(
         "Every contender, all horizons and tickers",
         ["contender", *SCORES],
-        [[method_label(row["contender"]), *(_figure(row[name]) for name in SCORES)] for _, row in scores.iterrows()],
+        [[method_label(row["contender"]), *(figure(row[name]) for name in SCORES)] for _, row in scores.iterrows()],
     )
     out.print(
         "Ratios below 1 mean the LSTM is better; an interval that holds 1 is no difference. "
@@ -190,10 +189,6 @@ def _print(walk: WalkForward) -> None:
 def _ratio(ratio: float, low: float, high: float) -> Text:
     style = "green" if high < 1 else "red" if low > 1 else "default"
     return stacked(styled((f"{ratio:.3f}", style)), styled((f"[{low:.3f}, {high:.3f}]", style)))
-
-
-def _figure(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def log_to_mlflow(session: Session, walk: WalkForward, page: Path, known_on: date | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stockcast_assets.cli.beside import Beside, judged_beside, progress_bar
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import quiet
-from stockcast_assets.cli.tables import print_json, print_table
+from stockcast_assets.cli.tables import figure, print_json, print_table
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
@@ -218,12 +218,12 @@ def show(found: dict[str, Any]) -> None:
         [
             [
                 method_label(name),
-                _figure(row["pinball_ratio_har"]),
-                " to ".join(_figure(bound, ".3f") for bound in row["pinball_ratio_har_interval"]),
-                _figure(row["dm_vs_har"], "+.1f"),
-                _figure(row["pinball_ratio_har_earnings"]),
-                _figure(row["share_of_reachable"], ".0%"),
-                _figure(row["rmse_ratio_rw"], ".3f"),
+                figure(row["pinball_ratio_har"]),
+                " to ".join(figure(bound, ".3f") for bound in row["pinball_ratio_har_interval"]),
+                figure(row["dm_vs_har"], "+.1f"),
+                figure(row["pinball_ratio_har_earnings"]),
+                figure(row["share_of_reachable"], ".0%"),
+                figure(row["rmse_ratio_rw"], ".3f"),
                 f"{row['coverage_80']:.1%}",
                 f"{row['coverage_90']:.1%}",
                 f"{row['tickers_better_than_har']} of {len(found['by_ticker'])}",
@@ -238,8 +238,8 @@ def show(found: dict[str, Any]) -> None:
             [
                 LABELS[step["from"]],
                 LABELS[step["to"]],
-                _figure(step["pinball_ratio"]),
-                _figure(step["share_of_reachable"], ".0%"),
+                figure(step["pinball_ratio"]),
+                figure(step["share_of_reachable"], ".0%"),
             ]
             for step in found["value_added"]
         ],
@@ -274,14 +274,10 @@ def show(found: dict[str, Any]) -> None:
 def _shown(row: Mapping[str, float]) -> list[str]:
     """The cells of `_STANDING`."""
     return [
-        _figure(row["pinball_ratio_har"]),
-        _figure(row["pinball_ratio_har_earnings"]),
-        _figure(row["share_of_reachable"], ".0%"),
+        figure(row["pinball_ratio_har"]),
+        figure(row["pinball_ratio_har_earnings"]),
+        figure(row["share_of_reachable"], ".0%"),
     ]
-
-
-def _figure(value: float, form: str = ".4f") -> str:
-    return format(value, form) if math.isfinite(value) else "–"
 
 
 def chosen(bars: dict[str, pd.DataFrame], text: str | None, option: str) -> list[str]:

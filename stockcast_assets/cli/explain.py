@@ -86,9 +86,9 @@ class Provenance:
             StockcastError: if there are none.
         """
         rows = self.warehouse.read(FORECASTS, tickers=[self.ticker], start=self.day, end=self.day)
-        if rows.empty and isinstance(self.warehouse, AsKnown):
+        if rows.empty and self._past is not None:
             raise StockcastError(
-                f"No forecast of {self.ticker} as of {self.day} had been published by the end of {self.warehouse.day}: "
+                f"No forecast of {self.ticker} as of {self.day} had been published by the end of {self._past.day}: "
                 f"`stockcast explain {self.ticker} {self.day}` says what is stored now."
             )
         if rows.empty:
@@ -157,9 +157,14 @@ class Provenance:
         return (datetime.fromtimestamp(records[0].timestamp, UTC), records[0].run_id) if records else None
 
     @property
+    def _past(self) -> AsKnown | None:
+        """The world of a past day, if that is what is read."""
+        return self.warehouse if isinstance(self.warehouse, AsKnown) else None
+
+    @property
     def _ends_at(self) -> pd.Timestamp | None:
         """The end of the day whose world this is."""
-        return day_ends_at(self.warehouse.day) if isinstance(self.warehouse, AsKnown) else None
+        return None if self._past is None else day_ends_at(self._past.day)
 
     @cached_property
     def _registry(self) -> ModelRegistry:
@@ -179,7 +184,7 @@ class Provenance:
         return {
             "ticker": self.ticker,
             "as_of": self.day.isoformat(),
-            "as_known_on": self.warehouse.day.isoformat() if isinstance(self.warehouse, AsKnown) else None,
+            "as_known_on": None if self._past is None else self._past.day.isoformat(),
             "forecast": {
                 "rows": len(self.rows),
                 "method": first["method"],
@@ -259,8 +264,8 @@ class Provenance:
             StockcastError: if the bars have holes, or the model's file is missing or another.
         """
         session = self.session
-        if isinstance(self.warehouse, AsKnown):
-            bars = bars_as_known(self.warehouse, [self.ticker], self.day)[self.ticker]
+        if self._past is not None:
+            bars = bars_as_known(self._past, [self.ticker], self.day)[self.ticker]
         else:
             bars = complete_bars(
                 self.warehouse, session.instance, [self.ticker], self.day, session.settings.start_date, session.sources

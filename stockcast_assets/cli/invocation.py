@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from stockcast_assets.stopping import Stopped
 
+PARTS_STORED = "what was done of it is stored."
+"""What `Invocation.repeatable` says of a command that stores part after part."""
+
 
 @dataclass(frozen=True)
 class Invocation:

@@ -23,9 +23,10 @@ def run(call: Invocation, dry_run: bool) -> None:
     """
     with open_session(call, models=True) as session, ExitStack() as held, resumable(session):
         parted = _survey(session)
-        if not dry_run and all(parted.written):
+        assets, tickers = parted.written
+        if not dry_run and assets:
             # A run of somebody else may be between storing rows and recording them.
-            held.enter_context(session.runner.turn(*parted.written))
+            held.enter_context(session.runner.turn(assets, tickers))
             parted = _survey(session, in_turn=True)
         registry = registry_from(session.settings)
         months = reconcile.unreadable_models(session.warehouse, registry, parted.tickers)

@@ -52,6 +52,11 @@ def _numbers(document: object) -> object:
     return plain(document) if isinstance(document, float) else document
 
 
+def figure(value: float, form: str = ".4f") -> str:
+    """A number as a person reads it; a dash for one that is none."""
+    return format(value, form) if math.isfinite(value) else "–"
+
+
 def cell(value: object) -> str | Text:
     """A value as a person reads it; a `Text` of our own making as it is."""
     if isinstance(value, Text):

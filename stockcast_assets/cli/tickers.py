@@ -5,13 +5,10 @@ from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import Session, open_session
 from stockcast_assets.cli.tables import print_json, print_table
 from stockcast_assets.cli.terminal import err
-from stockcast_assets.clock import utc_now
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import validate_reason
 from stockcast_assets.market import calendars
-from stockcast_assets.orchestration.partitions import ticker_partitions
-from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers
-from stockcast_assets.orchestration.ticker_space import enrol
+from stockcast_assets.orchestration.planning.ranges import add_tickers, known_tickers, remove_tickers
 from stockcast_assets.orchestration.tickers import State, set_state, ticker_states
 
 
@@ -41,9 +38,7 @@ def remove(call: Invocation, tickers: list[str]) -> None:
         for ticker in tickers:
             if ticker in session.settings.tickers:
                 raise StockcastError(f"{ticker} is set in STOCKCAST_TICKERS and would come back: take it out there.")
-        for ticker in tickers:
-            session.instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
-        enrol(session.instance, utc_now())
+        remove_tickers(session.instance, tickers)
         if call.as_json:
             print_json({"removed": tickers, "tickers": known_tickers(session.instance)})
             return

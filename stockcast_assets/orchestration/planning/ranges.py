@@ -39,6 +39,13 @@ def add_tickers(instance: dg.DagsterInstance, tickers: Iterable[str]) -> list[st
     return new
 
 
+def remove_tickers(instance: dg.DagsterInstance, tickers: Iterable[str]) -> None:
+    """Take tickers out of the partitions; what is stored of them stays."""
+    for ticker in tickers:
+        instance.delete_dynamic_partition(str(ticker_partitions.name), ticker)
+    enrol(instance, utc_now())
+
+
 def ticker_ranges(known: Sequence[str], wanted: Iterable[str]) -> list[TickerRange]:
     """Stretches of neighbouring partitions (in insertion order) that together are exactly `wanted`."""
     asked = set(wanted)
