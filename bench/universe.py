@@ -3,6 +3,7 @@
 python bench/universe.py                                                     # the sample's tickers, March 2013
 python bench/universe.py --bars bars.csv.gz --earnings reports.csv --month 2017-12-01
 python bench/universe.py --own 4          # one network per ticker for four of them only, scaled to all
+python bench/universe.py --tickers 500 --own 2      # the same tickers under so many names
 
 Both ways give every ticker a model with its walk-forward proof. The first month fits the Januaries of the proof too;
 the months after it keep them. Then a day's forecasts of 500 tickers by the month's network. Seconds are of CPU, of this
@@ -12,7 +13,7 @@ process and all that it started, with TensorFlow's import.
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -33,7 +34,7 @@ from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import Market, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month
-from stockcast_assets.forecasting.universe.proof import judge
+from stockcast_assets.forecasting.universe.proof import judge, judge_pooled
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.sources.sample import SampleSource
 from stockcast_assets.methods import LSTM
@@ -55,6 +56,14 @@ def measured(what: str, work: Callable[[], Any]) -> tuple[Any, float]:
     spent = cpu_seconds() - cpu
     print(f"{what}: {spent:.1f} CPU seconds, {time.perf_counter() - wall:.1f} s by the clock", flush=True)
     return result, spent
+
+
+def parser_of_files(description: str) -> argparse.ArgumentParser:
+    """Of a benchmark on what `bars_and_reports` reads."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bars", type=Path, help="CSV file of bars; the sample if it is not given")
+    parser.add_argument("--earnings", type=Path, help="CSV file of their reports")
+    return parser
 
 
 def bars_and_reports(bars: Path | None, earnings: Path | None) -> tuple[dict[str, pd.DataFrame], dict[str, Reports]]:
@@ -80,22 +89,33 @@ def placed(bars: dict[str, pd.DataFrame], reports: dict[str, Reports]) -> tuple[
 def trained(
     bars: dict[str, pd.DataFrame], reports: dict[str, Reports], month: date, earlier: MonthModel | None, workers: int
 ) -> tuple[MonthModel, dict[str, TrainedModel]]:
-    """The month's networks, and every ticker beside them with its proof."""
+    """The month's networks, judged over all tickers, and every ticker beside them with its own proof."""
     series, _ = placed(before(bars, month), reports)
     model = fit_month(series, month, earlier=earlier.vintages if earlier else (), workers=workers)
-    judged = {ticker: judge(one, model, NOWHERE) for ticker, one in series.items()}
+    admitted = judge_pooled(series, model).admitted
+    judged = {ticker: judge(one, model, NOWHERE, admitted=admitted) for ticker, one in series.items()}
     return model, {ticker: one for ticker, one in judged.items() if one is not None}
 
 
+def copied(tickers: Iterable[str], count: int) -> dict[str, str]:
+    """So many names, each of one of the tickers in turn."""
+    every = list(tickers)
+    turns = ((number // len(every), every[number % len(every)]) for number in range(count))
+    return {f"{ticker}.{turn}": ticker for turn, ticker in turns}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bars", type=Path, help="CSV file of bars; the sample if it is not given")
-    parser.add_argument("--earnings", type=Path, help="CSV file of their reports")
+    parser = parser_of_files(__doc__)
     parser.add_argument("--month", type=date.fromisoformat, default=date(2013, 3, 1), help="first day of the month")
+    parser.add_argument("--tickers", type=int, help="how many, under other names; as many as there are if not given")
     parser.add_argument("--own", type=int, help="tickers that get a network of their own; all if not given")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     bars, reports = bars_and_reports(arguments.bars, arguments.earnings)
+    if arguments.tickers:
+        names = copied(bars, arguments.tickers)
+        reports = {name: reports[ticker] for name, ticker in names.items() if ticker in reports}
+        bars = {name: bars[ticker].assign(ticker=name) for name, ticker in names.items()}
     month = arguments.month
     last = (pd.Timestamp(month) - pd.DateOffset(months=1)).date()
     n = len(bars)
@@ -118,8 +138,7 @@ def main() -> None:
     print(f"the gate publishes the network for {promoted} of {len(judged)} tickers")
 
     _, market = placed(before(bars, month), reports)
-    names = {f"{ticker}.{copy}": ticker for copy in range(COPIES // n + 1) for ticker in judged}
-    names = dict(list(names.items())[:COPIES])
+    names = copied(judged, COPIES)
     models: dict[str, Published] = {}
     for name, ticker in names.items():
         one = judged[ticker].forecaster

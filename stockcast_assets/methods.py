@@ -6,12 +6,15 @@ The names stand in tables and model files, so none ever changes. The words are t
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-LSTM = "lstm"
+LSTM, AVERAGE = "lstm", "average"
 RANDOM_WALK, DRIFT, VOL60, VOL250, FHS = "random_walk", "drift", "vol60", "vol250", "fhs"
 HAR, HAR_QUARTERLY, HAR_EARNINGS, MIX, MIX_EARNINGS = "har", "har_quarterly", "har_earnings", "mix", "mix_earnings"
 AUTO_ETS, THETA, GJR_GARCH, LIGHTGBM, ORACLE = "auto_ets", "theta", "gjr_garch", "lightgbm", "oracle"
 BESIDE = (RANDOM_WALK, VOL60, HAR, HAR_EARNINGS)
 """The baselines that every published forecast is scored beside: each is the one before and something more."""
+
+OF_NETWORK = (LSTM, AVERAGE)
+"""What asks a network: it alone, or the average of its quantiles and those of the interval that it starts from."""
 
 NAIVE_PREFIX = "naive_"
 """What a baseline's name begins with as the `method` of a forecast."""
@@ -33,6 +36,7 @@ class Method(NamedTuple):
 
 METHODS: Mapping[str, Method] = {
     LSTM: Method("LSTM"),
+    AVERAGE: Method("average of the LSTM and its start"),
     RANDOM_WALK: Method(
         "random walk with constant volatility", "the ticker's own volatility over all its past", "random walk"
     ),
@@ -47,9 +51,11 @@ METHODS: Mapping[str, Method] = {
         "HAR with the quarter's pattern",
         "the ticker's own recent volatility and its pattern within the quarter",
     ),
-    HAR_EARNINGS: Method("HAR x reports"),
-    MIX: Method("HAR with the market"),
-    MIX_EARNINGS: Method("HAR with the market x reports"),
+    HAR_EARNINGS: Method("HAR x reports", "the ticker's own recent volatility and the reports ahead"),
+    MIX: Method("HAR with the market", "the recent volatility of the ticker and of the market"),
+    MIX_EARNINGS: Method(
+        "HAR with the market x reports", "the recent volatility of the ticker and of the market and the reports ahead"
+    ),
 }
 
 LABELS: Mapping[str, str] = {

@@ -201,7 +201,7 @@ TRAINED_MODEL = Table(
         Column("n_cases", "INT64", "Walk-forward as-of dates behind the metrics", required=True, ge=0),
         *_PROOF,
         Column("promoted", "BOOL", "Whether the model is the new champion", required=True),
-        Column("method", "STRING", "What the month publishes: lstm or naive_*", required=True),
+        Column("method", "STRING", "What the month publishes: lstm, average or naive_*", required=True),
         Column("reason", "STRING", "Why, in words", required=True),
         Column("serving_version", "STRING", "Version that serves the month: the model's own, or the champion's before"),
         Column("serving_run_id", "STRING", "MLflow run of that version; null in rows of earlier releases"),
@@ -245,7 +245,7 @@ FORECASTS = Table(
         ),
         _price("naive_close", "Random walk forecast: the last close"),
         Column("model_version", "STRING", "MLflow version that served; none: fitted on the spot", required=True),
-        Column("method", "STRING", "What made the quantiles: lstm or naive_*", required=True),
+        Column("method", "STRING", "What made the quantiles: lstm, average or naive_*", required=True),
         Column("fallback", "STRING", "Why another model served than the month's, in words; null if the month's did"),
         *(
             Column(column, "FLOAT64", f"{LABELS[name]}: sigma of the log return{_NOT_BESIDE}", ge=0)
@@ -439,10 +439,12 @@ UNIVERSE_MODEL = Table(
         Column("pinball_ratio_har_earnings", "FLOAT64", "Pinball / HAR x reports", ge=0),
         Column("pinball_ratio_har", "FLOAT64", "Pinball / linear HAR", ge=0),
         Column("coverage_80", "FLOAT64", "Share of outcomes inside the 80 % interval", ge=0, le=1),
-        Column(
-            "promoted", "BOOL", "Whether tickers may publish it: pooled, it is better than its start", required=True
-        ),
+        Column("promoted", "BOOL", "Whether tickers may publish it alone", required=True),
         Column("reason", "STRING", "Why, in words", required=True),
+        Column("pinball_ratio_best", "FLOAT64", "Pinball / that of each member's best baseline in hindsight", ge=0),
+        Column("pinball_ratio_best_low", "FLOAT64", "Lower end of its 95 % block-bootstrap interval", ge=0),
+        Column("pinball_ratio_best_high", "FLOAT64", "Upper end of its 95 % block-bootstrap interval", ge=0),
+        Column("admitted", "STRING", "What tickers may publish of it: lstm, average (of it and its start) or none"),
     ),
     ("date",),
     {
@@ -453,6 +455,7 @@ UNIVERSE_MODEL = Table(
             (
                 *("weights_sha256", "pinball_ratio_start", "pinball_ratio_start_low", "pinball_ratio_start_high"),
                 *("pinball_ratio_har_earnings", "pinball_ratio_har", "coverage_80", "promoted", "reason"),
+                *("pinball_ratio_best", "pinball_ratio_best_low", "pinball_ratio_best_high", "admitted"),
             ),
             (
                 *_BARS_LEARNT,

@@ -32,7 +32,7 @@ from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.month import MonthModel
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import LSTM, NAIVE_PREFIX
+from stockcast_assets.methods import NAIVE_PREFIX, OF_NETWORK
 
 FORMAT = 2
 OF_UNIVERSE = 3
@@ -252,10 +252,10 @@ def _assemble(arrays: Mapping[str, np.ndarray], meta: dict[str, Any], universe: 
         forecaster = UniverseForecaster(
             meta["ticker"], decision.method, trained_to, naive, own, calibration, reference, model
         )
-        publishable = {LSTM, *(f"{NAIVE_PREFIX}{name}" for name in (*naive, *BASELINES))}
+        publishable = {*OF_NETWORK, *(f"{NAIVE_PREFIX}{name}" for name in (*naive, *BASELINES))}
     else:
         forecaster = Forecaster(meta["ticker"], decision.method, trained_to, naive, _network(arrays, config))
-        publishable = {f"{NAIVE_PREFIX}{name}" for name in naive} | ({LSTM} if forecaster.network else set())
+        publishable = {f"{NAIVE_PREFIX}{name}" for name in naive} | set(OF_NETWORK if forecaster.network else ())
     if decision.method not in publishable:
         raise ValueError(f"it publishes {ascii(decision.method)[:40]}, which it does not hold")
     return TrainedModel(

@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.features import FEATURE_NAMES
 from stockcast_assets.forecasting.universe.inputs import HEAD_INPUTS, STEP_INPUTS
 from stockcast_assets.inputs import printable, shortlist
 from stockcast_assets.libraries import np, pd
-from stockcast_assets.methods import LABELS, LSTM, RATIOS, method_label
+from stockcast_assets.methods import AVERAGE, LABELS, LSTM, RATIOS, method_label
 from stockcast_assets.tables import FORECAST_ACCURACY, TAILS, TRAINED_MODEL, UNIVERSE_MODEL
 
 LIVE_DAYS = 365
@@ -25,6 +25,8 @@ LIVE_DAYS = 365
 
 Read: TypeAlias = "Callable[..., pd.DataFrame]"
 """Rows of a table: `Warehouse.read`, or another that takes the same."""
+
+_LIVE, _LIMITED = "## Live scores so far", "## Known limits"
 
 _KEYS = ("ticker", "date", "horizon", "as_of_date", "target_date", "actual_close")
 _MOST_WORDS = 1500
@@ -41,7 +43,8 @@ _LIMITS = (
     "It knows bars, the calendar and, with shared networks, earnings dates. It reads no news, and no interval is made "
     "for a day unlike any before.",
     "Who lists a ticker today chooses a survivor, so the proof is of survivors.",
-    f"Its outermost quantiles are {min(TAILS):.0%} and {max(TAILS):.0%}, from few days: beyond it says nothing.",
+    f"Its outermost quantiles are {100 * min(TAILS):g} % and {100 * max(TAILS):g} %, from few days: beyond them "
+    "it says nothing.",
     "A range is no advice. Of ten closes two should fall outside of the 80 % interval.",
 )
 
@@ -55,6 +58,20 @@ def stored_model(read: Read, ticker: str, month: date | None = None) -> Mapping[
     models = read(TRAINED_MODEL, tickers=[ticker]).sort_values(["date", "trained_to"])
     if models.empty:
         raise StockcastError(f"There is no model of {ticker}: train one with `stockcast forecast {ticker}`.")
+    return chosen_model(models, ticker, month)
+
+
+def chosen_model(models: pd.DataFrame, ticker: str, month: date | None = None) -> dict[Any, Any]:
+    """The last of a ticker's models, or the last one of a month of use.
+
+    Args:
+        models: rows of `trained_model` of the ticker, by month and knowledge; at least one.
+        ticker: whose.
+        month: first day of the month of use; None for the newest.
+
+    Raises:
+        StockcastError: if there is none of the month.
+    """
     chosen = models if month is None else models[models["date"] == pd.Timestamp(month)]
     if chosen.empty:
         months = [f"{each:%Y-%m}" for each in models["date"].drop_duplicates()[::-1]]
@@ -76,9 +93,31 @@ def card_of(read: Read, model: Mapping[Any, Any]) -> str:
     if (run_id := _given(model, "universe_run_id")) is not None:
         networks = read(UNIVERSE_MODEL, start=month.date(), end=month.date())
         universe = next((row for row in networks.to_dict("records") if row["run_id"] == run_id), None)
-    start = (month - pd.Timedelta(days=LIVE_DAYS)).date()
-    scored = read(FORECAST_ACCURACY, tickers=[model["ticker"]], start=start)
-    return model_card(model, universe, scored)
+    return model_card(model, universe, live_scores(read, model))
+
+
+def live_scores(read: Read, model: Mapping[Any, Any]) -> pd.DataFrame:
+    """The rows of `forecast_accuracy` that the card of a model counts, and later ones."""
+    start = (pd.Timestamp(model["date"]) - pd.Timedelta(days=LIVE_DAYS)).date()
+    return read(FORECAST_ACCURACY, tickers=[model["ticker"]], start=start)
+
+
+def with_live_scores(card: str, month: pd.Timestamp, scored: pd.DataFrame) -> str:
+    """A card with the live scores that these rows come to instead of its own; the rest stays as it was written.
+
+    Args:
+        card: as `model_card` made it, by this release or an earlier one.
+        month: first day of the model's month of use.
+        scored: rows of `forecast_accuracy` of the ticker.
+
+    Raises:
+        StockcastError: if it is no such card.
+    """
+    # No stored text can look like a heading: it never begins a line.
+    parts = re.fullmatch(rf"(.*\n{_LIVE}\n\n).*(\n\n{_LIMITED}\n.*)", card, re.DOTALL)
+    if parts is None:
+        raise StockcastError("The card that MLflow keeps has no live scores and known limits: somebody changed it.")
+    return f"{parts[1]}{_live(month, scored)}{parts[2]}"
 
 
 def model_card(model: Mapping[Any, Any], universe: Mapping[Any, Any] | None, scored: pd.DataFrame) -> str:
@@ -102,9 +141,9 @@ def model_card(model: Mapping[Any, Any], universe: Mapping[Any, Any] | None, sco
                 _training(model, universe),
                 "## Proof before publication",
                 *_proof(model),
-                "## Live scores so far",
+                _LIVE,
                 _live(month, scored),
-                "## Known limits",
+                _LIMITED,
                 "\n".join(f"- {limit}" for limit in (*_own_limits(model), *_LIMITS)),
             ]
         )
@@ -243,7 +282,9 @@ def _measured(scored: pd.DataFrame) -> dict[str, str]:
 def _own_limits(model: Mapping[Any, Any]) -> Iterable[str]:
     if not model["n_cases"]:
         yield "It was never judged: too few sessions were known."
-    if model["method"] != LSTM:
+    if model["method"] == AVERAGE:
+        yield "The network is published as half of an average with its start: alone, it is not shown to be better."
+    elif model["method"] != LSTM:
         yield f"The network is not what is published: {_text(method_label(str(model['method'])))} is."
     if (version := _given(model, "serving_version")) is not None and version != model["model_version"]:
         yield f"Version {_text(version)}, of an earlier month, serves it."

@@ -109,19 +109,18 @@ class History:
         ready = np.isfinite(self.features).all(axis=1) & np.isfinite(self.har).all(axis=1)
         return int(ready.argmax()) if ready.any() else len(self)
 
-    @cached_property
-    def std_60(self) -> Floats:
-        """[n] standard deviation of the last 60 log returns, of all so far while there are fewer."""
-        return self._widening_std(60)
-
-    @cached_property
-    def std_250(self) -> Floats:
-        """[n] standard deviation of the last 250 log returns, of all so far while there are fewer."""
-        return self._widening_std(250)
-
-    def _widening_std(self, window: int) -> Floats:
-        log_close = np.concatenate((self.earlier, self.log_close))
-        return _widening_std(np.diff(log_close, prepend=np.nan), window)[len(self.earlier) :]
+    def std(self, window: int, rows: Rows) -> Floats:
+        """[len(rows)] standard deviation of the last `window` log returns, of all so far while there are fewer."""
+        if not len(rows):
+            return np.empty(0)
+        before = len(self.earlier)
+        first = max(0, before + int(rows.min()) - window)
+        log_close = np.concatenate((self.earlier, self.log_close[: int(rows.max()) + 1]))
+        returns = np.diff(log_close[first:], prepend=np.nan)
+        # From the first session on, fewer than a window are enough; later, there are.
+        values = indicators.rolling_std(returns, window) if first else _widening_std(returns, window)
+        found: Floats = values[before - first + rows]
+        return found
 
     @cached_property
     def targets(self) -> Floats:
@@ -161,11 +160,11 @@ def _ewma_std(returns: Sequence[Floats]) -> list[Floats]:
 
     All series at once: a step of one takes Python as long as a step of hundreds takes numpy, and gives the same bits.
     """
-    squares = np.zeros((max(map(len, returns)), len(returns)))
-    for column, of_one in zip(squares.T, returns, strict=True):
-        column[: len(of_one)] = of_one * of_one
+    squares = np.zeros((len(returns), max(map(len, returns))))
+    for row, of_one in zip(squares, returns, strict=True):
+        row[: len(of_one)] = of_one * of_one
     seeds = np.array([(one[1 : _SEED_SESSIONS + 1] ** 2).sum() / _SEED_SESSIONS for one in returns])
-    news = (1 - EWMA_DECAY) * squares[_SEED_SESSIONS + 1 :]
+    news = (1 - EWMA_DECAY) * squares.T[_SEED_SESSIONS + 1 :]
     alone = len(returns) == 1
     steps: Iterable[Any] = accumulate(
         news[:, 0].tolist() if alone else news,

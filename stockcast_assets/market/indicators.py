@@ -74,13 +74,17 @@ def rolling_std(values: Floats, window: int) -> Floats:
     series starts or ends.
     """
     out = _nulls(values)
-    n = len(values) - window + 1
-    if n < 1:
+    if len(values) < window:
         return out
-    mean = sum(values[i : i + n] for i in range(window)) / window
-    squares = sum((values[i : i + n] - mean) ** 2 for i in range(window))
-    out[window - 1 :] = np.sqrt(squares / (window - 1))
+    seen = np.lib.stride_tricks.sliding_window_view(values, window)
+    mean = _total(seen) / window
+    out[window - 1 :] = np.sqrt(_total((seen - mean[:, None]) ** 2) / (window - 1))
     return out
+
+
+def _total(windows: Floats) -> Floats:
+    """[n] sums of [n, window], one value after the other: numpy's own sum chooses an order by the shape."""
+    return np.cumsum(windows, axis=1)[:, -1]
 
 
 def _one_ticker(close: Floats) -> dict[str, Floats]:

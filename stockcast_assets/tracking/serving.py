@@ -21,7 +21,7 @@ from stockcast_assets.forecasting.serving.forecaster import Forecaster, Publishe
 from stockcast_assets.forecasting.training.train import without_network
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import np, pd
-from stockcast_assets.methods import HAR, NAIVE_PREFIX
+from stockcast_assets.methods import AVERAGE, HAR, NAIVE_PREFIX
 from stockcast_assets.tracking.registry import ModelRegistry
 
 Row = Mapping[Any, Any]
@@ -56,8 +56,16 @@ def row_in_use(rows: Sequence[Row], ticker: str, day: pd.Timestamp) -> Row:
 
 def champions(rows: Sequence[Row], before: pd.Timestamp) -> list[Row]:
     """The promoted ones of a ticker's rows whose training ended before `before`, the newest first."""
-    crowned = [row for row in rows if row["promoted"] and row["trained_to"] < before]
-    return sorted(crowned, key=_by_knowledge, reverse=True)
+    return [row for row in _newest_first(rows, before) if row["promoted"]]
+
+
+def stand_ins(rows: Sequence[Row], before: pd.Timestamp) -> list[Row]:
+    """Those of a ticker's rows whose own network was published, alone or averaged, as `champions`."""
+    return [row for row in _newest_first(rows, before) if row["promoted"] or row["method"] == AVERAGE]
+
+
+def _newest_first(rows: Sequence[Row], before: pd.Timestamp) -> list[Row]:
+    return sorted((row for row in rows if row["trained_to"] < before), key=_by_knowledge, reverse=True)
 
 
 def _by_knowledge(row: Row) -> tuple[pd.Timestamp, pd.Timestamp]:
@@ -147,7 +155,7 @@ class ModelServer:
     """Finds the model of each day of one ticker, in this order:
 
     1. the version that the month's row names: the month's own model, or the champion that serves on,
-    2. the newest earlier champion that is not older than the age limit,
+    2. the newest earlier model whose network was published, if it is not older than the age limit,
     3. the naive HAR, fitted on the bars known when the month began.
 
     Attributes:
@@ -155,7 +163,7 @@ class ModelServer:
         rows: the ticker's rows of `trained_model`, of the months asked for and all earlier ones (`rows_by_ticker`).
         bars: the ticker's bars from its first stored one.
         registry: where the models are.
-        max_age_days: the age limit of champions of earlier months.
+        max_age_days: the age limit of models of earlier months.
     """
 
     ticker: str
@@ -184,7 +192,7 @@ class ModelServer:
     def _serving(self, day: pd.Timestamp) -> Serving:
         month = pd.Timestamp(month_of(day))
         row = row_in_use(self.rows, self.ticker, day)
-        candidates, troubles = champions(self.rows, day), []
+        candidates, troubles = stand_ins(self.rows, day), []
         if row["date"] != month:
             troubles.append("trained_model has no row for the month")
         elif (named := self._named_by(row)) is not None:
@@ -224,11 +232,11 @@ class ModelServer:
     def _sentence(self, month: pd.Timestamp, troubles: Sequence[str], by: Row | None) -> str | None:
         if not troubles:
             return None
-        served_by = (
-            "the naive forecast fitted on the spot"
-            if by is None
-            else f"the champion, version {by['model_version']} trained to {by['trained_to'].date()}"
-        )
+        if by is None:
+            served_by = "the naive forecast fitted on the spot"
+        else:
+            whose = "the champion" if by["promoted"] else "an earlier model"
+            served_by = f"{whose}, version {by['model_version']} trained to {by['trained_to'].date()}"
         why = "; ".join(trouble.rstrip(".") for trouble in troubles)
         return f"{self.ticker} {month:%Y-%m} is served by {served_by}, because {why}."
 

@@ -1,5 +1,6 @@
 """Real history for the forecasting tests, and small models trained once for all of them."""
 
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
@@ -13,6 +14,7 @@ from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.training.train import train_many
 from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.market.sources.sample import SampleSource
+from stockcast_assets_tests.conftest import Shared
 
 TRAINED_TO = date(2013, 1, 31)
 SMALL = ModelConfig(units=8, window=5, epochs=3, folds=2, test_sessions=300, validation_sessions=60)
@@ -61,8 +63,19 @@ def progress() -> list[tuple[str, int, int]]:
 
 
 @pytest.fixture(scope="session")
-def trained(jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]]) -> dict[str, TrainedModel]:
-    return train_many(jobs, SMALL, workers=2, progress=lambda *step: progress.append(step))
+def trained(
+    jobs: dict[str, pd.DataFrame], progress: list[tuple[str, int, int]], shared_folder: Shared
+) -> dict[str, TrainedModel]:
+    """What was trained, by the process of a parallel test run that needed it first."""
+    with shared_folder("trained") as folder:
+        file = folder / "models.pickle"
+        if not file.exists():
+            models = train_many(jobs, SMALL, workers=2, progress=lambda *step: progress.append(step))
+            file.write_bytes(pickle.dumps((models, progress)))
+            return models
+        models, steps = pickle.loads(file.read_bytes())  # noqa: S301  this test run's own
+    progress.extend(steps)
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
-from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate, replay
+from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate, calibrate_each, replay
 
 NORMAL = np.array([-1.645, -1.282, -0.674, 0.0, 0.674, 1.282, 1.645])
 
@@ -36,6 +36,17 @@ def test_a_day_knows_only_outcomes_ten_sessions_old() -> None:
     first_that_may_differ = 20 + HORIZON
     assert np.array_equal(ours[:first_that_may_differ], theirs[:first_that_may_differ])
     assert not np.array_equal(ours[first_that_may_differ], theirs[first_that_may_differ])
+
+
+def test_several_at_once_have_the_bits_of_each_alone() -> None:
+    outcomes = np.random.default_rng(2).normal(size=(60, HORIZON))
+    forecasts = {"narrow": raw(60, 0.6), "wide": raw(60, 1.7)}
+    found, states = calibrate_each(forecasts, outcomes, 0.02)
+    for name, quantiles in forecasts.items():
+        alone, state = calibrate(quantiles, outcomes, Calibration.start(0.02))
+        assert np.array_equal(found[name], alone)
+        assert np.array_equal(states[name].log_factors, state.log_factors)
+    assert not np.array_equal(states["narrow"].log_factors, states["wide"].log_factors)
 
 
 def test_intervals_half_as_wide_as_they_should_be_reach_their_coverage() -> None:

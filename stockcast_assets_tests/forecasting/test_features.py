@@ -12,6 +12,7 @@ from stockcast_assets.forecasting.features import (
     EWMA_DECAY,
     FEATURE_NAMES,
     LOOKBACK,
+    History,
     Needed,
     features,
     prepare,
@@ -20,7 +21,16 @@ from stockcast_assets.forecasting.features import (
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 BARS = made_up_bars(420)
-KNOWN_AT_THE_TIME = ("features", "har", "variance", "ewma", "std_60", "std_250", "close", "log_close")
+ROWS = np.arange(len(BARS))
+
+
+def known_at_the_time(history: History) -> dict[str, np.ndarray]:
+    """By name a row per session, each of what was known at its end."""
+    rows = np.arange(len(history))
+    return {
+        **{name: getattr(history, name) for name in ("features", "har", "variance", "ewma", "close", "log_close")},
+        **{f"std_{window}": history.std(window, rows) for window in (60, 250)},
+    }
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
@@ -45,8 +55,8 @@ def test_the_future_changes_no_bit(cut: int, spoil: str, seed: int) -> None:
     else:
         changed.loc[changed.index[cut:], prices] = (BARS.loc[BARS.index[cut:], prices] * 10**9).astype("int64") + 1
     ours, theirs = prepare(BARS), prepare(changed)
-    for name in KNOWN_AT_THE_TIME:
-        assert same_bits(getattr(ours, name)[:cut], getattr(theirs, name)[:cut]), name
+    for name, values in known_at_the_time(ours).items():
+        assert same_bits(values[:cut], known_at_the_time(theirs)[name][:cut]), name
     known_targets = max(0, cut - HORIZON)
     assert same_bits(ours.targets[:known_targets], theirs.targets[:known_targets])
 
@@ -78,9 +88,10 @@ def test_values_by_hand() -> None:
         atol=1e-9,
     )
     np.testing.assert_allclose(frame["sma_20_distance"], np.log(adjusted / adjusted.rolling(20).mean()), atol=1e-9)
-    np.testing.assert_allclose(history.std_60[60:], returns.rolling(60).std()[60:], rtol=1e-9)
-    np.testing.assert_allclose(history.std_250[20:250], returns.expanding(20).std()[20:250], rtol=1e-6)
-    np.testing.assert_allclose(history.std_250[250:], returns.rolling(250).std()[250:], rtol=1e-9)
+    np.testing.assert_allclose(history.std(60, ROWS[60:]), returns.rolling(60).std()[60:], rtol=1e-9)
+    np.testing.assert_allclose(history.std(250, ROWS[20:250]), returns.expanding(20).std()[20:250], rtol=1e-6)
+    np.testing.assert_allclose(history.std(250, ROWS[250:]), returns.rolling(250).std()[250:], rtol=1e-9)
+    assert np.isnan(history.std(60, ROWS[:20])).all()
     seed = (returns[1:21] ** 2).mean()
     expected = EWMA_DECAY * seed + (1 - EWMA_DECAY) * returns[21] ** 2
     assert history.ewma[21] == pytest.approx(np.sqrt(expected), rel=1e-12)
@@ -127,13 +138,22 @@ def test_cutting_off_the_past_changes_no_bit_of_what_is_needed(first: int) -> No
     whole, cut = prepare(bars), prepare(bars, first)
     assert cut.skipped == max(0, first - LOOKBACK)
     assert len(cut) == len(whole) - cut.skipped
-    for name in ("close", "log_close", "features", "har", "variance", "ewma", "std_60", "std_250", "targets"):
-        needed = getattr(cut, name)[first - cut.skipped :]
-        assert needed.tobytes() == getattr(whole, name)[first:].tobytes(), name
-        # Cut once more, its volatilities see as far back as before.
-        assert getattr(cut.since(first - cut.skipped), name).tobytes() == needed.tobytes(), name
+    # Cut once more, its volatilities see as far back as before.
+    twice = cut.since(first - cut.skipped)
+    for name, values in known_at_the_time(whole).items():
+        assert same_bits(known_at_the_time(cut)[name][first - cut.skipped :], values[first:]), name
+        assert same_bits(known_at_the_time(twice)[name], values[first:]), name
+    assert same_bits(cut.targets[first - cut.skipped :], whole.targets[first:])
+    assert same_bits(twice.targets, whole.targets[first:])
     assert list(cut.dates) == list(whole.dates[cut.skipped :])
     assert cut.since(first - cut.skipped).skipped == first
+
+
+@settings(max_examples=30)
+@given(rows=st.lists(st.integers(0, len(BARS) - 1), min_size=1, max_size=5), window=st.sampled_from([60, 250]))
+def test_a_sessions_deviation_is_the_same_whatever_other_sessions_are_asked_for(rows: list[int], window: int) -> None:
+    history = prepare(BARS)
+    assert same_bits(history.std(window, np.array(rows)), history.std(window, ROWS)[rows])
 
 
 @settings(max_examples=10)

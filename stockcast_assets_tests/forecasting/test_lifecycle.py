@@ -23,6 +23,7 @@ from stockcast_assets.tracking.serving import (
     model_of,
     naive_on_the_spot,
     row_in_use,
+    stand_ins,
 )
 from stockcast_assets_tests.forecasting.conftest import TRAINED_TO, made_up_bars
 
@@ -34,6 +35,7 @@ def row(month: str, trained_to: str, **values: Any) -> dict[str, Any]:
         "date": pd.Timestamp(month),
         "trained_to": pd.Timestamp(trained_to),
         "promoted": True,
+        "method": "lstm",
         "model_version": f"{month} {trained_to}",
         "serving_version": None,
         **values,
@@ -72,6 +74,18 @@ def test_champions_are_promoted_and_earlier_the_newest_first() -> None:
     assert champions([old, new], pd.Timestamp("2013-01-31")) == [old]
 
 
+def test_an_averaged_network_stands_in_but_is_no_champion() -> None:
+    averaged = row("2013-01-01", "2012-12-31", promoted=False, method="average")
+    another, naive = (
+        row("2013-02-01", f"2013-01-{day}", promoted=False, method=method)
+        for day, method in ((30, "lstm"), (31, "naive_har"))
+    )
+    assert stand_ins([naive, another, averaged], DAY) == [averaged], (
+        "a champion that served another row stands by its own"
+    )
+    assert champions([naive, another, averaged], DAY) == []
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> ModelRegistry:
     folder = tmp_path_factory.mktemp("registry")
@@ -92,6 +106,7 @@ def published(registry: ModelRegistry, model: TrainedModel, month: str, ticker: 
         run_id=version.run_id,
         weights_sha256=version.sha256,
         promoted=promoted,
+        method=decision.method,
         serving_version=version.model_version,
     )
 

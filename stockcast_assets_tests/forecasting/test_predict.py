@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON
+from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.serving.forecaster import Forecaster
 from stockcast_assets.forecasting.serving.predict import BASELINE_COLUMNS, COLUMNS, QUANTILE_COLUMNS, forecast
 from stockcast_assets.tables import BESIDE_COLUMNS, QUANTILES, SIGMA_COLUMNS
@@ -21,6 +22,7 @@ from stockcast_assets_tests.forecasting.conftest import TRAINED_TO
 
 METHODS = (
     "lstm",
+    "average",
     "naive_har",
     "naive_har_quarterly",
     "naive_fhs",
@@ -112,7 +114,7 @@ def test_the_future_changes_no_bit(trained, bars, days, method: str, spoil: str)
 @settings(max_examples=25)
 def test_any_days_of_any_tickers_have_the_bits_of_one_day_alone(trained, bars, days, data: st.DataObject) -> None:
     """Days, tickers and methods drawn at random; each day of the call stands for itself."""
-    methods = {ticker: data.draw(st.sampled_from(("lstm", "naive_har"))) for ticker in days}
+    methods = {ticker: data.draw(st.sampled_from(("lstm", "average", "naive_har"))) for ticker in days}
     of_method = {ticker: models(trained, method)[ticker] for ticker, method in methods.items()}
     asked = {ticker: sorted(data.draw(st.sets(st.sampled_from(of), max_size=6))) for ticker, of in days.items()}
     together = forecast(of_method, bars, asked)
@@ -120,6 +122,16 @@ def test_any_days_of_any_tickers_have_the_bits_of_one_day_alone(trained, bars, d
         for day in of_ticker:
             alone = forecast(of_method, bars, {ticker: [day]})
             assert same(alone, together[(together["ticker"] == ticker) & (together["date"] == day)])
+
+
+def test_the_average_lies_half_way_between_the_network_and_its_start(trained, bars) -> None:
+    history = prepare(bars["AAPL"])
+    rows = np.arange(len(history) - 5, len(history))
+    mean, network, start = (
+        models(trained, method)["AAPL"].raw(history, rows) for method in ("average", "lstm", "naive_har_quarterly")
+    )
+    assert np.array_equal(mean, (network + start) / 2)
+    assert not np.array_equal(network, start)
 
 
 def test_baselines_stand_beside_whatever_is_published(trained, bars, days) -> None:

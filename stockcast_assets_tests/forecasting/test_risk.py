@@ -23,9 +23,10 @@ from stockcast_assets.forecasting.risk.portfolio import (
     gains_of,
     judged,
     tail,
+    value_at_risk_contributions,
     worst_stretches,
 )
-from stockcast_assets.forecasting.risk.scenarios import Residuals, digest_of, draws, sessions_drawn
+from stockcast_assets.forecasting.risk.scenarios import DRAWS, Residuals, digest_of, draws, sessions_drawn
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -101,6 +102,70 @@ def test_the_contribution_is_what_a_little_more_of_the_position_adds() -> None:
     for place, share in enumerate(contributions(gains, 0.05)):
         more = gains.sum(axis=0) + step * gains[place]
         assert (tail(more, 0.05)[2] - tail(gains.sum(axis=0), 0.05)[2]) / step == pytest.approx(share, rel=1e-4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=SEEDS,
+    n=st.integers(1, 400),
+    positions=st.integers(1, 6),
+    level=st.sampled_from([*LEVELS, 0.5]),
+    more=st.floats(1e-3, 1e3),
+    hedged=st.booleans(),
+)
+def test_the_parts_of_a_value_at_risk_add_up_to_it(
+    seed: int, n: int, positions: int, level: float, more: float, hedged: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    gains = rng.standard_t(3, size=(positions, n)).round(rng.integers(0, 4))
+    if hedged:
+        # What is left of it is little beside its parts, and may be nothing.
+        gains = np.vstack([gains, -gains + rng.choice([0.0, 0.01]) * rng.normal(size=gains.shape)])
+    at_risk = tail(gains.sum(axis=0), level).value_at_risk
+    shares = value_at_risk_contributions(gains, level)
+    scale = np.abs(gains).max()
+    assert np.isfinite(shares).all()
+    assert shares.sum() == pytest.approx(at_risk, rel=1e-9, abs=1e-9 * scale)
+    # A position of nothing adds nothing, and changes no other's part; two that are equal add the same.
+    twice = np.vstack([gains, np.zeros(n), gains[0], -gains[0]])
+    found = value_at_risk_contributions(twice, level)
+    assert found[-3] == 0.0
+    assert found[-2] == pytest.approx(found[0], abs=1e-9 * scale)
+    assert found[-2] == pytest.approx(-found[-1], abs=1e-9 * scale)
+    # More of everything is as much more of each; in other money it is the same.
+    np.testing.assert_allclose(
+        value_at_risk_contributions(more * gains, level), more * shares, rtol=1e-6, atol=1e-9 * more * scale
+    )
+    # Alone, a position bears the whole.
+    assert value_at_risk_contributions(gains[:1], level)[0] == pytest.approx(tail(gains[0], level).value_at_risk)
+
+
+def test_of_normal_outcomes_each_part_is_its_covariance_with_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    mix = np.array([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [-0.5, 0.2, 0.3]])
+    gains = mix @ rng.normal(size=(3, 200_000))
+    covariance = mix @ mix.T
+    whole = math.sqrt(covariance.sum())
+    for level in LEVELS:
+        expected = -norm.ppf(level) * covariance.sum(axis=1) / whole
+        np.testing.assert_allclose(value_at_risk_contributions(gains, level), expected, atol=0.04 * whole)
+
+
+def test_many_scenarios_tell_more_of_a_part_than_the_one_at_the_value_at_risk() -> None:
+    """The figures of docs/risk.md: five like positions, of which each bears a fifth of the whole."""
+    rng = np.random.default_rng(4)
+    off: dict[str, list[float]] = {"one scenario": [], "around it": [], "shortfall": []}
+    for _ in range(300):
+        gains = rng.normal(size=(5, DRAWS)) + rng.normal(size=DRAWS)
+        total = gains.sum(axis=0)
+        found = tail(total, 0.01)
+        off["one scenario"] += list(-gains[:, np.argmin(np.abs(total + found.value_at_risk))] / found.value_at_risk)
+        off["around it"] += list(value_at_risk_contributions(gains, 0.01) / found.value_at_risk)
+        off["shortfall"] += list(contributions(gains, 0.01) / found.expected_shortfall)
+    spread = {name: float(np.sqrt(np.mean((np.array(shares) - 0.2) ** 2))) for name, shares in off.items()}
+    page = (Path(__file__).parents[2] / "docs" / "risk.md").read_text("utf-8")
+    for name, value in spread.items():
+        assert f"| {value * 100:.1f} % |" in page, f"{name}: {value * 100:.1f} %"
 
 
 def test_of_normal_outcomes_the_tail_is_the_normal_one() -> None:

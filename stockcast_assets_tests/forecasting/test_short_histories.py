@@ -18,7 +18,7 @@ from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, forecast
 from stockcast_assets.forecasting.training.train import MIN_RETURNS, train_many
 from stockcast_assets_tests.forecasting.conftest import made_up_bars
-from stockcast_assets_tests.forecasting.test_gate import evaluation
+from stockcast_assets_tests.forecasting.test_gate import START, evaluation
 
 KNOWN = 104
 BARS = made_up_bars(KNOWN + 15, ticker="SHORT")
@@ -123,7 +123,7 @@ def test_the_reason_names_the_length_from_which_there_is_training(window: int) -
 
 
 def test_as_champion_it_objects_to_nobody(model: TrainedModel) -> None:
-    assert decide(evaluation({}), champion=model.evaluation).promoted
+    assert decide(evaluation({}), champion=model.evaluation, start=START).promoted
 
 
 def test_a_day_long_after_the_training(model: TrainedModel) -> None:

@@ -78,7 +78,7 @@ def test_a_normal_baseline_has_the_normal_tails_and_a_simulated_one_those_of_its
             np.testing.assert_allclose(highest, spread * norm.ppf(0.99), rtol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["lstm", "naive_har", "naive_random_walk"])
+@pytest.mark.parametrize("method", ["lstm", "average", "naive_har", "naive_random_walk"])
 def test_a_model_of_a_release_without_tails_serves_the_same_with_null_in_their_place(
     trained: dict[str, TrainedModel], jobs: dict[str, pd.DataFrame], method: str
 ) -> None:

@@ -105,6 +105,16 @@ def first_origin(history: History, config: ModelConfig) -> int:
     return history.first_row + config.window - 1 + MIN_SESSIONS // 2 + PURGE
 
 
+def rows_of_year(history: History, year: int, start: date, end: date) -> tuple[int, int]:
+    """First and after the last row of the as-of days of a year within `start` to `end` whose outcomes are known.
+
+    Where there is none, the second is not above the first.
+    """
+    first, last = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
+    stop = min(int(history.dates.searchsorted(last, side="right")), len(history) - HORIZON)
+    return int(history.dates.searchsorted(first)), stop
+
+
 def yearly(history: History, start: date, end: date, config: ModelConfig) -> list[Fold]:
     """One fold per calendar year of as-of days from `start` to `end`, retrained at each year's start.
 
@@ -116,13 +126,11 @@ def yearly(history: History, start: date, end: date, config: ModelConfig) -> lis
     first = history.first_row + config.window - 1
     folds = []
     for year in range(start.year, end.year + 1):
-        bounds = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
-        begin = int(history.dates.searchsorted(bounds[0]))
-        stop = min(int(history.dates.searchsorted(bounds[1], side="right")), len(history) - HORIZON)
+        begin, stop = rows_of_year(history, year, start, end)
         if stop <= begin:
             continue
         if begin < first_origin(history, config):
-            raise StockcastError(too_early(history, config, bounds[0].date()))
+            raise StockcastError(too_early(history, config, max(start, date(year, 1, 1))))
         folds.append(fold_before(first, begin, np.arange(begin, stop), config.validation_sessions))
     if not folds:
         raise StockcastError(
@@ -162,6 +170,15 @@ def pinball_losses(targets: Floats, quantiles: Floats) -> Floats:
     below = targets[..., None] - quantiles
     levels = np.array(QUANTILES)
     return np.maximum(levels * below, (levels - 1) * below)
+
+
+def daily_losses(cases: Cases) -> pd.DataFrame:
+    """[days, contenders] pinball loss of a ticker's cases, the mean over horizons and quantiles."""
+    found = {
+        name: pinball_losses(cases.targets, forecast.quantiles).mean(axis=(1, 2))
+        for name, forecast in cases.forecasts.items()
+    }
+    return pd.DataFrame(found, index=cases.dates)
 
 
 def crps(pinball: Floats) -> Floats:

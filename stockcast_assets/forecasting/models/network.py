@@ -38,7 +38,9 @@ class Scaler:
     std: Floats
 
     def apply(self, windows: Floats) -> Floats:
-        return np.clip((windows - self.mean) / self.std, -CLIP, CLIP)
+        values: Floats = windows - self.mean
+        values /= self.std
+        return np.clip(values, -CLIP, CLIP, out=values)
 
 
 def fit_scaler(history: History, rows: Rows) -> Scaler:

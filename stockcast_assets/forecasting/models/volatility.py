@@ -6,8 +6,9 @@ a function of the bars up to t and of coefficients, and its bits are its own, wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from typing import ClassVar, Literal, Protocol
 
 from stockcast_assets.forecasting.config import HORIZON
@@ -35,6 +36,8 @@ pattern."""
 
 
 PlainName = Literal["constant", "ewma", "std_60", "std_250"]
+
+_WINDOWS: Mapping[PlainName, int] = {"std_60": 60, "std_250": 250}
 
 
 @cache
@@ -72,7 +75,8 @@ class PlainVolatility:
         """[n, HORIZON]"""
         if self.name == "constant":
             return np.ones((len(rows), HORIZON))
-        values: Floats = getattr(history, self.name)[rows, None] * np.sqrt(steps())
+        daily = history.ewma[rows] if self.name == "ewma" else history.std(_WINDOWS[self.name], rows)
+        values: Floats = daily[:, None] * np.sqrt(steps())
         return values
 
 
@@ -88,10 +92,13 @@ class HarVolatility:
 
     def sigma(self, history: History, rows: Rows) -> Floats:
         """[n, HORIZON]"""
-        x = history.har[rows]
-        terms = (x[:, k, None] * self.coefficients[None, :, k] for k in range(x.shape[1]))
-        values: Floats = np.sqrt(steps() * np.exp(reduce(np.add, terms)))
+        values: Floats = np.sqrt(steps() * np.exp(linear(history.har[rows], self.coefficients)))
         return values
+
+
+def linear(regressors: Floats, coefficients: Floats) -> Floats:
+    """[n, HORIZON] of [n, k] and [HORIZON, k], added up one regressor after the other: a row's bits are its own."""
+    return np.cumsum(regressors[:, :, None] * coefficients.T, axis=1)[:, -1]
 
 
 def fit_har(history: History, rows: Rows) -> HarVolatility:

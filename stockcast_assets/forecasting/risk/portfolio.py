@@ -20,6 +20,9 @@ LEVELS = (0.01, 0.05)
 
 _SIMULATIONS = 1000
 
+_SILVERMAN, _NORMAL_IQR = 0.9, 1.34
+"""Silverman's rule of thumb (1986) for a normal kernel: its factor, and how far apart a normal's quartiles are."""
+
 
 class Tail(NamedTuple):
     """The worst `level` of the outcomes.
@@ -64,6 +67,45 @@ def contributions(gains: Floats, level: float) -> Floats:
     """
     found: Floats = -(gains @ tail_weights(gains.sum(axis=0), level))
     return found
+
+
+def value_at_risk_contributions(gains: Floats, level: float) -> Floats:
+    """[positions] what each position adds to the value at risk of them all (Euler; Tasche, 1999; Hallerbach, 2003).
+
+    It is what the position loses, on average, where all together lose about as much as the value at risk: scenarios
+    weigh by a normal kernel around it (Epperlein & Smillie, 2006). The parts are scaled to add up to the whole.
+
+    Args:
+        gains: [positions, n] of each position in each scenario.
+        level: the share of the scenarios.
+    """
+    total = gains.sum(axis=0)
+    at_risk = tail(total, level).value_at_risk
+    # Of a perfect hedge nothing is left but what rounding leaves.
+    rounding = np.finfo(np.float64).eps * len(gains) * np.abs(gains).sum(axis=0).max()
+    beyond = np.where(np.abs(total + at_risk) > rounding, total + at_risk, 0.0)
+    # Nothing can be scaled to nothing.
+    width = _bandwidth(total) if abs(at_risk) > rounding else 0.0
+    while width > rounding:
+        shares = _lost(gains, np.exp(-0.5 * (beyond / width) ** 2))
+        loss = shares.sum()
+        if abs(loss - at_risk) <= abs(at_risk) / 2:
+            scaled: Floats = shares * (at_risk / loss)
+            return scaled
+        # Scaling would blow up, or turn round, what is lost where all together lose much less or gain.
+        width /= 2
+    return _lost(gains, beyond == 0)
+
+
+def _lost(gains: Floats, weights: Floats) -> Floats:
+    shares: Floats = -(gains @ (weights / weights.sum()))
+    return shares
+
+
+def _bandwidth(outcomes: Floats) -> float:
+    low, high = np.quantile(outcomes, (0.25, 0.75))
+    spreads = [spread for spread in (float(outcomes.std()), float(high - low) / _NORMAL_IQR) if spread > 0]
+    return float(_SILVERMAN * min(spreads, default=0.0) * len(outcomes) ** -0.2)
 
 
 def gains_of(value: float, returns: Floats) -> Floats:

@@ -31,13 +31,15 @@ class Position:
         quantity: how many, negative if short.
         close: of the as-of day.
         value: of all of them.
-        shortfall: by horizon and level what it adds to the expected shortfall of all positions.
+        at_risk, shortfall: by horizon and level what it adds to the value at risk and to the expected shortfall of all
+            positions.
     """
 
     ticker: str
     quantity: float
     close: float
     value: float
+    at_risk: Mapping[tuple[int, float], float]
     shortfall: Mapping[tuple[int, float], float]
 
 
@@ -88,7 +90,7 @@ def judged(risk: PortfolioRisk) -> list[str]:
             f"expected shortfall (Acerbi-Székely p {one.shortfall_p:.2f})."
         )
         found.append(
-            f"Value at risk {one.level:.0%}, one session ahead, was exceeded on {test.misses} of {test.n} days; "
+            f"Value at risk {100 * one.level:g} %, one session ahead, was exceeded on {test.misses} of {test.n} days; "
             f"{one.level * test.n:.1f} are promised (Kupiec p {test.kupiec_p:.2f}, Christoffersen p "
             f"{test.christoffersen_p:.2f}).{shortfall}"
         )
@@ -116,10 +118,13 @@ def document(risk: PortfolioRisk, unit: str | None) -> dict[str, Any]:
                 "quantity": one.quantity,
                 "close": one.close,
                 "value": one.value,
-                "expected_shortfall": [
-                    {"horizon": horizon, "level": level, "contribution": share}
-                    for (horizon, level), share in one.shortfall.items()
-                ],
+                **{
+                    name: [
+                        {"horizon": horizon, "level": level, "contribution": share}
+                        for (horizon, level), share in shares.items()
+                    ]
+                    for name, shares in (("value_at_risk", one.at_risk), ("expected_shortfall", one.shortfall))
+                },
             }
             for one in risk.positions
         ],

@@ -8,7 +8,7 @@ HORIZON or more sessions earlier.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES
@@ -92,3 +92,24 @@ def calibrate(quantiles: Floats, outcomes: Floats, start: Calibration) -> tuple[
     for day in range(max(0, len(quantiles) - HORIZON), len(quantiles)):
         state = state.learn(quantiles[day], outcomes[day])
     return out, state
+
+
+def calibrate_each(
+    quantiles: Mapping[str, Floats], outcomes: Floats, step: float
+) -> tuple[dict[str, Floats], dict[str, Calibration]]:
+    """`calibrate` of several forecasts of the same days, each with a calibration of its own, in the time of one.
+
+    Args:
+        quantiles: by name [n, HORIZON, quantiles] raw forecasts of consecutive sessions.
+        outcomes: [n, HORIZON] what happened.
+        step: of every calibration.
+
+    Returns:
+        By name what `calibrate` returns.
+    """
+    together, state = calibrate(np.stack(list(quantiles.values()), axis=1), outcomes, Calibration.start(step))
+    factors = np.broadcast_to(state.log_factors, (len(quantiles), MEDIAN))
+    return (
+        {name: together[:, place].copy() for place, name in enumerate(quantiles)},
+        {name: Calibration(factors[place].copy(), step) for place, name in enumerate(quantiles)},
+    )

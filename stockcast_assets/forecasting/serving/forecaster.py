@@ -10,17 +10,18 @@ from typing import Any, Protocol
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.models.average import mean_quantiles, mean_tails
 from stockcast_assets.forecasting.models.baselines import Naive
-from stockcast_assets.forecasting.models.network import Lstm
+from stockcast_assets.forecasting.models.network import BASE, Lstm
 from stockcast_assets.forecasting.serving.calibration import Calibration, replay
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.methods import BESIDE, LSTM, NAIVE_PREFIX
+from stockcast_assets.methods import AVERAGE, BESIDE, NAIVE_PREFIX, OF_NETWORK
 
 
 @dataclass(frozen=True)
 class CalibratedLstm:
-    """The network, and the calibration of its intervals after every outcome known at the end of the training."""
+    """The network, and the calibration of what it publishes after every outcome known at the end of the training."""
 
     lstm: Lstm
     calibration: Calibration
@@ -36,7 +37,7 @@ class Forecaster:
 
     Attributes:
         ticker: whose bars it was trained on.
-        method: what it publishes: "lstm" or "naive_" and the name of one of `naive`.
+        method: what it publishes: "lstm", "average" (of the LSTM and BASE), or "naive_" and the name of one of `naive`.
         trained_to: the last session known to the training.
         naive: the baselines fitted on the same sessions.
         network: the LSTM; None if the history was too short to train one.
@@ -55,10 +56,10 @@ class Forecaster:
             dates: the ticker's sessions from its first stored one.
             row: number of the earliest as-of session.
         """
-        if self.network is None or self.method != LSTM:
+        if (asked := self._asked) is None:
             return row
         earliest = int(dates.searchsorted(np.datetime64(self.trained_to), side="right")) - HORIZON
-        return max(0, min(row, earliest) - self.network.lstm.window + 1)
+        return max(0, min(row, earliest) - asked.lstm.window + 1)
 
     def quantiles(self, history: History, rows: Rows) -> Floats:
         """Published quantiles of the log returns at each as-of row, [n, HORIZON, quantiles].
@@ -73,20 +74,27 @@ class Forecaster:
     @property
     def goes_on_from(self) -> Calibration | None:
         """The calibration at the end of the training; None if a baseline is published."""
-        return None if self.network is None or self.method != LSTM else self.network.calibration
+        return None if self._asked is None else self._asked.calibration
+
+    @property
+    def _asked(self) -> CalibratedLstm | None:
+        """The network, if what is published asks it."""
+        return self.network if self.method in OF_NETWORK else None
 
     @property
     def tails(self) -> Floats | None:
         """Of the published method, as in `models.tails`."""
-        if self.network is None or self.method != LSTM:
+        if self._asked is None:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].tails
-        return self.network.lstm.tails
+        own = self._asked.lstm.tails
+        return mean_tails(own, self.naive[BASE].tails) if self.method == AVERAGE else own
 
     def raw(self, history: History, rows: Rows) -> Floats:
         """[n, HORIZON, quantiles] of the published method, not calibrated."""
-        if self.network is None or self.method != LSTM:
+        if self._asked is None:
             return self.naive[self.method.removeprefix(NAIVE_PREFIX)].predict(history, rows).quantiles
-        return self.network.lstm.predict(history, rows).quantiles
+        own = self._asked.lstm.predict(history, rows).quantiles
+        return mean_quantiles(own, self.naive[BASE].predict(history, rows).quantiles) if self.method == AVERAGE else own
 
     def beside(self, history: History, rows: Rows) -> dict[str, Floats]:
         """[n, HORIZON, quantiles] by each of BESIDE that the model has, fitted on the same sessions."""
@@ -106,14 +114,13 @@ class Forecaster:
         Returns:
             The rows, and their quantiles of the log returns, [n, HORIZON, quantiles].
         """
-        start = self.goes_on_from
-        if start is None or self.network is None:
+        if (asked := self._asked) is None:
             rows = np.arange(history.first_row, len(history))
             return rows, self.raw(history, rows)
-        rows = np.arange(self.network.first_row(history), len(history))
+        rows = np.arange(asked.first_row(history), len(history))
         if not len(rows):
             return rows, np.empty((0, HORIZON, len(QUANTILES)))
-        return rows, start.apply(self.raw(history, rows))
+        return rows, asked.calibration.apply(self.raw(history, rows))
 
     def require_rows(self, history: History, rows: Rows) -> None:
         """Raise StockcastError if a row precedes the end of the training, or has too short a past."""

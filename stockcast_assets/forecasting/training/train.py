@@ -22,14 +22,15 @@ from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
 from stockcast_assets.forecasting.evaluation.gate import Decision, decide
 from stockcast_assets.forecasting.evaluation.scores import Cases, Evaluation, Fold, evaluate, plan, sessions_needed
 from stockcast_assets.forecasting.features import History, prepare
+from stockcast_assets.forecasting.models.average import mean_quantiles
 from stockcast_assets.forecasting.models.baselines import Contender, Forecast, Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.models.network import BASE, Lstm
-from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate
+from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate_each
 from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.training.fitting import fit_lstm
 from stockcast_assets.forecasting.training.workers import training_pool
 from stockcast_assets.libraries import np, pd
-from stockcast_assets.methods import LSTM, NAIVE_PREFIX, RANDOM_WALK
+from stockcast_assets.methods import AVERAGE, LSTM, NAIVE_PREFIX, RANDOM_WALK
 
 Key = TypeVar("Key", bound=Hashable)
 Progress = Callable[[Key, int, int], None]
@@ -103,11 +104,11 @@ def fit_folds(
 
 def walk_forward_cases(
     history: History, folds: Sequence[Fold], fits: Sequence[Fitted], config: ModelConfig
-) -> tuple[Cases, Calibration]:
-    """Put consecutive folds together; the LSTM's intervals are calibrated across them, as when published.
+) -> tuple[Cases, dict[str, Calibration]]:
+    """Put consecutive folds together; what asks the network is calibrated across them, as when published.
 
     Returns:
-        The cases, and the calibration once all their outcomes are known.
+        The cases, and by each of OF_NETWORK the calibration once all their outcomes are known.
     """
     rows = np.concatenate([fold.test for fold in folds])
     forecasts = {
@@ -118,11 +119,13 @@ def walk_forward_cases(
         for name in fits[0].forecasts
     }
     targets = history.targets[rows]
-    raw = forecasts[LSTM].quantiles
-    calibrated, calibration = calibrate(raw, targets, Calibration.start(config.aci_step))
-    forecasts[LSTM] = Forecast(calibrated, calibrated[:, :, MEDIAN])
+    raw = forecasts.pop(LSTM).quantiles
+    asked = {LSTM: raw, AVERAGE: mean_quantiles(raw, forecasts[BASE].quantiles)}
+    calibrated, calibrations = calibrate_each(asked, targets, config.aci_step)
+    of_network = {name: Forecast(quantiles, quantiles[:, :, MEDIAN]) for name, quantiles in calibrated.items()}
     before = history.targets[folds[0].known]
-    return Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), forecasts), calibration
+    cases = Cases(history.dates[rows], targets, np.abs(before).mean(axis=0), of_network | forecasts)
+    return cases, calibrations
 
 
 @dataclass(frozen=True)
@@ -150,13 +153,13 @@ class Candidate:
 
     def _judged(self, champion: Evaluation | None) -> TrainedModel:
         final = self.fits[-1]
-        cases, calibration = walk_forward_cases(self.history, self.folds[:-1], self.fits[:-1], self.config)
+        cases, calibrations = walk_forward_cases(self.history, self.folds[:-1], self.fits[:-1], self.config)
         evaluation = evaluate([cases])
         losses = [epoch["validation"] for epoch in final.curve]
-        decision = decide(evaluation, champion, learnt=min(losses) < losses[0])
+        decision = decide(evaluation, champion, start=BASE, learnt=min(losses) < losses[0])
         ticker, dates = self.history.ticker, self.history.dates
         trained_to = dates[-1].date()
-        network = CalibratedLstm(final.lstm, calibration)
+        network = CalibratedLstm(final.lstm, calibrations.get(decision.method, calibrations[LSTM]))
         return TrainedModel(
             forecaster=Forecaster(ticker, decision.method, trained_to, final.naive, network),
             config=self.config,

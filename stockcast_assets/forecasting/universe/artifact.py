@@ -52,6 +52,7 @@ def month_bytes(month: MonthModel) -> bytes:
                 "n_samples": vintage.n_samples,
                 "fingerprint": vintage.fingerprint,
                 "learnt": vintage.learnt,
+                "shaped": vintage.model.pooled.shape is not None,
             }
             for vintage in month.vintages
         ],
@@ -80,7 +81,8 @@ def _vintage(arrays: Mapping[str, np.ndarray], number: int, told: Mapping[str, A
     own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{number}.")}
     return Vintage(
         date.fromisoformat(told["origin"]),
-        _model(own, int(told["networks"])),
+        # Files of earlier releases do not say it.
+        _model(own, int(told["networks"]), bool(told.get("shaped", False))),
         tuple(map(validate_ticker, told["members"])),
         int(told["n_samples"]),
         str(told["fingerprint"]),
@@ -96,7 +98,8 @@ def _model_arrays(model: UniverseModel) -> dict[str, np.ndarray]:
         for f in fields(Network)
         if f.name != "lstm"
     }
-    pooled = {f"pooled.{f.name}": getattr(model.pooled, f.name) for f in fields(Pooled)}
+    shared = {f"pooled.{f.name}": getattr(model.pooled, f.name) for f in fields(Pooled)}
+    pooled = {name: array for name, array in shared.items() if array is not None}
     scalers = {
         f"{name}.{f.name}": getattr(scaler, f.name)
         for name, scaler in (("steps", model.steps), ("heads", model.heads))
@@ -105,7 +108,7 @@ def _model_arrays(model: UniverseModel) -> dict[str, np.ndarray]:
     return {**layer, **rest, **pooled, **scalers}
 
 
-def _model(arrays: Mapping[str, np.ndarray], count: int) -> UniverseModel:
+def _model(arrays: Mapping[str, np.ndarray], count: int, shaped: bool) -> UniverseModel:
     if not 1 <= count <= _MOST_NETWORKS:
         raise ValueError(f"it has {count} networks")
 
@@ -131,6 +134,7 @@ def _model(arrays: Mapping[str, np.ndarray], count: int) -> UniverseModel:
         numbers(arrays, "pooled.coefficients", HORIZON, _HAR + MARKET_WINDOWS),
         numbers(arrays, "pooled.har_factor", _OFFSETS, above=0),
         numbers(arrays, "pooled.mix_factor", _OFFSETS, above=0),
+        numbers(arrays, "pooled.shape", HORIZON, len(QUANTILES)) if shaped else None,
     ))  # fmt: skip
 
 

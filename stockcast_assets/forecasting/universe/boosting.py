@@ -23,7 +23,7 @@ from stockcast_assets.market.indicators import Floats
 _ROUNDS = 200
 _PARAMETERS = {
     "objective": "regression", "learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 500,
-    "feature_fraction": 0.5, "bagging_fraction": 0.2, "bagging_freq": 1, "lambda_l2": 10.0, "seed": 1, "num_threads": 1,
+    "feature_fraction": 0.5, "bagging_fraction": 0.2, "bagging_freq": 1, "lambda_l2": 10.0, "num_threads": 1,
     "deterministic": True, "force_row_wise": True, "verbosity": -1,
 }  # fmt: skip
 
@@ -46,7 +46,7 @@ class Boosted:
         return scaled
 
 
-def fit_boosted(prepared: Prepared) -> Boosted:
+def fit_boosted(prepared: Prepared, seed: int = 1) -> Boosted:
     """Fit on the known rows of all training tickers.
 
     Raises:
@@ -58,7 +58,7 @@ def fit_boosted(prepared: Prepared) -> Boosted:
     known = data.flags(data.known) > 0
     inputs = _table(data.steps[known], data.heads[known])
     learnt = lightgbm.Dataset(inputs, data.log_ratio[known].ravel(), free_raw_data=True)
-    return Boosted(lightgbm.train(dict(_PARAMETERS), learnt, _ROUNDS), prepared.steps, prepared.heads)
+    return Boosted(lightgbm.train({**_PARAMETERS, "seed": seed}, learnt, _ROUNDS), prepared.steps, prepared.heads)
 
 
 def _table(steps: Floats | Singles, heads: Floats | Singles) -> Singles:

@@ -7,7 +7,7 @@ the date, and whether the bars of those days are there already makes no differen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -52,6 +52,12 @@ _PRIOR_SESSIONS = 15.0
 """Sessions of the pooled factor that a ticker's own past is averaged with."""
 
 _NEVER = "2200-01-01"
+
+_TOGETHER = 4096
+"""Days whose offsets are arrays together: more would leave the processor's cache."""
+
+_MONDAY = 3
+"""1970-01-01 was a Thursday."""
 
 _BANDWIDTH = 1.5
 """Weekdays by which expected dates are off."""
@@ -153,29 +159,64 @@ def offsets(days: Days, of: Reports) -> Offsets:
     Past reports count where they were; a coming one where it was said to come, else 52 weeks after last year's.
     Negative before a report; FAR or -FAR without one in reach; WIDTH more where the report's day was announced.
     """
-    found = np.full((len(days), HORIZON), FAR, np.int64)
-    coming = ahead(days)
-    known = np.searchsorted(of.known, days, side="right")
-    holds = (of.coming.since <= days[:, None]) & (days[:, None] < of.coming.until)
-    groups, group = np.unique(np.column_stack([known, holds]), axis=0, return_inverse=True)
-    for number, (count, *held) in enumerate(groups):
-        said = np.flatnonzero(held)
-        if count < _ENOUGH and not len(said):
-            continue
-        rows = np.flatnonzero(group.reshape(-1) == number)
-        told = of.coming.sessions[said]
-        nearest = [np.repeat(day, len(rows)) for day in told]
-        sure = of.coming.sure[said].tolist()
-        if count >= _ENOUGH:
-            past = of.sessions[:count]
-            usual = [*_last_two(past, len(rows)), *_expected(past, days[rows], told)]
-            nearest += usual
-            sure += [False] * len(usual)
-        apart = np.busday_count(np.stack(nearest)[:, :, None], coming[rows])
-        best = np.abs(apart).argmin(axis=0)
-        offset = np.take_along_axis(apart, best[None], axis=0)[0]
-        found[rows] = np.clip(offset, -FAR, FAR) + WIDTH * (np.array(sure)[best] & (np.abs(offset) < FAR))
-    return found
+    return offsets_of_many([days], [of])
+
+
+def offsets_of_many(days: Sequence[Days], of: Sequence[Reports]) -> Offsets:
+    """`offsets` of many tickers, their days one after the other."""
+    never = np.datetime64(_NEVER, "D")
+    sessions = np.concatenate([*(one.sessions for one in of), np.array([never])])
+    begins = np.repeat(np.cumsum([0, *(len(one.sessions) for one in of)])[:-1], [len(one) for one in days])
+    known = np.concatenate([one.known.searchsorted(seen, side="right") for seen, one in zip(days, of, strict=True)])
+    at = (begins + known)[:, None] + np.arange(-_LAST_YEAR, 0)
+    there = (known[:, None] >= _ENOUGH) & (at >= begins[:, None])
+    past = np.where(there, sessions[np.maximum(at, 0)], never)
+    told, sure = _told(days, of)
+    every = np.concatenate(days)
+    parts = [slice(first, first + _TOGETHER) for first in range(0, len(every), _TOGETHER)]
+    found = [_nearest(every[part], past[part], told[part], sure[part]) for part in parts]
+    return np.concatenate([np.empty((0, HORIZON), np.int64), *found])
+
+
+def _told(days: Sequence[Days], of: Sequence[Reports]) -> tuple[Days, NDArray[np.bool_]]:
+    """[n, m] the sessions that statements which hold on each day name, _NEVER beyond the last, and which are sure."""
+    rows, named, sure, before = [], [], [], 0
+    for seen, one in zip(days, of, strict=True):
+        if len(one.coming.sessions):
+            holds = (one.coming.since <= seen[:, None]) & (seen[:, None] < one.coming.until)
+            row, statement = np.nonzero(holds)
+            rows.append(before + row)
+            named.append(one.coming.sessions[statement])
+            sure.append(one.coming.sure[statement])
+        before += len(seen)
+    if not rows:
+        return np.empty((before, 0), "datetime64[D]"), np.empty((before, 0), bool)
+    row = np.concatenate(rows)
+    _, first, counts = np.unique(row, return_index=True, return_counts=True)
+    place = row, np.arange(len(row)) - np.repeat(first, counts)
+    shape = before, int(counts.max(initial=0))
+    told, is_sure = np.full(shape, _NEVER, "datetime64[D]"), np.zeros(shape, bool)
+    told[place], is_sure[place] = np.concatenate(named), np.concatenate(sure)
+    return told, is_sure
+
+
+def _nearest(days: Days, past: Days, told: Days, sure: NDArray[np.bool_]) -> Offsets:
+    """`offsets` of days on which these reports are known: [n, _LAST_YEAR] and [n, m], _NEVER where there are fewer."""
+    sessions = np.concatenate([told, past[:, [-1, -2]], _expected(past, days, told)], axis=1)
+    apart = _weekday_number(ahead(days))[:, None] - _weekday_number(sessions)[:, :, None]
+    nearest = np.abs(apart).argmin(axis=1)
+    offset = np.take_along_axis(apart, nearest[:, None], axis=1)[:, 0]
+    announced = np.zeros(sessions.shape, bool)
+    announced[:, : told.shape[1]] = sure
+    is_sure = np.take_along_axis(announced, nearest, axis=1) & (np.abs(offset) < FAR)
+    named = (sessions < np.datetime64(_NEVER, "D")).any(axis=1, keepdims=True)
+    return np.where(named, np.clip(offset, -FAR, FAR) + WIDTH * is_sure, FAR)
+
+
+def _weekday_number(days: Days) -> Offsets:
+    """Weekdays before each day, from a Monday on: their differences are `numpy.busday_count`'s, for weekdays."""
+    weeks, weekday = np.divmod(days.astype(np.int64) + _MONDAY, 7)
+    return 5 * weeks + np.minimum(weekday, 5)
 
 
 def plain(of: Offsets) -> Offsets:
@@ -212,28 +253,27 @@ def next_report(frame: pd.DataFrame, on: np.datetime64) -> tuple[np.datetime64, 
     past = known.loc[known["kind"] == statements.FILED, "date"].to_numpy().astype("datetime64[D]")
     if len(past) < _ENOUGH:
         return None
-    days = np.array([on], "datetime64[D]")
-    due = [day[0] for day in _expected(past, days, past[:0]) if day[0] < np.datetime64(_NEVER, "D")]
-    return (min(due), statements.NO_HOUR, statements.EXPECTED) if due else None
-
-
-def _last_two(past: Days, n: int) -> list[Days]:
-    return [np.repeat(past[-1:], n), np.repeat(past[-2:-1], n)]
-
-
-def _expected(past: Days, days: Days, told: Days) -> list[Days]:
-    """The expected reports, each [n]: moved on while overdue, far away once given up; not one that was told of."""
-    candidates = past[-_LAST_YEAR:] + _YEAR
-    due = [
-        one
-        for one in candidates
-        if one > past[-1]
-        and not (past > one - _SAME_REPORT).any()
-        and not (np.abs(told - one) < np.timedelta64(_SAME_REPORT, "D")).any()
-    ]
-    tomorrow = np.busday_offset(days, 1, roll="backward")
     never = np.datetime64(_NEVER, "D")
-    return [np.where(one > days, one, np.where(one > days - _OVERDUE, tomorrow, never)) for one in due]
+    last = np.append(np.repeat(never, _LAST_YEAR), past)[-_LAST_YEAR:]
+    due = _expected(last[None], np.array([on], "datetime64[D]"), np.empty((1, 0), "datetime64[D]")).min()
+    return (due, statements.NO_HOUR, statements.EXPECTED) if due < never else None
+
+
+def _expected(past: Days, days: Days, told: Days) -> Days:
+    """[n, _LAST_YEAR] the reports that are expected: moved on while overdue, _NEVER once given up, or if told of.
+
+    Args:
+        past: [n, _LAST_YEAR] the last ones known on each day, the newest last; _NEVER where there are fewer.
+        days: [n]
+        told: [n, m] those that were said to come.
+    """
+    due = past + _YEAR
+    told_of = (np.abs(told[:, None] - due[:, :, None]) < np.timedelta64(_SAME_REPORT, "D")).any(axis=2)
+    never = np.datetime64(_NEVER, "D")
+    wanted = (past < never) & (due - _SAME_REPORT >= past[:, -1:]) & ~told_of
+    day = days[:, None]
+    tomorrow = np.busday_offset(day, 1, roll="backward")
+    return np.where(wanted & (due > day), due, np.where(wanted & (due > day - _OVERDUE), tomorrow, never))
 
 
 @dataclass(frozen=True)

@@ -143,17 +143,17 @@ def _series(
 ) -> list[Series]:
     """The sessions of all tickers one after the other: numpy takes as long to begin with one as with all."""
     bounds = np.cumsum([0, *map(len, histories)])
-    days = np.concatenate([history.dates.to_numpy().astype("datetime64[D]") for history in histories])
-    at = np.concatenate([market.rows(history.dates.to_numpy()) for history in histories])
+    days_of = [history.dates.to_numpy().astype("datetime64[D]") for history in histories]
+    days = np.concatenate(days_of)
+    at_of = [market.rows(past.dates) for past in pasts]
+    at = np.concatenate([of[history.skipped :] for of, history in zip(at_of, histories, strict=True)])
     har = np.concatenate([history.har for history in histories])
     sigma = np.concatenate([history.ewma for history in histories])
     features = np.concatenate([history.features for history in histories])
-    offsets = [
-        earnings.offsets(days[begin:end], of) for (begin, end), of in zip(pairwise(bounds), reports, strict=True)
-    ]
+    offsets = earnings.offsets_of_many(days_of, reports)
     moves = [
         [values[history.skipped :] for values in of_past]
-        for history, of_past in zip(histories, _beside_the_market(pasts, market), strict=True)
+        for history, of_past in zip(histories, _beside_the_market(pasts, at_of, market), strict=True)
     ]
     slope, own_part, share = (np.concatenate(values) for values in zip(*moves, strict=True))
     feature = dict(zip(FEATURE_NAMES, features.T, strict=True))
@@ -184,7 +184,7 @@ def _series(
         ]
     )
     # Of a session that has come, what was known the day before.
-    weekdays = earnings.plain(np.concatenate(offsets))
+    weekdays = earnings.plain(offsets)
     today = np.concatenate(([FAR], weekdays[:-1, 0]))
     today[bounds[:-1]] = FAR
     near = _bumps(weekdays)
@@ -192,15 +192,23 @@ def _series(
     coming = np.concatenate([near, _calendar(ahead(days))], axis=-1)
     steps = np.column_stack([har[:, 1 : 1 + LEVELLED], own, together, beside, told, _calendar(days)])
     return [
-        Series(history, means[at[begin:end]], of, of_ticker, steps[begin:end], coming[begin:end])
-        for history, of, of_ticker, (begin, end) in zip(histories, reports, offsets, pairwise(bounds), strict=True)
+        Series(history, means[at[begin:end]], of, offsets[begin:end], steps[begin:end], coming[begin:end])
+        for history, of, (begin, end) in zip(histories, reports, pairwise(bounds), strict=True)
     ]
 
 
-def _beside_the_market(pasts: Sequence[_Past], market: Market) -> list[tuple[Floats, Floats, Floats]]:
-    """Per ticker, [n] each: slope on the market's return, own part of the return, log share of that in its variance."""
+def _beside_the_market(
+    pasts: Sequence[_Past], at: Sequence[Rows], market: Market
+) -> list[tuple[Floats, Floats, Floats]]:
+    """Per ticker, [n] each: slope on the market's return, own part of the return, log share of that in its variance.
+
+    Args:
+        pasts: the tickers'.
+        at: of each the market's numbers of its sessions.
+        market: beside which they are.
+    """
     returns = [np.diff(past.log_close, prepend=np.nan) for past in pasts]
-    together = [market.mean_return[market.rows(past.dates)] for past in pasts]
+    together = [market.mean_return[of_ticker] for of_ticker in at]
     slopes = betas(returns, together)
     own_parts = [one - slope * of_all for one, slope, of_all in zip(returns, slopes, together, strict=True)]
     variances = ewmas([*(part**2 for part in own_parts), *(one**2 for one in returns)])

@@ -219,11 +219,17 @@ def _places(values: Floats, among: Floats, at: np.ndarray, counted: np.ndarray, 
 def betas(returns: Sequence[Floats], markets: Sequence[Floats]) -> list[Floats]:
     """Per ticker [n] exponentially weighted slope of its returns on the market's."""
     products = [one * market for one, market in zip(returns, markets, strict=True)]
+    # Tickers of one exchange that are listed for as long have the same.
+    names = [market.tobytes() for market in markets]
+    distinct = dict(zip(names, markets, strict=True))
     means = _weighted(
-        [*products, *(market * market for market in markets)], halflife=_BETA_HALF_LIFE, min_periods=_MIN_BETA_SESSIONS
+        [*products, *(market * market for market in distinct.values())],
+        halflife=_BETA_HALF_LIFE,
+        min_periods=_MIN_BETA_SESSIONS,
     )
+    of_market = dict(zip(distinct, means[len(products) :], strict=True))
     return [
-        joint / np.maximum(own, 1e-12) for joint, own in zip(means[: len(returns)], means[len(returns) :], strict=True)
+        joint / np.maximum(of_market[name], 1e-12) for joint, name in zip(means[: len(products)], names, strict=True)
     ]
 
 

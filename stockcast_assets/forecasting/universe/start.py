@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import pooled_shape
-from stockcast_assets.forecasting.models.volatility import HarVolatility, fit_har
+from stockcast_assets.forecasting.models.volatility import HarVolatility, fit_har, linear
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
 from stockcast_assets.forecasting.universe.earnings import (
     EventFactor,
@@ -36,11 +36,14 @@ class Pooled:
     Attributes:
         coefficients: [HORIZON, regressors] of the pooled HAR.
         har_factor, mix_factor: [offsets] the event factors beside each of the two volatilities.
+        shape: [HORIZON, quantiles] of targets over their start's sigma, the mean of all tickers whose prices moved. No
+            start needs it, and `prepare_training` adds it; None in files of releases in which each ticker had its own.
     """
 
     coefficients: Floats
     har_factor: Floats
     mix_factor: Floats
+    shape: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,19 @@ class Start:
         regressors = _regressors(series, rows, self.level, self.market_level)
         of_all = _pooled_sigma(regressors, self.pooled.coefficients, self.level) * self.pooled_scale
         mix = np.sqrt(own * of_all) * self.mix_scale
-        offsets = series.offsets[rows]
         return {
             HAR: own,
             MIX: mix,
-            HAR_EARNINGS: own * np.sqrt(self.har_factor.mean(offsets)) * self.har_scale,
-            MIX_EARNINGS: mix * np.sqrt(self.factor.mean(offsets)) * self.scale,
+            HAR_EARNINGS: self._with_reports(own, series, rows),
+            MIX_EARNINGS: mix * np.sqrt(self.factor.mean(series.offsets[rows])) * self.scale,
         }
+
+    def har_earnings(self, series: Series, rows: Rows) -> Floats:
+        """[n, HORIZON] HAR_EARNINGS of `sigmas` alone, in a third of the time."""
+        return self._with_reports(self.har.sigma(series.history, rows), series, rows)
+
+    def _with_reports(self, own: Floats, series: Series, rows: Rows) -> Floats:
+        return own * np.sqrt(self.har_factor.mean(series.offsets[rows])) * self.har_scale
 
     def head(self, series: Series, rows: Rows, sigma: Floats) -> Floats:
         """[n, HORIZON, 15] what the network's head is told of each horizon, of `sigma` [n, HORIZON]."""
@@ -201,8 +210,5 @@ def _regressors(series: Series, rows: Rows, level: float, market_level: Floats) 
 
 
 def _pooled_sigma(regressors: Floats, coefficients: Floats, level: float) -> Floats:
-    # Added up term by term: a row's bits do not depend on which others share the call.
-    total = np.zeros((len(regressors), HORIZON))
-    for column, of_column in zip(regressors.T, coefficients.T, strict=True):
-        total += column[:, None] * of_column
-    return np.sqrt(session_steps() * np.exp(total + level))
+    values: Floats = np.sqrt(session_steps() * np.exp(linear(regressors, coefficients) + level))
+    return values

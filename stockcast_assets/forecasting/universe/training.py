@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 from stockcast_assets.forecasting.config import HORIZON
@@ -47,6 +47,7 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
     pooled, starts = fit_starts({ticker: series[ticker] for ticker in ordered}, known)
     steps = {ticker: starts[ticker].steps(series[ticker]) for ticker in ordered}
     sigmas = {ticker: starts[ticker].sigma(series[ticker], known[ticker]) for ticker in ordered}
+    shapes = [shape_of(series[ticker], known[ticker], sigmas[ticker]) for ticker in ordered]
     heads = {ticker: starts[ticker].head(series[ticker], known[ticker], sigmas[ticker]) for ticker in ordered}
     step_scaler = _scaler(np.concatenate([steps[ticker][known[ticker]] for ticker in ordered]))
     head_scaler = _scaler(np.concatenate([heads[ticker].reshape(-1, heads[ticker].shape[-1]) for ticker in ordered]))
@@ -62,7 +63,7 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
         np.zeros((size, HORIZON, n_heads), np.float32),
         np.zeros((size, HORIZON), np.float32),
         np.zeros((size, HORIZON), np.float32),
-        np.stack([shape_of(series[t], known[t], sigmas[t]) for t in ordered]).astype(np.float32),
+        np.stack(shapes).astype(np.float32),
         np.zeros(size, np.int64),
         *(_stretches(ordered, begins, folds, of) for of in ("known", "train", "validation")),
     )
@@ -74,7 +75,8 @@ def prepare_training(series: Mapping[str, Series], folds: Mapping[str, Fold]) ->
         data.log_ratio[begin + rows] = ratios[ticker]
         data.targets[begin + rows] = series[ticker].history.targets[rows] / sigmas[ticker]
         data.ticker[begin : begin + length] = number
-    return Prepared(data, step_scaler, head_scaler, pooled, starts)
+    of_all = np.mean([shape for shape in shapes if shape.any()] or shapes, axis=0)
+    return Prepared(data, step_scaler, head_scaler, replace(pooled, shape=of_all), starts)
 
 
 def fingerprint(prepared: Prepared, networks: Networks = NETWORKS) -> str:

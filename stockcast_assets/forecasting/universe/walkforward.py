@@ -12,7 +12,13 @@ from datetime import date
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
-from stockcast_assets.forecasting.evaluation.scores import Fold, first_origin, fold_before, pinball_losses
+from stockcast_assets.forecasting.evaluation.scores import (
+    Fold,
+    first_origin,
+    fold_before,
+    pinball_losses,
+    rows_of_year,
+)
 from stockcast_assets.forecasting.evaluation.walkforward import DEFAULT_YEARS, Progress, WalkForward
 from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.garch import fit_garch
@@ -39,7 +45,7 @@ _TOLD = tuple(tenth / 10 for tenth in range(11))
 
 
 @dataclass(frozen=True)
-class _Year:
+class Year:
     """A fit: the folds of the tickers that are judged in a year, and of those that teach it."""
 
     judged: dict[str, Fold]
@@ -90,7 +96,7 @@ def walk_forward_universe(
         raise StockcastError(f"There are no bars of {', '.join(unknown)}, which the network shall learn from.")
     series = series_of(histories, market_of({t: histories[t] for t in sorted(teachers)}), reports)
     asked = set(histories) if judge is None else set(judge)
-    years = _years(histories, teachers, asked, start, end, config)
+    years = years_of(histories, teachers, asked, start, end, config)
     prepared = [prepare_training({t: series[t] for t in year.taught}, year.taught) for year in years]
     models = _fit(prepared, workers, progress)
     parts: dict[str, list[tuple[Fold, dict[str, Floats]]]] = {ticker: [] for ticker in histories}
@@ -103,21 +109,24 @@ def walk_forward_universe(
     return WalkForward(config, {ticker: len(of_ticker) for ticker, of_ticker in judged.items()}, cases)
 
 
-def _years(
+def years_of(
     histories: Mapping[str, History],
     teachers: Collection[str],
     asked: Collection[str],
     start: date,
     end: date,
     config: ModelConfig,
-) -> list[_Year]:
+) -> list[Year]:
+    """The years from `start` to `end` in which somebody is judged.
+
+    Raises:
+        StockcastError: if there is none; the sentence names a day from which there is.
+    """
     years = []
     for year in range(start.year, end.year + 1):
-        bounds = pd.Timestamp(max(start, date(year, 1, 1))), pd.Timestamp(min(end, date(year, 12, 31)))
         folds = {}
         for ticker, history in histories.items():
-            begin = int(history.dates.searchsorted(bounds[0]))
-            stop = min(int(history.dates.searchsorted(bounds[1], side="right")), len(history) - HORIZON)
+            begin, stop = rows_of_year(history, year, start, end)
             if begin >= first_origin(history, config) and begin < len(history):
                 first = history.first_row + config.window - 1
                 test = np.arange(begin, max(begin, stop))
@@ -125,7 +134,7 @@ def _years(
         judged = {ticker: fold for ticker, fold in folds.items() if len(fold.test) and ticker in asked}
         taught = {ticker: fold for ticker, fold in folds.items() if ticker in teachers}
         if judged and taught:
-            years.append(_Year(judged, taught))
+            years.append(Year(judged, taught))
     if not years:
         raise StockcastError(
             f"No ticker has sessions from {start} to {end} with a past to learn from and {HORIZON} sessions after "
@@ -168,7 +177,7 @@ def _with_others(series: Series, fold: Fold, model: UniverseModel, boosted: Boos
         return found
     on_known, on_test = (boosted.sigma(series, own.start, rows) for rows in (fold.known, fold.test))
     return found | {
-        LIGHTGBM: on_test[:, :, None] * quantiles_over(series, fold.known, on_known),
+        LIGHTGBM: on_test[:, :, None] * quantiles_over(series, fold.known, on_known, model.pooled.shape),
         GJR_GARCH: fit_garch(series.history, fold.known).predict(series.history, fold.test).quantiles,
     }
 

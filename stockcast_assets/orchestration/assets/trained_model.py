@@ -17,7 +17,7 @@ from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.npz import ModelFileError
 from stockcast_assets.forecasting.training.train import Candidate, fit_many
-from stockcast_assets.forecasting.universe.proof import Beside
+from stockcast_assets.forecasting.universe.proof import Beside, admitted_by
 from stockcast_assets.inputs import validate_reason
 from stockcast_assets.keys import partition_key, validate_ticker
 from stockcast_assets.libraries import pd
@@ -65,8 +65,9 @@ _ABOUT = """
 An LSTM predicts the quantiles of the next 10 returns: the month's `universe_model`, to which the ticker adds a part of
 its own (volatilities, calibration), or, where there is none or the run sets hyper-parameters, a network of its own.
 Before it is published it is judged, walk-forward, on cases that its training did not know, beside the baselines. **Only
-a model that is not worse is published** (`promoted`, alias `champion` in MLflow); else the champion of an earlier month
-or the best naive interval serves the month, under its own name. The row's `reason` says which, with the numbers.
+a model that is shown to be better is promoted** (`promoted`, alias `champion` in MLflow). Where it is neither shown to
+be better nor worse, its average with the interval that it starts from is published; else the champion of an earlier
+month or a naive interval serves the month, under its own name. The row's `reason` says which, with the numbers.
 """
 
 
@@ -216,7 +217,7 @@ def _placed(
             if config.hyperparameters(job[0]) != defaults:
                 without[job] = "the run sets hyper-parameters, which a network of its own has"
                 continue
-            one = Beside(around.series(history, bars[job]), model, universe, bool(row["promoted"]))
+            one = Beside(around.series(history, bars[job]), model, universe, admitted_by(row))
             if one.has_cases:
                 beside[job] = one
             else:

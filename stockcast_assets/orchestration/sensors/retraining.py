@@ -19,7 +19,7 @@ from stockcast_assets.clock import utc_now
 from stockcast_assets.keys import month_of, partition_key
 from stockcast_assets.libraries import pd
 from stockcast_assets.market import calendars
-from stockcast_assets.methods import LSTM
+from stockcast_assets.methods import OF_NETWORK
 from stockcast_assets.orchestration.asset_checks.thresholds import (
     lasting_drift,
     lost_coverage,
@@ -105,7 +105,7 @@ def read_signals(
             drifted[ticker],
             errors[ticker],
             _revised_since(revised, ticker, trained_to),
-            newest is not None and newest["method"] == LSTM,
+            newest is not None and newest["method"] in OF_NETWORK,
             max_age_days,
         )
     return found

@@ -15,6 +15,7 @@ from stockcast_assets.forecasting.universe.earnings import (
     fit_event_factors,
     next_report,
     offsets,
+    offsets_of_many,
     plain,
     reports,
     reports_of,
@@ -178,3 +179,24 @@ def test_what_is_said_after_a_day_changes_nothing_on_it(said: list, day: np.date
     assert (everything == cut).all()
     assert (offsets(seen[-1:], of[0])[0] == everything[-1]).all()
     assert (settled_offsets(seen, of[0], day) == settled_offsets(seen, of[1], day)).all()
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(SAID, max_size=12, unique_by=lambda one: (one[0], one[3])),
+            st.integers(0, len(PAST)), st.integers(0, len(WEEKDAYS)), st.integers(0, 90),
+        ),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_tickers_together_have_the_offsets_of_each_alone(tickers: list[tuple[list, int, int, int]]) -> None:
+    days, of = [], []
+    for said, past, first, length in tickers:
+        rows = [*PAST[:past], *said]
+        days.append(WEEKDAYS[first : first + length])
+        of.append(reports_of(statements(*rows))["A"] if rows else Reports.none())
+    together = offsets_of_many(days, of)
+    assert np.array_equal(together, np.concatenate([offsets(*one) for one in zip(days, of, strict=True)]))
+    assert together.shape == (sum(map(len, days)), HORIZON)

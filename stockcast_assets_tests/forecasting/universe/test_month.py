@@ -15,22 +15,23 @@ from hypothesis import strategies as st
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import HORIZON, MEDIAN, QUANTILES, ModelConfig
-from stockcast_assets.forecasting.evaluation.gate import MIN_CASES
+from stockcast_assets.forecasting.evaluation.gate import MIN_CASES, NOTHING
 from stockcast_assets.forecasting.features import prepare
 from stockcast_assets.forecasting.npz import ModelFileError, Reference
 from stockcast_assets.forecasting.serving.forecaster import published_quantiles
 from stockcast_assets.forecasting.serving.predict import forecast
 from stockcast_assets.forecasting.universe import fitting
 from stockcast_assets.forecasting.universe.artifact import month_bytes, month_of_bytes, own_arrays, own_of_arrays
-from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own
+from stockcast_assets.forecasting.universe.contenders import BASELINES, fit_own, quantiles_over
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings, series_of
 from stockcast_assets.forecasting.universe.market import market_from, market_of
 from stockcast_assets.forecasting.universe.month import MonthModel, fit_month, origins, teachers
-from stockcast_assets.forecasting.universe.proof import Beside, judge, judge_pooled
+from stockcast_assets.forecasting.universe.proof import Beside, admitted_by, judge, judge_pooled
+from stockcast_assets.forecasting.universe.start import level_of
 from stockcast_assets.forecasting.universe.training import Networks, fingerprint, prepare_training
-from stockcast_assets.methods import LABELS, LSTM, VOL60
+from stockcast_assets.methods import AVERAGE, HAR_EARNINGS, LABELS, LSTM, MIX_EARNINGS, OF_NETWORK, VOL60
 from stockcast_assets.tables import BESIDE_COLUMNS, MARKET_STATE, QUANTILE_COLUMNS, SIGMA_COLUMNS
 
 Bars = dict[str, pd.DataFrame]
@@ -148,6 +149,28 @@ def test_a_month_is_its_bytes(seen: dict[str, Series], month: MonthModel) -> Non
         assert np.array_equal(one[name], other[name]), name
 
 
+def test_a_file_of_a_release_without_the_form_of_all_tickers_is_read_and_gives_each_its_own(
+    seen: dict[str, Series], month: MonthModel
+) -> None:
+    newest = month.newest
+    unshaped = replace(newest.model, pooled=replace(newest.model.pooled, shape=None))
+    data = month_bytes(MonthModel((replace(newest, model=unshaped),)))
+    again = month_of_bytes(data, hashlib.sha256(data).hexdigest())
+    assert again.newest.model.pooled.shape is None
+    assert month_bytes(again) == data
+    known = np.arange(80, 690)
+    own, shrunk = (fit_own(seen["IBM"], known, model) for model in (again.newest.model, newest.model))
+    alone = quantiles_over(seen["IBM"], known, own.start.sigma(seen["IBM"], known))
+    assert np.array_equal(own.shapes[MIX_EARNINGS], alone)
+    # Between its own and that of all, nearer to that of all: a thousand sessions count more than these.
+    assert newest.model.pooled.shape is not None
+    level = level_of(seen["IBM"], known, own.start.sigma(seen["IBM"], known))[:, None]
+    of_all = level * newest.model.pooled.shape
+    assert np.abs(shrunk.shapes[MIX_EARNINGS] - of_all).max() < np.abs(alone - of_all).max() / 2
+    # What knows the ticker alone keeps its own.
+    assert np.array_equal(own.shapes[HAR_EARNINGS], shrunk.shapes[HAR_EARNINGS])
+
+
 @pytest.fixture(scope="module")
 def stored(month: MonthModel) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(month_bytes(month))) as archive:
@@ -195,7 +218,7 @@ def test_a_ticker_that_nobody_learnt_from_is_judged_against_every_baseline(
     assert found.evaluation.contenders[0] == LSTM
     assert {"random_walk", "har", "har_quarterly", *BASELINES} <= set(found.evaluation.contenders)
     assert found.evaluation.cases.sum() > 400
-    assert found.decision.method in (LSTM, *(f"naive_{name}" for name in found.evaluation.contenders[1:]))
+    assert found.decision.method in (*OF_NETWORK, *(f"naive_{name}" for name in found.evaluation.contenders[2:]))
     # The same beside other tickers, in another order and from its own bars alone.
     few = {ticker: universe_bars[ticker] for ticker in (*reversed(TEACHERS), "IBM")}
     again = judge(series(few, universe_reports)["IBM"], month, NOWHERE, CONFIG)
@@ -254,7 +277,7 @@ def by(trained: TrainedModel, method: str) -> UniverseForecaster:
     return replace(trained.forecaster, method=method)
 
 
-@pytest.mark.parametrize("method", [LSTM, *(f"naive_{name}" for name in ("har", *BASELINES))])
+@pytest.mark.parametrize("method", [*OF_NETWORK, *(f"naive_{name}" for name in ("har", *BASELINES))])
 def test_a_forecast_is_a_function_of_its_model_and_of_what_was_known_on_its_day(
     universe_bars: Bars, universe_reports: dict[str, Reports], published: dict[str, TrainedModel], method: str
 ) -> None:
@@ -309,14 +332,21 @@ def test_a_month_is_judged_on_its_members_together_and_then_each_ticker(
     found = proof.summary()
     assert proof.judged == TEACHERS
     assert (found["n_judged"], found["n_cases"]) == (3, int(proof.evaluation.cases.sum()))
-    better = proof.evaluation.pinball_ratio(LSTM, "mix_earnings") < 1
-    assert found["promoted"] == (better and month.newest.learnt and found["n_cases"] >= MIN_CASES)
+    # Each member's own best is no worse than any one baseline of all.
+    assert found["pinball_ratio_best"] >= max(found["pinball_ratio_start"], found["pinball_ratio_har"]) - 1e-6
+    usable = month.newest.learnt and found["n_cases"] >= MIN_CASES and found["pinball_ratio_start_low"] <= 1
+    shown = found["pinball_ratio_best_high"] < 1
+    assert found["admitted"] == (NOTHING if not usable else LSTM if shown else AVERAGE)
+    assert found["promoted"] == (found["admitted"] == LSTM)
+    assert admitted_by(found) == found["admitted"]
+    # A row of an earlier release told nothing of luck.
+    assert [admitted_by({"promoted": promoted, "admitted": None}) for promoted in (True, False)] == [AVERAGE, NOTHING]
     unlearnt = MonthModel((*month.vintages[:-1], replace(month.newest, learnt=False)))
     refused = judge_pooled(seen, unlearnt, CONFIG)
     assert not refused.promoted
     assert "improved nothing on the validation sessions" in refused.reason
     # Whom the month never saw is judged beside it, too.
-    beside = Beside(seen["IBM"], month, NOWHERE, pooled=False, config=CONFIG)
+    beside = Beside(seen["IBM"], month, NOWHERE, admitted=NOTHING, config=CONFIG)
     assert beside.has_cases
     decision = beside.judged(None).decision
     assert not decision.promoted
@@ -325,6 +355,21 @@ def test_a_month_is_judged_on_its_members_together_and_then_each_ticker(
     early = {ticker: one for ticker, one in seen.items() if ticker in TEACHERS}
     alone = judge_pooled(early, MonthModel((replace(month.newest, origin=date(2009, 6, 1)),)), CONFIG)
     assert (alone.judged, alone.promoted, alone.summary()["n_cases"]) == ((), False, 0)
+
+
+def test_the_average_is_of_the_network_and_its_start_with_a_calibration_of_its_own(
+    seen: dict[str, Series], month: MonthModel
+) -> None:
+    learnt = MonthModel((*month.vintages[:-1], replace(month.newest, learnt=True)))
+    found, alone = (judge(seen["IBM"], learnt, NOWHERE, CONFIG, admitted=admitted) for admitted in (AVERAGE, LSTM))
+    assert found is not None
+    assert alone is not None
+    assert (found.decision.method, alone.decision.method) == (AVERAGE, LSTM), found.decision.reason
+    rows = np.arange(len(seen["IBM"].history) - 5, len(seen["IBM"].history))
+    mean, network, start = (by(found, name).raw(seen["IBM"], rows) for name in (AVERAGE, LSTM, "naive_mix_earnings"))
+    assert np.array_equal(mean, (network + start) / 2)
+    states = [by(trained, "lstm").calibration.log_factors for trained in (found, alone)]
+    assert not np.array_equal(*states), "each is calibrated on what it said itself"
 
 
 def test_where_no_day_of_the_market_is_recorded_a_sentence_says_what_to_do(universe_bars: Bars) -> None:
@@ -347,7 +392,7 @@ def test_a_part_is_its_bytes_beside_the_networks_it_names(
     assert asked == [NOWHERE]
     assert again.to_bytes() == trained.to_bytes()
     rows = np.arange(len(seen["IBM"].history) - 5, len(seen["IBM"].history))
-    for name in (LSTM, *(f"naive_{name}" for name in BASELINES)):
+    for name in (*OF_NETWORK, *(f"naive_{name}" for name in BASELINES)):
         one, other = (by(of, name).raw(seen["IBM"], rows) for of in (trained, again))
         assert np.array_equal(one, other), name
     with pytest.raises(ModelFileError, match="not at hand"):

@@ -1,26 +1,30 @@
 """The universe's inputs, start and networks: nothing from the future, the same bits alone and beside others."""
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import ModelConfig
 from stockcast_assets.forecasting.evaluation.scores import fold_before
 from stockcast_assets.forecasting.features import prepare
+from stockcast_assets.forecasting.universe.contenders import quantiles_over
 from stockcast_assets.forecasting.universe.earnings import Reports
 from stockcast_assets.forecasting.universe.fitting import fit_network
 from stockcast_assets.forecasting.universe.inputs import Series, series_of
 from stockcast_assets.forecasting.universe.market import market_of
-from stockcast_assets.forecasting.universe.network import UniverseModel
-from stockcast_assets.forecasting.universe.start import fit_start
+from stockcast_assets.forecasting.universe.network import Question, UniverseModel
+from stockcast_assets.forecasting.universe.start import fit_start, shape_of
 from stockcast_assets.forecasting.universe.training import Prepared, model_of, prepare_training
-from stockcast_assets.forecasting.universe.walkforward import _years, walk_forward_universe
+from stockcast_assets.forecasting.universe.walkforward import walk_forward_universe, years_of
 from stockcast_assets.methods import HAR, LSTM, MIX, MIX_EARNINGS, ORACLE
+from stockcast_assets_tests.forecasting.universe.conftest import SESSIONS
 
 Bars = dict[str, pd.DataFrame]
 CUT = 700
@@ -46,6 +50,28 @@ def prepared(seen: dict[str, Series]) -> Prepared:
 def model(prepared: Prepared, worker: ProcessPoolExecutor) -> UniverseModel:
     networks = [worker.submit(fit_network, prepared.data, loss, 7).result()[0] for loss in ("variance", "pinball")]
     return model_of(prepared, networks)
+
+
+def test_a_price_that_never_moves_has_no_form_and_changes_that_of_no_other(universe_bars: Bars) -> None:
+    flat = universe_bars["IBM"].assign(
+        ticker="FLAT", **dict.fromkeys(("open", "high", "low", "close", "adj_close"), 5.0)
+    )
+    seen = series({**universe_bars, "FLAT": flat}, {})
+    fold = fold_before(80, CUT, np.arange(CUT, CUT + 50), 100)
+    together = prepare_training(seen, dict.fromkeys(seen, fold))
+    with_it, starts, known = together.pooled, together.starts, fold.known
+    others = [ticker for ticker in seen if ticker != "FLAT"]
+    each = [shape_of(seen[t], known, starts[t].sigma(seen[t], known)) for t in others]
+    assert with_it.shape is not None
+    assert np.allclose(with_it.shape, np.mean(each, axis=0), rtol=1e-12)
+    sigma = starts["FLAT"].sigma(seen["FLAT"], known)
+    assert not quantiles_over(seen["FLAT"], known, sigma, with_it.shape).any()
+    assert (
+        np.diff(quantiles_over(seen["IBM"], known, starts["IBM"].sigma(seen["IBM"], known), with_it.shape)) > 0
+    ).all()
+    alone = prepare_training({"FLAT": seen["FLAT"]}, {"FLAT": fold}).pooled
+    assert alone.shape is not None
+    assert not alone.shape.any()
 
 
 @pytest.mark.parametrize("way", ["truncated", "spoilt"])
@@ -116,6 +142,26 @@ def test_a_forecast_has_the_same_bits_alone_and_in_a_range(
         assert np.array_equal(alone[0], together[row - CUT])
 
 
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(
+        st.tuples(st.sampled_from(("AAPL", "MSFT", "GOOG")), st.lists(st.integers(100, SESSIONS - 1), min_size=1)),
+        min_size=1, max_size=80,
+    )
+)  # fmt: skip
+def test_tickers_asked_about_together_have_the_bits_of_each_alone(
+    seen: dict[str, Series], prepared: Prepared, model: UniverseModel, asked: list[tuple[str, list[int]]]
+) -> None:
+    questions = []
+    for number, (ticker, chosen) in enumerate(asked):
+        rows, start = np.unique(chosen), prepared.starts[ticker]
+        history = replace(seen[ticker].history, ticker=f"{ticker}.{number}")
+        named = replace(seen[ticker], history=history)
+        questions.append(Question(named, start, rows, start.sigma(named, rows)))
+    for question, together in zip(questions, model.log_scales_of(questions), strict=True):
+        assert np.array_equal(model.log_scales(*question), together)
+
+
 def test_a_ticker_that_was_never_learnt_from_is_forecast_at_once(
     seen: dict[str, Series], prepared: Prepared, model: UniverseModel
 ) -> None:
@@ -159,9 +205,9 @@ def test_a_stretch_that_nobody_can_be_judged_on_is_refused(
     earliest = date.fromisoformat(str(refused.value).split("--from ")[1][:10])
     histories = {ticker: prepare(bars) for ticker, bars in universe_bars.items()}
     everyone, config = set(histories), ModelConfig()
-    assert _years(histories, everyone, everyone, earliest, date(2008, 12, 1), config)
+    assert years_of(histories, everyone, everyone, earliest, date(2008, 12, 1), config)
     with pytest.raises(StockcastError):
-        _years(histories, everyone, everyone, date(2005, 1, 3), earliest - timedelta(days=1), config)
+        years_of(histories, everyone, everyone, date(2005, 1, 3), earliest - timedelta(days=1), config)
     short = {ticker: bars.head(60) for ticker, bars in universe_bars.items()}
     with pytest.raises(StockcastError, match="give longer histories than the 60 sessions"):
         walk_forward_universe(short, {}, None, date(2008, 12, 1))
