@@ -208,7 +208,8 @@ def words_of(day: date) -> str:
     """What the world of a day shows, in a sentence or two."""
     return (
         f"The world as it was known at the end of {day} (UTC): bars, forecasts and earnings dates of then, and what "
-        "follows from them. Models, drift, the market's state and scenarios are those stored now of days up to then."
+        "follows from them. Models (but for their cards), drift, the market's state and scenarios are those stored now "
+        "of days up to then."
     )
 
 

@@ -221,19 +221,20 @@ def risk(
         ),
     ] = None,
     holdings: Annotated[Path | None, typer.Option(help="The same file.")] = None,
+    as_known_on: AsKnownOn = None,
 ) -> None:
     """What holdings may lose in the next 10 sessions, whose risk it is, and whether such losses were foreseen."""
     from stockcast_assets.cli import risk as command
 
-    command.run(ctx.obj, *command.file_and_day(words or [], holdings))
+    command.run(ctx.obj, *command.file_and_day(words or [], holdings), as_known_on)
 
 
 @app.command(epilog="For example: stockcast card MSFT 2026-06")
-def card(ctx: typer.Context, ticker: Ticker, month: Month = None) -> None:
+def card(ctx: typer.Context, ticker: Ticker, month: Month = None, as_known_on: AsKnownOn = None) -> None:
     """The model card of a ticker and month: data, training, proof, live scores, known limits; as Markdown."""
     from stockcast_assets.cli import card as command
 
-    command.run(ctx.obj, ticker, month)
+    command.run(ctx.obj, ticker, month, as_known_on)
 
 
 @app.command(epilog="For example: stockcast compare MSFT")
@@ -251,7 +252,7 @@ def compare(
 @app.command(epilog="For example: stockcast inspect prices.csv")
 def inspect(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor.")],
+    file: Annotated[Path, typer.Argument(help="CSV file with daily bars of any vendor, or with reports.")],
     ticker: Annotated[
         str | None, typer.Option(help="Ticker, if the file does not say it; of a file of several, the one to show.")
     ] = None,

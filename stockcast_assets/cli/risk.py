@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stockcast_assets.as_known import past_day, world_of
 from stockcast_assets.cli.invocation import Invocation
 from stockcast_assets.cli.session import open_session
 from stockcast_assets.cli.tables import print_json, print_table
@@ -30,16 +31,21 @@ def file_and_day(words: Sequence[str], holdings: Path | None) -> tuple[Path, str
     return file, left[0] if left else None
 
 
-def run(call: Invocation, holdings: Path, day_text: str | None) -> None:
-    """Print the risk of a file of holdings as of the newest day up to `day_text` of which all have a forecast."""
+def run(call: Invocation, holdings: Path, day_text: str | None, as_known_on: str | None) -> None:
+    """Print the risk of a file of holdings as of the newest day up to `day_text` of which all have a forecast, by what
+    is known now or was known at the end of a day."""
+    known_on = None if as_known_on is None else past_day(as_known_on)
     quantities = read_holdings(holdings)
     unit = one_currency(quantities)
     with open_session(call) as session:
-        risk = risk_of(session.warehouse, quantities, None if day_text is None else parse_day(day_text))
+        world = world_of(session.warehouse, known_on)
+        risk = risk_of(world, quantities, None if day_text is None else parse_day(day_text))
     if call.as_json:
-        print_json({"holdings": str(holdings), **document(risk, unit)})
+        print_json({"holdings": str(holdings), **document(risk, unit), "as_known_on": known_on})
         return
     _print(risk, unit or "the unit of the prices")
+    if known_on is not None:
+        out.print(f"By the bars and forecasts as they were known at the end of {known_on}.", style="dim")
 
 
 def _print(risk: PortfolioRisk, unit: str) -> None:
@@ -56,16 +62,20 @@ def _print(risk: PortfolioRisk, unit: str) -> None:
         ],
         drop=(("25 %", "75 %"), ("5 %", "95 %"), ("1 %", "99 %"), ("median",)),
     )
+    adds = [
+        (f"VaR {level} % in {sessions}", f"ES {level} % in {sessions}") for sessions in (1, HORIZON) for level in (1, 5)
+    ]
     print_table(
-        "What each position adds to the expected shortfall (ES) of all of them",
+        f"What each position adds to value at risk (VaR) and expected shortfall (ES) in 1 and {HORIZON} sessions",
+        ["ticker", "quantity", "value", *(heading for two in adds for heading in two)],
         [
-            "ticker",
-            "quantity",
-            "value",
-            *(f"{level} %, {sessions}" for sessions in ("1 session", f"{HORIZON} sessions") for level in (1, 5)),
+            [
+                *(one.ticker, one.quantity, one.value),
+                *(share for key in one.shortfall for share in (one.at_risk[key], one.shortfall[key])),
+            ]
+            for one in risk.positions
         ],
-        [[one.ticker, one.quantity, one.value, *one.shortfall.values()] for one in risk.positions],
-        drop=((f"5 %, {HORIZON} sessions",), ("5 %, 1 session",), ("quantity",)),
+        drop=(adds[3], adds[1], ("quantity",), adds[2][:1], adds[0][:1]),
     )
     print_table(
         "The worst past stretches, as they would be for these holdings",

@@ -226,6 +226,42 @@ def models(ticker: str) -> pd.DataFrame:
     return frame
 
 
+def months_with_a_card(ticker: str) -> list[str]:
+    """The months of use, 2013-02, of which a ticker has a model, newest first: now, or as known on the page's day.
+
+    Raises:
+        StockcastError: if MLflow, which alone knows the models of a past day, does not answer.
+    """
+    from stockcast_assets.orchestration.build import registry_from
+    from stockcast_assets.tracking.cards import models_known
+
+    day = known_on()
+    if day is None:
+        rows = models(ticker)
+    else:
+        rows = _kept(("models_known", ticker), lambda: models_known(registry_from(settings()), ticker, day))
+    return sorted({f"{month:%Y-%m}" for month in rows["date"]}, reverse=True)
+
+
+def card(ticker: str, month: str) -> str:
+    """The card of a ticker's newest model of a month of use, now or as known on the page's day.
+
+    Raises:
+        StockcastError: if there is none.
+    """
+    from stockcast_assets.forecasting.card import card_of, stored_model
+    from stockcast_assets.orchestration.build import registry_from
+    from stockcast_assets.tracking.cards import card_known
+
+    day, first = known_on(), date.fromisoformat(f"{month}-01")
+    if day is None:
+        return card_of(read, stored_model(read, ticker, first))
+    found: str = _kept(
+        ("card", ticker, month), lambda: card_known(registry_from(settings()), read, ticker, first, day)[1]
+    )
+    return found
+
+
 def drift(ticker: str) -> pd.DataFrame:
     """The rows of `drift_report` of a ticker, each with its kind: a table of an earlier release knew inputs only."""
     rows = _kept(("drift", ticker), lambda: _world().read(tables.DRIFT_REPORT, tickers=[ticker]))

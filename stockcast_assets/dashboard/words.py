@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stockcast_assets.methods import LSTM, method_source
+from stockcast_assets.methods import AVERAGE, LSTM, method_source
 from stockcast_assets.tables import MACD_SPANS, RSI_WINDOW, VOLATILITY_WINDOW
 
 _LOSS = re.compile(r"pinball loss is [\d.]+ \[([\d.]+), ([\d.]+)\]")
@@ -14,6 +14,8 @@ _FAST, _SLOW, _OWN = MACD_SPANS
 
 GLOSSARY: Mapping[str, str] = {
     "80 % interval": "A range that should hold four of five closes. With its edges, nine of ten: the 90 % interval.",
+    "Average of the LSTM and its start": "The middle between the neural network's quantiles and those of the simple "
+    "method that it starts from. Published where neither is shown to be better.",
     "Baseline": "A simple forecast that every model has to beat: tomorrow is like today, with some measure of how much "
     "prices move.",
     "Champion": "The model that earned its place. A challenger is one that did not.",
@@ -70,12 +72,14 @@ def why_published(method: str, model: Mapping[Any, Any] | None) -> str:
             return "Range from an earlier neural network, which the newest one did not beat."
         beat = "it ties with the best simple method" if tie(reason) else "it did better than every simple method"
         return f"Range from a neural network; {beat} it was tried against."
+    if method == AVERAGE:
+        return "Range from a neural network and the simple method that it starts from, half each; they tie."
     source = f"Range from {method_source(method)}"
     if model is None:
         return f"{source}."
     if not model["n_cases"] or (isinstance(model["n_cases"], float) and math.isnan(model["n_cases"])):
         return f"{source}; there are too few sessions to train a neural network."
-    if model["promoted"]:
+    if model["promoted"] or model.get("method") == AVERAGE:
         return f"{source}; the month's neural network could not be used."
     tried = "tied with it" if tie(reason) else "was no better"
     return f"{source}; a neural network was tried and {tried}."

@@ -56,6 +56,18 @@ class ModelVersion:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Registered:
+    """A version of a ticker's registered model: its number and run, month of use (2013-03), last session known (empty
+    of one that an early release registered), and when it was registered, in milliseconds since 1970."""
+
+    number: str
+    run_id: str
+    month: str
+    trained_to: str
+    registered_at: int
+
+
 def model_name(ticker: str) -> str:
     """Registered model of a ticker: `stockcast-MSFT`; signs that MLflow or a URL may refuse are `_hex_`."""
     return "stockcast-" + re.sub(r"[^A-Z0-9.-]", lambda sign: f"_{ord(sign.group()):x}_", ticker)
@@ -248,6 +260,62 @@ class ModelRegistry(Tracking):
         except MlflowException as error:
             kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
             raise self._trouble(f"find version {number} of {model_name(ticker)}", error, kind) from error
+
+    def versions(self, ticker: str) -> list[Registered]:
+        """Every version of a ticker's model that has a month of use, in no order.
+
+        Raises:
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.search_model_versions(f"name = '{model_name(ticker)}'")
+        except MlflowException as error:
+            raise self._trouble(f"list the models of {ticker}", error) from error
+        return [
+            Registered(
+                str(one.version),
+                one.run_id or "",
+                one.tags[_MONTH],
+                one.tags.get(_TRAINED_TO, ""),
+                int(one.creation_timestamp),
+            )
+            for one in found
+            if _MONTH in one.tags
+        ]
+
+    def run_tags(self, run_id: str) -> Mapping[str, str]:
+        """The tags of a model's run.
+
+        Raises:
+            ModelFileError: if there is no such run.
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self.client.get_run(run_id).data.tags)
+        except MlflowException as error:
+            kind = ModelFileError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else StockcastError
+            raise self._trouble(f"find run {run_id}", error, kind) from error
+
+    def card(self, run_id: str) -> str | None:
+        """The card of a run's model, as `describe` wrote it; None if it has none.
+
+        Raises:
+            StockcastError: if MLflow does not answer.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                files = self._files(run_id)
+                if CARD not in {file.path for file in files.list_artifacts()}:
+                    return None
+                return Path(files.download_artifacts(CARD, folder)).read_text("utf-8")
+        except (MlflowException, OSError, UnicodeDecodeError) as error:
+            raise self._trouble(f"read the card of run {run_id}", error) from error
 
     def of_run(self, ticker: str, run_id: str) -> ModelVersion:
         """What is registered of the model that a run made.

@@ -139,13 +139,14 @@ def test_the_risk_of_holdings_adds_up(run: Run, home: Warehouse, tmp_path: Path)
         assert one["expected_shortfall"] > one["value_at_risk"]
         if row["horizon"] in (1, 10):
             for place, level in enumerate((0.01, 0.05)):
-                shares = [
-                    share["contribution"]
-                    for position in told["positions"]
-                    for share in position["expected_shortfall"]
-                    if (share["horizon"], share["level"]) == (row["horizon"], level)
-                ]
-                assert sum(shares) == pytest.approx(row["tails"][place]["expected_shortfall"])
+                for measure in ("value_at_risk", "expected_shortfall"):
+                    shares = [
+                        share["contribution"]
+                        for position in told["positions"]
+                        for share in position[measure]
+                        if (share["horizon"], share["level"]) == (row["horizon"], level)
+                    ]
+                    assert sum(shares) == pytest.approx(row["tails"][place][measure])
     stretches = [one for one in told["worst_stretches"] if one["sessions"] == 1]
     assert [one["gain"] for one in stretches] == sorted(one["gain"] for one in stretches)
     assert told["backtest"]["days"] > 40

@@ -444,6 +444,9 @@ def test_the_risk_of_the_holdings_that_are_typed_in(home):
     positions = app.dataframe[0].value
     assert positions["Ticker"].tolist() == ["AAPL", "MSFT"]
     assert positions["Share"].sum() == pytest.approx(1)
+    at_risk = re.search(r"One session in a hundred loses more than ([\d.,]+) of", shown)
+    assert at_risk is not None
+    assert f"{positions['VaR 1 %, 1 session'].sum():,.2f}" == at_risk[1]
     app.text_area(key="holdings").set_value("ticker,quantity\nMSFT,-5").run()
     assert app.dataframe[0].value["Quantity"].tolist() == [-5]
     for typed, words in {

@@ -37,7 +37,11 @@ HOLD = (
     "print('held', flush=True); sys.stdin.read()"
 )
 READY = ".js-plotly-plot .main-svg, [data-testid=stDataFrame], .st-key-model-card table, .state"
-VIEWPORTS = [(1440, "light"), (390, "dark")]
+SCREENS = [(1440, "light"), (390, "dark")]
+"""Widths and colour schemes; a page is loaded on the last of them."""
+LOADED = {"viewport": {"width": SCREENS[-1][0], "height": 900}, "color_scheme": SCREENS[-1][1]}
+# The whole app without charts, which take a browser most of its time.
+QUICK = "ticker=NOPE"
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 23, 32)"}
 
 
@@ -54,7 +58,7 @@ def served(home: Path) -> Iterator[str]:
     server = subprocess.Popen([sys.executable, "-c", START, str(port)], env=environment)
     try:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(240):
+        for _ in range(480):
             assert server.poll() is None, "the server died"
             try:
                 urllib.request.urlopen(f"{address}/_stcore/health", timeout=2)
@@ -96,13 +100,12 @@ def visit(page: Page, address: str) -> None:
     page.get_by_text("It is not advice").wait_for(timeout=30_000)
 
 
-def excess_width(page: Page) -> int:
-    """Pixels by which the page is wider than the screen."""
-    return page.evaluate(
-        "(() => { const main = document.querySelector('[data-testid=stMain]');"
-        " return Math.max(main.scrollWidth - main.clientWidth,"
-        " document.documentElement.scrollWidth - window.innerWidth) })()"
-    )
+# Pixels by which the page is wider than the screen.
+EXCESS_WIDTH = """(() => {
+    const main = document.querySelector('[data-testid=stMain]');
+    return Math.max(main.scrollWidth - main.clientWidth, document.documentElement.scrollWidth - window.innerWidth)
+})()"""
+SHOWN_ON = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
 
 
 def barriers(page: Page) -> list[str]:
@@ -115,13 +118,22 @@ def barriers(page: Page) -> list[str]:
     return found
 
 
-def sound(page: Page, scheme: str) -> None:
-    """Nothing sticks out, the theme is the visitor's, nothing failed, and nobody is shut out."""
-    assert excess_width(page) <= 0
-    background = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
-    assert page.evaluate(background) == BACKGROUND[scheme]
+def sound(page: Page) -> None:
+    """On every screen: nothing sticks out, the theme is the visitor's, nothing failed, and nobody is shut out."""
     assert page.locator("[data-testid=stException]").count() == 0
-    assert barriers(page) == []
+    for width, scheme in reversed(SCREENS):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        # What is drawn follows the window a moment later.
+        for _ in range(100):
+            look = page.evaluate(f"[{EXCESS_WIDTH}, {SHOWN_ON}]")
+            if look[0] <= 0 and look[1] == BACKGROUND[scheme]:
+                break
+            page.wait_for_timeout(100)
+        assert (look[0] <= 0, look[1]) == (True, BACKGROUND[scheme]), (width, look)
+        assert barriers(page) == [], (width, scheme)
+    page.set_viewport_size(LOADED["viewport"])
+    page.emulate_media(color_scheme=LOADED["color_scheme"])
 
 
 @contextmanager
@@ -166,71 +178,34 @@ def test_below_any_path_of_a_proxy_every_page_works(address, browser):
         visit(page, f"{outside}/")
         page.wait_for_url(f"{outside}/forecasts*")
         for name in PAGES:
-            visit(page, f"{outside}/{name}")
+            visit(page, f"{outside}/{name}?{QUICK}")
         page.get_by_role("link", name="Forecasts").first.click()
         page.wait_for_url(f"{outside}/forecasts*")
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWPORTS)
-def test_every_page_is_sound_on_every_screen(address, browser, width, scheme):
-    screen = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
-    with watched(browser, address, **screen) as page:
+def test_every_page_is_sound_on_every_screen(address, browser):
+    with watched(browser, address, **LOADED) as page:
         for name in PAGES:
-            for query in ("ticker=MSFT&date=2013-02-28", "ticker=NOPE") if name not in ("universe", "risk") else ("",):
+            for query in ("ticker=MSFT&date=2013-02-28", QUICK) if name not in ("universe", "risk") else ("",):
                 visit(page, f"{address}/{name}?{query}")
-                sound(page, scheme)
+                page.wait_for_selector("#first-paint", state="detached", timeout=15_000)
+                sound(page)
         for query in ("date=never&window=never", "ticker=MSFT&window=1+year&candles=true"):
             visit(page, f"{address}/forecasts?{query}")
-            sound(page, scheme)
+            sound(page)
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWPORTS)
-def test_before_the_first_run_every_page_says_what_to_do(browser, tmp_path, width, scheme):
-    screen = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
-    with served(tmp_path) as address, watched(browser, address, **screen) as page:
+def test_before_the_first_run_every_page_says_what_to_do(browser, tmp_path):
+    with served(tmp_path) as address, watched(browser, address, **LOADED) as page:
         for name in PAGES:
             visit(page, f"{address}/{name}")
-            sound(page, scheme)
+            sound(page)
             assert "stockcast demo" in page.locator(".state").inner_text()
-            assert page.locator(".state").bounding_box()["width"] > 0.8 * min(width, 1240), (
-                "not a column of the pickers"
-            )
-
-
-@pytest.mark.parametrize(("width", "scheme"), VIEWPORTS)
-def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, browser, tmp_path, width, scheme):
-    home = shutil.copytree(filled_home, tmp_path / "home")
-    database = home / "warehouse.duckdb"
-    screen = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
-    with served(home) as address, watched(browser, address, **screen) as page:
-        visit(page, f"{address}/forecasts?ticker=MSFT")
-        writer = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        try:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"held\n"
-            os.utime(database)
-            started = time.monotonic()
-            visit(page, f"{address}/forecasts?ticker=MSFT")
-            assert time.monotonic() - started < 45, "not the minute that a run waits"
-            assert re.search(r"showing data of \d\d:\d\d UTC", page.locator(".notice").inner_text())
-            assert page.locator(".cards").count() > 0
-            sound(page, scheme)
-            visit(page, f"{address}/trust?ticker=AAPL")
-            assert "A run is writing" in page.locator(".state").inner_text()
-            assert page.locator(".notice").count() == 0, "which data is shown, where none is"
-            sound(page, scheme)
-        finally:
-            writer.communicate(timeout=20)
-        page.get_by_role("button", name="Try again").click()
-        page.get_by_text("After publication").wait_for()
-        assert page.locator(".notice").count() == 0
-
-        database.unlink()
-        visit(page, f"{address}/universe")
-        assert str(database) in page.locator(".state").inner_text()
-        sound(page, scheme)
+            for width, _ in SCREENS:
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.locator(".state").bounding_box()["width"] > 0.8 * min(width, 1240), (
+                    "not a column of the pickers"
+                )
 
 
 def test_what_tables_hold_is_text_and_fetches_nothing(filled_home, browser, tmp_path):
@@ -249,11 +224,45 @@ def test_what_tables_hold_is_text_and_fetches_nothing(filled_home, browser, tmp_
         assert page.title() not in ("1", "2")
 
 
+def test_while_a_run_writes_the_pages_show_what_they_read_before(filled_home, browser, tmp_path):
+    home = shutil.copytree(filled_home, tmp_path / "home")
+    database = home / "warehouse.duckdb"
+    with served(home) as address, watched(browser, address, **LOADED) as page:
+        visit(page, f"{address}/forecasts?ticker=MSFT")
+        writer = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"held\n"
+            os.utime(database)
+            started = time.monotonic()
+            visit(page, f"{address}/forecasts?ticker=MSFT")
+            assert time.monotonic() - started < 45, "not the minute that a run waits"
+            assert re.search(r"showing data of \d\d:\d\d UTC", page.locator(".notice").inner_text())
+            assert page.locator(".cards").count() > 0
+            sound(page)
+            visit(page, f"{address}/trust?ticker=AAPL")
+            assert "A run is writing" in page.locator(".state").inner_text()
+            assert page.locator(".notice").count() == 0, "which data is shown, where none is"
+            sound(page)
+        finally:
+            writer.communicate(timeout=20)
+        page.get_by_role("button", name="Try again").click()
+        page.get_by_text("After publication").wait_for()
+        assert page.locator(".notice").count() == 0
+
+        database.unlink()
+        visit(page, f"{address}/universe")
+        assert str(database) in page.locator(".state").inner_text()
+        sound(page)
+
+
 def test_even_an_element_that_got_onto_a_page_runs_nothing_and_fetches_nothing(address, browser):
     page = browser.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    visit(page, f"{address}/trust?ticker=MSFT")
+    visit(page, f"{address}/trust?{QUICK}")
     hostile = (
         "<img id=evil src='http://evil.example/p.png' onerror='document.title=1'><iframe src='http://evil.example'>"
         "</iframe><a id=link href='javascript:document.title=2'>x</a><form action='http://evil.example'></form>"
@@ -284,7 +293,7 @@ def test_a_ticker_of_the_universe_leads_to_its_page_and_the_table_to_no_unsafe_f
 
 def test_the_pages_are_in_reach_of_thumbs_and_keyboards(address, browser):
     with watched(browser, address, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as page:
-        visit(page, f"{address}/forecasts?ticker=MSFT")
+        visit(page, f"{address}/forecasts?{QUICK}")
         for name in PAGES:
             link = page.get_by_role("link", name=name.capitalize(), exact=True)
             box = link.bounding_box()
@@ -294,7 +303,7 @@ def test_the_pages_are_in_reach_of_thumbs_and_keyboards(address, browser):
         page.get_by_role("link", name="Universe", exact=True).tap()
         page.wait_for_url("**/universe*")
     with watched(browser, address, viewport={"width": 1440, "height": 900}) as page:
-        visit(page, f"{address}/forecasts?ticker=MSFT")
+        visit(page, f"{address}/forecasts?{QUICK}")
         reached = []
         for _ in range(len(PAGES) + 2):
             page.keyboard.press("Tab")
@@ -344,9 +353,6 @@ def test_a_picture_is_there_before_the_app_and_another_before_the_chart(address,
     page.wait_for_selector(".js-plotly-plot .main-svg")
     page.wait_for_selector(".first-paint", state="hidden")
     assert page.locator("#first-paint").count() == 0
-    for name in ("trust", "card", "monitoring", "universe"):
-        visit(page, f"{address}/{name}?ticker=MSFT")
-        page.wait_for_selector("#first-paint", state="detached", timeout=15_000)
     context.close()
 
 
@@ -360,7 +366,7 @@ def test_an_address_without_a_picture_is_the_app_alone(address, query):
 
 def test_the_first_paint_does_not_wait_for_the_scripts(address, browser):
     """Against the chart's own time on the same machine: `bench/dashboard.py` has the seconds."""
-    ratios = []
+    ratio = 1.0
     for _ in range(3):
         with watched(browser, address, viewport={"width": 1440, "height": 900}) as page:
             page.goto(f"{address}/forecasts?ticker=MSFT", wait_until="commit")
@@ -369,8 +375,10 @@ def test_the_first_paint_does_not_wait_for_the_scripts(address, browser):
                 "[performance.now(), performance.getEntriesByName('first-contentful-paint')[0].startTime,"
                 " performance.getEntriesByType('navigation')[0].responseStart]"
             )
-            ratios.append((painted - answered) / (chart - answered))
-    assert min(ratios) < 0.5
+            ratio = (painted - answered) / (chart - answered)
+        if ratio < 0.5:
+            break
+    assert ratio < 0.5
 
 
 def test_a_report_has_a_page_of_its_own(address, browser):

@@ -10,7 +10,7 @@ from stockcast_assets.dashboard import layout
 from stockcast_assets.dashboard.layout import ago
 from stockcast_assets.dashboard.words import GLOSSARY, tie, why_published
 from stockcast_assets.market.currencies import quoted_in
-from stockcast_assets.methods import LSTM, METHODS
+from stockcast_assets.methods import AVERAGE, LSTM, METHODS, OF_NETWORK
 
 LOST = "The LSTM is not published because its pinball loss is 1.0110 [1.0040, 1.0180] times that of linear HAR."
 TIED = "The LSTM is not published because its pinball loss is 1.0110 [0.9980, 1.0240] times that of linear HAR."
@@ -28,13 +28,15 @@ WON = "The LSTM is published: on 750 walk-forward cases its pinball loss is 0.98
         (LSTM, {"promoted": True, "reason": WON}, "did better than every simple method"),
         (LSTM, {"promoted": True, "reason": WON.replace("0.9900", "1.0100")}, "it ties with the best simple method"),
         (LSTM, {"promoted": False}, "an earlier neural network"),
+        (AVERAGE, {"method": AVERAGE}, "half each; they tie"),
+        ("naive_har", {"method": AVERAGE}, "the month's neural network could not be used."),
     ],
 )
 def test_one_plain_sentence_says_why_a_method_is_published(method, row, says):
     assert says in why_published(method, {"reason": "", "n_cases": 750, "promoted": False} | row)
 
 
-@pytest.mark.parametrize("method", [LSTM, *(f"naive_{name}" for name in METHODS if name != LSTM)])
+@pytest.mark.parametrize("method", [*OF_NETWORK, *(f"naive_{name}" for name in METHODS if name not in OF_NETWORK)])
 def test_every_method_has_a_sentence_without_numbers_of_the_decision(method):
     for model in (None, {"reason": LOST, "n_cases": 750, "promoted": False}):
         sentence = why_published(method, model)

@@ -1,6 +1,7 @@
 """`stockcast ledger`, on a home that forecasts were published in: what it proves, and what it finds."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +31,20 @@ def heads(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a home and its heads are once forecasts were published; tests copy it."""
+    return tmp_path_factory.mktemp("ledger") / "published"
+
+
 @pytest.fixture
 def run(
-    run: Run, monkeypatch: pytest.MonkeyPatch, sample_bars: Mapping[str, pd.DataFrame], tmp_path: Path, heads: Path
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    sample_bars: Mapping[str, pd.DataFrame],
+    tmp_path: Path,
+    heads: Path,
+    published: Path,
 ) -> Run:
     for name, value in {
         "SOURCE": "csv",
@@ -41,12 +53,16 @@ def run(
         "LEDGER_HEADS": str(heads),
     }.items():
         monkeypatch.setenv(f"STOCKCAST_{name}", value)
+    if published.exists():
+        shutil.copytree(published, tmp_path, dirs_exist_ok=True)
+        return run
     bars = sample_bars["MSFT"]
     recent = bars[(bars["date"] >= HISTORY) & (bars["date"] <= DAYS[-1])]
     write_csv(tmp_path / "home" / "inbox", "MSFT", recent, actions=True)
     for day in DAYS:
         status, _, err = run("forecast", "MSFT", day, "--json")
         assert status == 0, err
+    shutil.copytree(tmp_path, published)
     return run
 
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from stockcast_assets.dashboard import data
-from stockcast_assets.dashboard.layout import browser_title, no_data, notice, ticker_picker
-from stockcast_assets.forecasting.card import card_of
+from stockcast_assets.dashboard.layout import browser_title, no_data, notice, state, ticker_picker
+from stockcast_assets.errors import StockcastError, WarehouseBusyError
 
 
 def show() -> None:
@@ -15,19 +15,36 @@ def show() -> None:
     if ticker is None:
         return
     browser_title("Card", ticker)
-    models = data.models(ticker).sort_values(["date", "trained_to"])
-    if models.empty:
-        no_data(ticker)
+    try:
+        months = data.months_with_a_card(ticker)
+    except WarehouseBusyError:
+        raise
+    except StockcastError as error:
+        state("No card", str(error))
         return
-    newest = {f"{row['date']:%Y-%m}": row for row in models.to_dict("records")}
-    months = list(newest)[::-1]
+    if not months:
+        _no_model(ticker)
+        return
     asked = st.query_params.get("month")
-    if asked is not None and asked not in newest:
+    if asked is not None and asked not in months:
         st.html(notice(f"There is no model of {ticker} for {asked}: this is {months[0]}."))
-    month = str(pickers[1].selectbox("Month of use", months, index=months.index(asked) if asked in newest else 0))
+    month = str(pickers[1].selectbox("Month of use", months, index=months.index(asked) if asked in months else 0))
     st.query_params["month"] = month
-    card = card_of(data.read, newest[month])
+    try:
+        card = data.card(ticker, month)
+    except WarehouseBusyError:
+        raise
+    except StockcastError as error:
+        state("No card", str(error))
+        return
     with st.container(key="model-card"):
         # What the tables hold is text in it: see `forecasting.card`.
         st.markdown(card)
     st.download_button("Card as Markdown", card, f"{ticker}-{month}.md", "text/markdown")
+
+
+def _no_model(ticker: str) -> None:
+    if (day := data.known_on()) is None:
+        no_data(ticker)
+    else:
+        state(f"No model of {ticker}", f"None had been registered in MLflow by the end of {day} (UTC).")

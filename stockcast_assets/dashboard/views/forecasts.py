@@ -29,7 +29,7 @@ from stockcast_assets.dashboard.layout import (
 from stockcast_assets.dashboard.summaries import per_cent, price
 from stockcast_assets.dashboard.words import GLOSSARY, why_published
 from stockcast_assets.market.currencies import quoted_in
-from stockcast_assets.methods import LSTM, method_label
+from stockcast_assets.methods import OF_NETWORK, method_label
 from stockcast_assets.spreadsheet import to_csv
 from stockcast_assets.tables import FORECASTS, HORIZON, MACD_LABEL, RSI, RSI_LABEL, VOLATILITY, VOLATILITY_WINDOW
 from stockcast_assets.tracking.serving import row_in_use
@@ -214,8 +214,8 @@ def _model(ticker: str, forecast: pd.DataFrame) -> Mapping[Any, Any] | None:
 
 
 def _published(row: pd.Series, model: Mapping[Any, Any] | None) -> str:
-    if row["method"] == LSTM:
-        made_by = f"Published by the LSTM, model version {row['model_version']}"
+    if row["method"] in OF_NETWORK:
+        made_by = f"Published by the {method_label(row['method'])}, model version {row['model_version']}"
         return f"{made_by}. {row['fallback']}" if row["fallback"] else f"{made_by}; the Trust page has its proof."
     made_by = f"Published by a baseline, {method_label(row['method'])}, model version {row['model_version']}"
     return f"{made_by}. {row['fallback'] or ('' if model is None else model['reason'])}"

@@ -93,24 +93,36 @@ def _numbers(risk: PortfolioRisk) -> None:
 
 def _positions(risk: PortfolioRisk) -> None:
     st.header("Whose risk it is")
-    fine_print("What each position adds to the expected shortfall of all of them; negative where it protects.")
+    fine_print(
+        "What each position adds to value at risk (VaR) and expected shortfall (ES) of all of them, and its share of "
+        "the latter; negative where it protects."
+    )
     whole = risk.tails[1][0].expected_shortfall
+    level = risk.tails[1][0].level
+    money = {
+        f"{name} 1 %, {horizon} session{'s' if horizon > 1 else ''}": [
+            shares[horizon, level] for shares in of_positions
+        ]
+        for horizon in (1, HORIZON)
+        for name, of_positions in (
+            ("VaR", [one.at_risk for one in risk.positions]),
+            ("ES", [one.shortfall for one in risk.positions]),
+        )
+    }
     rows = pd.DataFrame(
         {
             "Ticker": [one.ticker for one in risk.positions],
             "Quantity": [one.quantity for one in risk.positions],
             "Value": [one.value for one in risk.positions],
-            "1 session, 1 %": [one.shortfall[1, 0.01] for one in risk.positions],
-            "Share": [one.shortfall[1, 0.01] / whole if whole else float("nan") for one in risk.positions],
-            f"{HORIZON} sessions, 1 %": [one.shortfall[HORIZON, 0.01] for one in risk.positions],
+            **money,
+            "Share": [one.shortfall[1, level] / whole if whole else float("nan") for one in risk.positions],
         }
     )
-    money = ("Value", "1 session, 1 %", f"{HORIZON} sessions, 1 %")
-    written: dict[str, Any] = {**dict.fromkeys(money, price), "Quantity": "{:,.6g}", "Share": per_cent}
+    written: dict[str, Any] = {**dict.fromkeys(("Value", *money), price), "Quantity": "{:,.6g}", "Share": per_cent}
     st.dataframe(
         rows.style.format(written, na_rep="–"),
         hide_index=True,
-        alt="What each position adds to the expected shortfall",
+        alt="What each position adds to value at risk and expected shortfall",
     )
 
 

@@ -24,7 +24,7 @@ from stockcast_assets.dashboard.layout import (
 )
 from stockcast_assets.dashboard.summaries import per_cent
 from stockcast_assets.dashboard.words import GLOSSARY, why_published
-from stockcast_assets.methods import BESIDE, HAR, HAR_EARNINGS, LABELS, LSTM, METHODS, method_label
+from stockcast_assets.methods import BESIDE, HAR, HAR_EARNINGS, LABELS, METHODS, OF_NETWORK, method_label
 from stockcast_assets.monitoring import live
 from stockcast_assets.tables import DRIFT_REPORT, FORECASTS, HORIZON, QUANTILES
 
@@ -95,7 +95,7 @@ def _proof(ticker: str, models: pd.DataFrame) -> None:
 
 def _instead(model: pd.Series) -> str:
     """What is published if not the model's own forecast: its reason says why, not always what."""
-    if model["method"] == LSTM or pd.isna(model["serving_version"]):
+    if model["method"] in OF_NETWORK or pd.isna(model["serving_version"]):
         return ""
     if model["serving_version"] != model["model_version"]:
         return f"Published instead: model version {model['serving_version']}."

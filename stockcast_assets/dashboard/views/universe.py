@@ -33,7 +33,7 @@ COLUMNS: dict[str, Any] = {
     RSI: st.column_config.NumberColumn(RSI_LABEL, format="%.0f", help=GLOSSARY["RSI"]),
     "drifted": st.column_config.Column("Drift", help=GLOSSARY["Drift (of data)"]),
     "report": st.column_config.Column("Next report", help=GLOSSARY["Next report"]),
-    "method": "Published by",
+    "method": st.column_config.TextColumn("Published by", width=250),
     "as_of": st.column_config.DateColumn("As of"),
     "state": "State",
 }

@@ -141,7 +141,12 @@ def bars_as_known(
             since = f"its first bar was stored on {now.min():%Y-%m-%d}" if len(now) else "no bar of it is stored"
             raise StockcastError(f"No bar of {ticker} was known at the end of {world.day}: {since}.")
         series = found[ticker]
-        require_sessions(ticker, series, series["date"].iloc[0], series["date"].iloc[-1])
+        gaps = _lacking(ticker, series, series["date"].iloc[0], series["date"].iloc[-1])
+        if len(gaps):
+            raise StockcastError(
+                f"The bars of {ticker} that were known at the end of {world.day} lack {shown_days(list(gaps))}: ask "
+                "for what was known on a later day."
+            )
     return found
 
 
@@ -221,10 +226,13 @@ def _require_whole(
     require_sessions(ticker, series, started, until)
 
 
+def _lacking(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
+    return calendars.expected_sessions(ticker, start, until).difference(pd.DatetimeIndex(bars["date"]))
+
+
 def require_sessions(ticker: str, bars: pd.DataFrame, start: pd.Timestamp, until: pd.Timestamp) -> None:
     """Raise StockcastError if a session of the ticker from `start` to `until` has no bar."""
-    expected = calendars.expected_sessions(ticker, start, until)
-    gaps = expected.difference(pd.DatetimeIndex(bars["date"]))
+    gaps = _lacking(ticker, bars, start, until)
     if len(gaps):
         raise StockcastError(
             f"raw_prices of {ticker} has no bar for {shown_days(list(gaps))}: materialise those days first "

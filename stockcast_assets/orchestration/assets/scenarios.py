@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from stockcast_assets.as_known import AsKnown
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Needed, prepare_many
 from stockcast_assets.forecasting.risk.scenarios import (
@@ -22,7 +23,7 @@ from stockcast_assets.forecasting.risk.scenarios import (
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market.adjust import with_total_return
 from stockcast_assets.market.indicators import Floats
-from stockcast_assets.orchestration.assets.bars import read_bars
+from stockcast_assets.orchestration.assets.bars import bars_as_known, read_bars
 from stockcast_assets.orchestration.assets.metadata import show, timed
 from stockcast_assets.orchestration.assets.specs import of_all, of_period, table_asset
 from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, QUANTILE_COLUMNS, RAW_PRICES, SCENARIOS
@@ -117,10 +118,17 @@ def residuals_of(warehouse: Warehouse, tickers: Iterable[str], until: date) -> d
 
 
 def histories_of(warehouse: Warehouse, tickers: Iterable[str], until: date) -> Mapping[str, Any]:
-    """The `History` of each ticker with a bar, from its first one up to a day."""
+    """The `History` of each ticker with a bar, from its first one up to a day.
+
+    Raises:
+        StockcastError: if the warehouse is a past day's world, in which a ticker had no bar, or not all of them.
+    """
     wanted = list(tickers)
     if not wanted:
         return {}
-    bars = with_total_return(read_bars(warehouse, wanted, until))
-    own = [part.reset_index(drop=True) for _, part in bars.groupby("ticker", sort=True)]
+    if isinstance(warehouse, AsKnown):
+        own = list(bars_as_known(warehouse, wanted, until).values())
+    else:
+        bars = with_total_return(read_bars(warehouse, wanted, until))
+        own = [part.reset_index(drop=True) for _, part in bars.groupby("ticker", sort=True)]
     return {one.ticker: one for one in prepare_many([Needed(part, 0, len(part)) for part in own])}
