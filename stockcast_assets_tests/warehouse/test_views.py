@@ -12,6 +12,7 @@ from google.cloud import bigquery as google
 
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.monitoring import accuracy
 from stockcast_assets.operations.looker import create_views, declared_views
 from stockcast_assets.tables import Table
 from stockcast_assets.warehouse import TableRef, Warehouse, frames
@@ -53,7 +54,7 @@ def filled(bigquery: Store) -> Warehouse:
     write(
         warehouse,
         tables.FORECASTS,
-        {"ticker": "A", "date": FIRST, "horizon": 1, "target_date": SECOND, "close_p50": 11.0},
+        {"ticker": "A", "date": FIRST, "horizon": 1, "target_date": SECOND, "close_p50": 11.0, "close_p99": 14.0},
         {"ticker": "A", "date": FIRST, "horizon": 2, "target_date": SECOND + pd.Timedelta(days=1)},
     )
     write(
@@ -70,6 +71,7 @@ def filled(bigquery: Store) -> Warehouse:
             "naive_error": -2.0,
         },
     )
+    write(warehouse, tables.PUBLISHED_FORECASTS, {"ticker": "A", "date": FIRST})
     write(
         warehouse,
         tables.DRIFT_REPORT,
@@ -88,6 +90,7 @@ def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
     assert [row["volume"] for row in bars] == [7, *[None] * 24]
     made = ask(f"SELECT * FROM {view['forecasts']} ORDER BY horizon")  # noqa: S608
     assert [row["actual_close"] for row in made] == [10.0, None]
+    assert (made[0]["close_p01"], made[0]["close_p99"]) == (1.0, 14.0)
     assert made[0]["relative_naive_error"] == pytest.approx(0.2)
     assert ask(f"SELECT kind, ratio FROM {view['drift']}") == [{"kind": "residuals", "ratio": 1.5}]  # noqa: S608
     (trust,) = ask(f"SELECT * FROM {view['trust']}")  # noqa: S608
@@ -98,6 +101,58 @@ def test_views_show_what_the_pages_show_however_often_they_are_made(filled):
     buckets = ask(f"SELECT * FROM {view['distributions']} ORDER BY bucket")  # noqa: S608
     assert [row["sessions"] for row in buckets] == [*[1] * 23, 2]
     assert (buckets[0]["close_from"], buckets[-1]["close_to"]) == (100.0, 124.0)
+
+
+def test_the_tails_are_judged_as_the_other_quantiles_are(filled):
+    """A forecast that was repaired is scored by what it said first, one before a split in the shares of then, and one
+    that has no tails, or that the ledger does not know, is not counted."""
+    days = list(pd.bdate_range(FIRST, periods=7))
+    # The close of each next session; five old shares are one new share on the fifth day.
+    closes = [100.0, 91.0, 100.0, 108.0, 500.0, 540.0, 505.0]
+    blank = {column.name: KINDS[column.type] for column in tables.RAW_PRICES.columns}
+    splits = [0.2 if place == 4 else 1.0 for place in range(7)]
+    bars = pd.DataFrame(
+        [
+            blank | {"ticker": "A", "date": day, "close": close, "split_ratio": split}
+            for day, close, split in zip(days, closes, splits, strict=True)
+        ]
+    )
+    said = {
+        name: 1 + (level - 0.5) / 5
+        for name, level in zip(tables.QUANTILE_COLUMNS, tables.QUANTILES, strict=True)
+    } | {"close_p01": 0.92, "close_p99": 1.07}  # fmt: skip
+    blank = {column.name: KINDS[column.type] for column in tables.PUBLISHED_FORECASTS.columns}
+    rows = [
+        blank
+        | {name: factor * close for name, factor in said.items()}
+        | {"ticker": "A", "date": day, "entry": place, "revision": 0, "target_date": due, "last_close": close}
+        | {"naive_close": close, "late": False}
+        for place, (day, due, close) in enumerate(zip(days[:-1], days[1:], closes[:-1], strict=True), start=1)
+    ]
+    rows[2] |= {"close_p01": None, "close_p99": None}
+    repaired = rows[0] | {"entry": 7, "revision": 1, "close_p01": 1.0, "close_p99": 1000.0}
+    entries = pd.DataFrame([*rows, repaired])
+    first = entries[entries["revision"] == 0]
+    scored = accuracy.score(first, bars, days)
+    # The ledger does not know the last one.
+    scored.loc[scored["date"] == days[-1], "revision"] = pd.NA
+    tails = (
+        first.assign(close_p10=first["close_p01"], close_p90=first["close_p99"]).dropna(subset="close_p01").iloc[:-1]
+    )
+    inside = accuracy.score(tails, bars, days)
+    write(filled, tables.PUBLISHED_FORECASTS, *entries.to_dict("records"))
+    write(filled, tables.FORECAST_ACCURACY, *scored.to_dict("records"))
+
+    create_views(filled)
+    name = f"`{filled.place}.looker_trust`"
+    found = ask(f"SELECT * FROM {name} ORDER BY date")  # noqa: S608
+    assert [row["forecasts"] for row in found] == [1] * 6
+    with_tails = [row for row in found if row["forecasts_with_tails"]]
+    assert [row["date"] for row in with_tails] == [day.date() for day in inside["date"]]
+    assert [bool(row["inside_98"]) for row in with_tails] == inside["inside_80"].tolist() == [False, False, True, False]
+    assert [row["at_or_below_p01"] for row in with_tails] == [1, 0, 0, 0]
+    assert [row["at_or_below_p99"] for row in with_tails] == [1, 0, 1, 0]
+    assert {row[key] for row in found if row not in with_tails for key in ("inside_98", "at_or_below_p99")} == {0}
 
 
 def test_no_view_is_made_before_its_tables(bigquery):
