@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from stockcast_assets.cli.invocation import Invocation
@@ -13,17 +15,25 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import shortlist, shown, validate_ticker
 from stockcast_assets.libraries import np, pd
 from stockcast_assets.market import calendars
-from stockcast_assets.market.sources.files import ParsedUpload, parse_bytes, require_enabled
+from stockcast_assets.market.earnings import UNKNOWN
+from stockcast_assets.market.sources.files import (
+    earnings_columns,
+    is_earnings,
+    parse_bytes,
+    read_earnings,
+    require_enabled,
+)
 from stockcast_assets.market.sources.uploads import MAX_BYTES
 from stockcast_assets.settings import Settings, load_settings
 
+_RENAME = "the inbox takes files whose names end in .csv: rename it before you upload it"
 _PRICES = ["open", "high", "low", "close"]
 _SAME = 1e-9
 """Relative difference of two prices that are the same number."""
 
 
 def run(call: Invocation, path: Path, ticker: str | None) -> None:
-    """Print ticker, calendar, days, rows, columns and notes of a file.
+    """Print ticker, calendar, days, rows, columns and notes of a file, of bars or of reports.
 
     Raises:
         StockcastError: if the inbox would refuse the file, with the same sentence.
@@ -36,16 +46,30 @@ def run(call: Invocation, path: Path, ticker: str | None) -> None:
     calendars.extend_rules(settings.home / "calendars.toml")
     if ticker is not None:
         validate_ticker(ticker)
-    parsed = parse_bytes(_content(path), path.name, utc_now(), ticker)
-    notes = list(parsed.notes)
-    if not path.name.lower().endswith(".csv"):
-        notes.append("the inbox takes files whose names end in .csv: rename it before you upload it")
-    chosen = parsed.tickers if ticker is None else tuple(each for each in parsed.tickers if each == ticker)
-    if not chosen:
-        raise StockcastError(f"{shown(path.name)} has no bars of {ticker}: it is of {shortlist(parsed.tickers)}.")
-    rows = [_described(settings, each, parsed.of(each)) for each in chosen]
-    _print(call, path, rows, parsed, notes)
+    content = _content(path)
+    suffix = [] if path.name.lower().endswith(".csv") else [_RENAME]
+    if is_earnings(content):
+        read, left = earnings_columns(content)
+        reports = read_earnings(content, path.name)
+        named = _chosen(path, "reports", ticker, sorted(set(reports["ticker"])))
+        rows = [_reports_of(each, reports[reports["ticker"] == each]) for each in named]
+        document = {"tickers": [], "reports": rows, "columns": read, "columns_left": left, "notes": suffix}
+        _print(call, path, document, _REPORTS)
+        return
+    parsed = parse_bytes(content, path.name, utc_now(), ticker)
+    named = _chosen(path, "bars", ticker, parsed.tickers)
+    rows = [_described(settings, each, parsed.of(each)) for each in named]
+    columns = {"columns": dict(parsed.columns), "columns_left": list(parsed.left)}
+    _print(call, path, {"tickers": rows, "reports": [], **columns, "notes": [*parsed.notes, *suffix]}, _BARS)
     require_enabled(parsed, path.name, settings.calendars)
+
+
+def _chosen(path: Path, what: str, ticker: str | None, tickers: Sequence[str]) -> Sequence[str]:
+    if ticker is None:
+        return tickers
+    if ticker not in tickers:
+        raise StockcastError(f"{shown(path.name)} has no {what} of {ticker}: it is of {shortlist(tickers)}.")
+    return [ticker]
 
 
 def _content(path: Path) -> bytes:
@@ -99,36 +123,49 @@ def _against_stored(settings: Settings, ticker: str, bars: pd.DataFrame) -> Row:
     return {"new": len(bars) - len(both), "unchanged": int(same.sum()), "changed": int((~same).sum())}
 
 
-def _print(call: Invocation, path: Path, rows: list[Row], parsed: ParsedUpload, notes: list[str]) -> None:
+def _reports_of(ticker: str, reports: pd.DataFrame) -> Row:
+    """What a file says of one ticker's reports."""
+    return {
+        "ticker": ticker,
+        "first": reports["date"].iloc[0],
+        "last": reports["date"].iloc[-1],
+        "reports": len(reports),
+        "with_hour": int((reports["when"] != UNKNOWN).sum()),
+        "with_known": int(reports["known"].notna().sum()),
+    }
+
+
+_BARS: Mapping[str, Callable[[Row], object]] = {
+    "ticker": itemgetter("ticker"),
+    "calendar": itemgetter("calendar"),
+    "first day": itemgetter("first"),
+    "last day": itemgetter("last"),
+    "rows": itemgetter("rows"),
+    "dividends": itemgetter("dividends"),
+    "splits": itemgetter("splits"),
+    "last close": lambda row: f"{row['last_close']:.6g}",
+    "goes to": lambda row: f"{row['price_history']} price_history, {row['raw_prices']} raw_prices",
+    "stored": lambda row: f"{row['new']} new, {row['unchanged']} as stored, {row['changed']} changed",
+}
+_REPORTS: Mapping[str, Callable[[Row], object]] = {
+    "ticker": itemgetter("ticker"),
+    "first report": itemgetter("first"),
+    "last report": itemgetter("last"),
+    "reports": itemgetter("reports"),
+    "with their hour": itemgetter("with_hour"),
+    "with the day they became known": itemgetter("with_known"),
+}
+"""What a table shows, by heading."""
+
+
+def _print(call: Invocation, path: Path, document: Row, shows: Mapping[str, Callable[[Row], object]]) -> None:
     if call.as_json:
-        document = {"file": path.name, "tickers": rows, "columns": dict(parsed.columns), "columns_left": parsed.left}
-        print_json(document | {"notes": notes})
+        print_json({"file": path.name} | document)
         return
-    print_table(
-        f"{path.name} would be read as",
-        [
-            "ticker",
-            "calendar",
-            "first day",
-            "last day",
-            "rows",
-            "dividends",
-            "splits",
-            "last close",
-            "goes to",
-            "stored",
-        ],
-        [
-            [
-                *(row[name] for name in ("ticker", "calendar", "first", "last", "rows", "dividends", "splits")),
-                f"{row['last_close']:.6g}",
-                f"{row['price_history']} price_history, {row['raw_prices']} raw_prices",
-                f"{row['new']} new, {row['unchanged']} as stored, {row['changed']} changed",
-            ]
-            for row in rows
-        ],
-    )
-    columns = [[name, role.replace("_", " ")] for role, name in parsed.columns.items()]
-    print_table("Columns", ["in the file", "read as"], [*columns, *([name, "left"] for name in parsed.left)])
-    for note in notes:
+    rows = [[of(row) for of in shows.values()] for row in (*document["tickers"], *document["reports"])]
+    print_table(f"{path.name} would be read as", list(shows), rows)
+    columns = [[name, role.replace("_", " ")] for role, name in document["columns"].items()]
+    left = [[name, "left"] for name in document["columns_left"]]
+    print_table("Columns", ["in the file", "read as"], [*columns, *left])
+    for note in document["notes"]:
         err.print(f"note: {note}.", soft_wrap=True)

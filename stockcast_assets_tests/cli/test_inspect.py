@@ -72,6 +72,32 @@ def test_one_of_several_tickers(run: Run, tmp_path: Path) -> None:
     assert "has no bars of IBM: it is of AAPL, MSFT" in run(path, "--ticker", "IBM")[2]
 
 
+REPORTS = (
+    "Symbol,Report Date,Time,Estimate\nMSFT,2013-01-24,after close,0.75\nMSFT,2013-04-18,,\nAAPL,2013-01-23,amc,\n"
+)
+
+
+def test_a_file_of_reports_is_read_as_the_inbox_reads_it(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "calendar.csv"
+    path.write_text(REPORTS)
+    status, out, _ = run(str(path), "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["reports"] == [
+        {"ticker": "AAPL", "first": "2013-01-23", "last": "2013-01-23", "reports": 1, "with_hour": 1, "with_known": 0},
+        {"ticker": "MSFT", "first": "2013-01-24", "last": "2013-04-18", "reports": 2, "with_hour": 1, "with_known": 0},
+    ]
+    assert document["columns"] == {"ticker": "Symbol", "date": "Report Date", "when": "Time"}
+    assert (document["tickers"], document["columns_left"]) == ([], ["Estimate"])
+    status, out, _ = run(str(path), "--ticker", "MSFT")
+    assert status == 0
+    assert "with their hour" in out
+    assert "AAPL" not in out
+    assert "has no reports of IBM: it is of AAPL, MSFT" in run(str(path), "--ticker", "IBM")[2]
+    path.write_text("Ticker,Date,When\nMSFT,2013-01-24,noonish\n")
+    assert "'noonish' says no hour" in run(str(path))[2]
+
+
 @pytest.mark.parametrize("file", [each for each in FORMATS if not each.tickers], ids=lambda each: each.what)
 def test_what_the_inbox_refuses_it_refuses_in_the_same_words(run: Run, tmp_path: Path, file: Format) -> None:
     status, out, err = run(put(tmp_path, file))

@@ -12,10 +12,11 @@ from stockcast_assets.market.sources.files.read import (
     require_enabled,
     tickers_of,
 )
-from stockcast_assets.market.sources.files.reports import is_earnings, read_earnings
+from stockcast_assets.market.sources.files.reports import earnings_columns, is_earnings, read_earnings
 
 __all__ = [
     "ParsedUpload",
+    "earnings_columns",
     "has_ticker_column",
     "is_earnings",
     "parse_bytes",

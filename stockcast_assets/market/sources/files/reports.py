@@ -72,12 +72,14 @@ class _Header(NamedTuple):
     Attributes:
         separator: between its cells.
         line: the line that names them; None if none does.
+        names: as they stand there.
         places: where each of `COLUMNS` that the file has stands.
         surely: whether it can be no other file: nothing else is in it, or a column speaks of reports.
     """
 
     separator: str
     line: int | None
+    names: Sequence[str]
     places: Mapping[str, int]
     surely: bool
 
@@ -88,6 +90,13 @@ def is_earnings(head: bytes) -> bool:
         return _header(head, encoding_of(head)).surely
     except Fault:
         return False
+
+
+def earnings_columns(content: bytes) -> tuple[dict[str, str], list[str]]:
+    """The columns of a file of reports: by each of `COLUMNS` that is read its name, and the names of those left."""
+    header = _header(content, encoding_of(content))
+    read = {role: header.names[place] for role, place in header.places.items()}
+    return read, [name for place, name in enumerate(header.names) if place not in header.places.values()]
 
 
 def read_earnings(content: bytes, name: str) -> pd.DataFrame:
@@ -123,8 +132,8 @@ def _header(content: bytes, encoding: str) -> _Header:
                 others = [cell for place, cell in enumerate(record.cells) if place not in places.values()]
                 of_bars = any(meaning.role in _OF_BARS for cell in others for meaning in names.meanings(cell))
                 spoken = any(names.plain(record.cells[places[role]]) in _SPOKEN for role in places)
-                return _Header(separator, record.line, places, not of_bars and (spoken or not others))
-    return _Header(SEPARATORS[0], None, {}, False)
+                return _Header(separator, record.line, record.cells, places, not of_bars and (spoken or not others))
+    return _Header(SEPARATORS[0], None, (), {}, False)
 
 
 def _place(cells: Sequence[str], role: str) -> int | None:
