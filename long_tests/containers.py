@@ -82,6 +82,8 @@ def prepare() -> None:
     run(
         # The slim images have no Perl beside dpkg's.
         *("mmdebstrap", "--variant=minbase", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", packages),
+        # A connection that says nothing is given up and opened again.
+        *('--aptopt=Acquire::http::Timeout "30"', '--aptopt=Acquire::Retries "3"'),
         f"--customize-hook=rm -rf {hook}",
         *("bookworm", base / "base.tar"),
     )

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from long_tests.containers import SERVICES, USER, WORKER, build, copy_of_the_project, prepare, run
 from stockcast_assets_tests.conftest import Cli
+
+pytestmark = pytest.mark.timeout(3000)  # The first one builds both images, the worker's with a demo in it.
 
 LIMITS = {WORKER: 1_900_000_000, SERVICES: 1_100_000_000}
 """Bytes of each image, its base included, as `podman images` counts them."""
@@ -78,7 +81,7 @@ def test_an_image_says_what_it_is_and_runs_as_nobody_special(image: str) -> None
     assert config["User"] == str(USER)
     assert config["Labels"]["org.opencontainers.image.title"].startswith("stockcast")
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
-    assert config["HealthCheck"]["Test"][0] == "CMD"
+    assert config["Healthcheck"]["Test"][0] == "CMD"
     # No tool that builds or fetches, and no cache of one.
     listed = run("podman", "run", "--rm", image, "sh", "-c", "ls /opt/stockcast/bin; command -v uv strip gcc || true")
     assert "stockcast" in listed.split()
@@ -90,12 +93,12 @@ def test_an_image_says_what_it_is_and_runs_as_nobody_special(image: str) -> None
 def test_an_image_lists_what_it_is_made_of(image: str) -> None:
     bill = json.loads(run("podman", "run", "--rm", image, "cat", "/opt/stockcast/share/sbom.cdx.json"))
     assert bill["bomFormat"] == "CycloneDX"
-    listed = {part["name"]: part["version"] for part in bill["components"]}
+    listed = {canonicalize_name(part["name"]): part["version"] for part in bill["components"]}
     script = "from importlib.metadata import distributions as d; print(*(f'{p.name}=={p.version}' for p in d()))"
-    installed = dict(each.split("==") for each in run("podman", "run", "--rm", image, "python", "-c", script).split())
-    # Debian's own Python has packages beside ours.
+    said = run("podman", "run", "--rm", image, "python", "-c", script).split()
+    installed = {canonicalize_name(name): version for name, version in (each.split("==") for each in said)}
     assert {"dagster", "mlflow", "stockcast-assets"} <= installed.keys()
-    assert {name.lower().replace("_", "-") for name in listed} == {name.lower().replace("_", "-") for name in installed}
+    assert listed == installed
     assert ("tensorflow-cpu" in installed) == (image == WORKER)
 
 

@@ -112,10 +112,11 @@ def storms(
                 patch.setenv(name, value)
             there = warehouse_from(Settings())
             compare(laptop, there.read)
+            networks = int((there.read(TRAINED_MODEL)["n_samples"] > 0).sum())
             with dg.DagsterInstance.get() as instance:
                 runs = ended(instance)
                 check_trainings(instance)
-    return {"kills": cluster.kills, "seconds": round(seconds), "runs": runs, "tries": tries}
+    return {"kills": cluster.kills, "seconds": round(seconds), "runs": runs, "tries": tries, "networks": networks}
 
 
 def compare(laptop: Cli, read) -> None:
@@ -160,11 +161,12 @@ def check_trainings(instance: dg.DagsterInstance) -> None:
 
 
 def histories(sample_bars: Mapping[str, pd.DataFrame], count: int, days: tuple[str, str]) -> dict[str, pd.DataFrame]:
-    """As many tickers, of a history of months: too short for a network, so that nothing trains for minutes."""
+    """As many tickers: the first has enough of a past for a network, the others have none, so little is trained."""
     bars = {}
     for number in range(count):
         rows = list(sample_bars.values())[number % len(sample_bars)]
-        recent = rows[rows["date"].between(pd.Timestamp(days[0]) - pd.Timedelta(days=200), days[1])]
+        past = pd.Timedelta(days=200 if number else 1100)
+        recent = rows[rows["date"].between(pd.Timestamp(days[0]) - past, days[1])]
         bars[f"T{number}"] = recent.assign(ticker=f"T{number}").reset_index(drop=True)
     return bars
 
@@ -179,3 +181,5 @@ def test_whatever_is_killed_every_key_is_exactly_right_in_the_end(
     seen = storms(tmp_path, storage_client, bars, work, seed=16, kills=KILLS + 4, apart=(0.0, 6.0), parts=parts)
     sys.stdout.write(f"{seen}\n")
     assert len(seen["kills"]) >= KILLS  # type: ignore[arg-type]
+    # Of the first ticker, from December to March.
+    assert seen["networks"] == 4

@@ -81,7 +81,13 @@ def test_the_views_of_looker_come_from_the_wheel(empty: Empty, bigquery_emulator
     assert done.returncode == 1
     assert "STOCKCAST_WAREHOUSE=bigquery" in done.stderr
     address = {"BIGQUERY_EMULATOR_HOST": bigquery_emulator}
-    cloud = {"STOCKCAST_WAREHOUSE": "bigquery", "STOCKCAST_GCP_PROJECT": "test-project", "STOCKCAST_SOURCE": "sample"}
+    # A dataset of its own: the emulator is shared, and a person's first copy finds none.
+    cloud = {
+        "STOCKCAST_WAREHOUSE": "bigquery",
+        "STOCKCAST_GCP_PROJECT": "test-project",
+        "STOCKCAST_BQ_DATASET": "wheel",
+        "STOCKCAST_SOURCE": "sample",
+    }
     copied = empty("warehouse", "copy", "--from", "duckdb", "--to", "bigquery", **cloud, **address)
     assert copied.returncode == 0, copied.stderr
     made = empty("warehouse", "views", **cloud, **address)

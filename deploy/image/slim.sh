@@ -3,7 +3,7 @@
 # With SINCE, libraries that are older than that file stay as they are. What is left runs in the same build (warm.sh) and is
 # measured by `make image-test`.
 set -eu
-rm -rf "$1"/share/jupyter "$1"/share/man
+rm -rf "$1"/share/jupyter "$1"/share/man "$1"/bin/wheel
 cd "$1"/lib/python3.*/site-packages
 
 # For compiling operations against TensorFlow, and the compiler's library for mobile converters.
@@ -12,10 +12,11 @@ rm -rf tensorflow/include tensorflow/xla_aot_runtime_src clang
 rm -f tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so tensorflow/compiler/tf2xla/ops/_xla_ops.so
 # Descriptions of all of Google's services for a client that dagster-gcp brings for Dataproc; without them it asks Google.
 rm -rf googleapiclient/discovery_cache/documents
-# Arrow's servers.
-rm -f pyarrow/libarrow_flight.so* pyarrow/libarrow_python_flight.so* pyarrow/_flight.*
-# Maps and films beside the stocks.
-rm -f bokeh_sampledata/_data/*.db
+# Arrow's servers, and copies of one library by names that only linkers ask for.
+rm -f pyarrow/libarrow_flight.so* pyarrow/libarrow_python_flight.so* pyarrow/_flight.* \
+    pyarrow/libarrow_python.so pyarrow/libarrow_python.so.*.*
+# Maps, films and faces beside the stocks.
+find bokeh_sampledata/_data -type f ! -name '*stocks*' -delete
 # A second client, which Dagster's launcher does not use.
 rm -rf kubernetes/aio
 # What Evidently makes examples up with, a statistical test of its that is never asked for, and its own server's pages.

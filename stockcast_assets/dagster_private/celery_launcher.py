@@ -6,10 +6,14 @@ whose record a restarted broker has lost is unknown, though its run is under way
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import dagster as dg
 from celery import Celery
+from celery.signals import setup_logging, worker_process_init
 from dagster._core.launcher import CheckRunHealthResult
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
@@ -45,6 +49,31 @@ def worker_app(instance: dg.DagsterInstance) -> Celery | None:
     launcher: Any = instance.run_launcher
     if not isinstance(launcher, CeleryRunLauncher):
         return None
+    worker_process_init.connect(let_children_be_started, weak=False)
     create_execute_job_task(launcher.celery)
     create_resume_job_task(launcher.celery)
     return launcher.celery
+
+
+def let_children_be_started(**_: object) -> None:
+    """Let this process of Celery's pool start processes, as training does.
+
+    Celery's are daemonic, and Python lets such a process have no children. Their key is of a class that refuses to
+    be handed to a child that Python's own `multiprocessing` starts.
+    """
+    process = multiprocessing.current_process()
+    process.daemon = False
+    ForkingPickler.register(type(process.authkey), _plain)
+
+
+def _plain(key: bytes) -> tuple[type[bytes], tuple[bytes]]:
+    return bytes, (bytes(key),)
+
+
+def log_as_this_process() -> None:
+    """Let a worker log as this process does. Celery has lines of its own, and puts those of runs into them."""
+    setup_logging.connect(_set_level, weak=False)
+
+
+def _set_level(loglevel: int, **_: object) -> None:
+    logging.getLogger().setLevel(loglevel)
