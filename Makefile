@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 NEWER ?= 3.12
 UV_VERSION := 0.13.9
 export DO_NOT_TRACK := 1
+# The tests' folders lie in memory where it has 6 GB to spare: they commit to small databases all the time, and wait for no disk there.
+IN_MEMORY := $(shell test "$$(df --output=avail --block-size=G /dev/shm 2>/dev/null | tail -n 1 | tr -dc 0-9)0" -ge 60 \
+	&& echo PYTEST_DEBUG_TEMPROOT=/dev/shm)
 # Every run is a process of its own: let the first keep what it compiled, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -44,23 +47,25 @@ screenshots: demo  ## Take the pictures of README (needs Chromium)
 	$(BIN)/python docs/screenshots.py
 
 test: setup lint  ## Every test, after lint and type checks
-	# Three processes on two cores: tests wait for a server or a disk part of the time. One file stays in one process, with its servers.
+	# Four processes on two cores: tests wait for a server or a disk a third of the time. One file stays in one process, with its servers.
 	# In their order: sorted by their number of tests, the files with a few long ones would come last and leave a process idle.
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(IN_MEMORY) $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-long: setup  ## The tests that take minutes, and those with a short and a long form in the long one (an hour)
-	$(BIN)/pytest -n 2 --dist loadfile -m long
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --long -m "long or not long" stockcast_assets_tests/warehouse/test_histories_duckdb.py \
+	$(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile -m long
+	$(IN_MEMORY) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --long -m "long or not long" stockcast_assets_tests/warehouse/test_histories_duckdb.py \
 		stockcast_assets_tests/warehouse/test_histories_bigquery.py stockcast_assets_tests/integration/test_quarter.py
 
-lint: setup  ## ruff, mypy, the import contract, the declared packages, bandit and a search of the history for secrets
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/deptry stockcast_assets
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml stockcast_assets
-	$(BIN)/python .ci/secrets_in_history.py
+# Strict: a link or a docstring that the site cannot show is an error.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+lint: setup  ## ruff, mypy, the import contract, the declared packages, bandit, a search of the history for secrets, and the docs' site
+	# The types take as long as all the rest, beside them.
+	@$(BIN)/mypy & types=$$!; \
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports && $(BIN)/deptry stockcast_assets \
+		&& $(BIN)/bandit --quiet --recursive --configfile pyproject.toml stockcast_assets \
+		&& $(BIN)/python .ci/secrets_in_history.py && $(SITE); \
+	rest=$$?; wait $$types && exit $$rest
 
 audit: setup  ## Ask the Python advisory database about every locked package (needs its network)
 	# Strict: a package that no service answers for is an error by name, not a silent pass.
@@ -77,7 +82,7 @@ bench-forecast: setup  ## The walk-forward evaluation of docs/forecasting.md
 	$(BIN)/python bench/forecast.py --with-statistical
 	$(BIN)/python bench/forecast.py --with-statistical --universe
 
-ledger-histories: setup  ## A thousand random steps of the ledger on each warehouse (minutes)
+ledger-histories: setup  ## A thousand random steps of the ledger on each warehouse (half an hour)
 	STOCKCAST_LEDGER_STEPS=1000 $(BIN)/pytest stockcast_assets_tests/warehouse/test_published.py -k history
 
 COMPILE := VIRTUAL_ENV=$(VENV) $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -96,15 +101,17 @@ newest: setup  ## Without the lock, with the newest Dagster that installs: are i
 	$(BIN)/uv pip install --quiet --python .venv-newest --override .ci/newest-dagster.txt --group dev \
 		--requirements packaging/warehouse/pyproject.toml alembic dagster-celery dagster-webserver graphql-core pyyaml starlette uvicorn
 	$(BIN)/uv pip install --quiet --python .venv-newest --no-deps --editable .
-	.venv-newest/bin/pytest stockcast_assets_tests/test_dagster_private.py stockcast_assets_tests/test_event_log.py \
+	$(IN_MEMORY) .venv-newest/bin/pytest stockcast_assets_tests/test_dagster_private.py stockcast_assets_tests/test_event_log.py \
 		stockcast_assets_tests/test_launcher.py stockcast_assets_tests/test_wiring.py
 
 newer-python: setup  ## From the lock on Python 3.12: does it load, and do its quick tests pass?
 	$(BIN)/uv venv --quiet --clear .venv-3.12 --python $(NEWER)
 	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-3.12 requirements.lock
 	$(BIN)/uv pip install --quiet --python .venv-3.12 --no-deps --editable .
-	.venv-3.12/bin/pytest stockcast_assets_tests/test_light.py stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli \
-		stockcast_assets_tests/warehouse/test_frames.py stockcast_assets_tests/forecasting/test_baselines.py
+	# How light it is on homes of every kind depends on no Python.
+	$(IN_MEMORY) .venv-3.12/bin/pytest -n 2 stockcast_assets_tests/test_light.py::test_the_definitions_load_none_of_the_heavy_libraries \
+		stockcast_assets_tests/test_wiring.py stockcast_assets_tests/cli stockcast_assets_tests/warehouse/test_frames.py \
+		stockcast_assets_tests/forecasting/test_baselines.py
 
 ENGINE ?= $(if $(shell command -v docker),docker,podman)
 # What runs deploy/compose.yaml, such as COMPOSE=podman-compose.
@@ -139,7 +146,7 @@ wheel-test: setup  ## Install the wheel into an empty environment, run README's 
 	$(BIN)/pytest long_tests/test_wheel.py long_tests/test_person.py -s
 
 docs: setup  ## The documentation as a site, in site/, without a network
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+	$(SITE)
 
 clean:  ## Remove .venv and caches; stored data stays
 	rm -rf $(VENV) site .venv-newest .venv-3.12 .venv-policy .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
