@@ -94,12 +94,6 @@ def shoot(
     context.close()
 
 
-def without_panels(page: Page) -> None:
-    """The graph alone, at the size at which Dagster shows the nodes' details."""
-    page.wait_for_timeout(3_000)
-    page.locator('button:has([aria-label="panel_show_right"])').first.click()
-
-
 def around_the_nodes(page: Page) -> FloatRect:
     """Where the graph is: the rest of Dagster's canvas is empty."""
     boxes = [box for node in page.locator("svg foreignObject").all() if (box := node.bounding_box())]
@@ -111,11 +105,13 @@ def around_the_nodes(page: Page) -> FloatRect:
     }  # fmt: skip
 
 
-def without_assistant(page: Page) -> None:
-    """MLflow's table alone: its assistant takes a quarter of the width."""
+def open_training(page: Page) -> None:
+    """The models of the newest training below their run, without MLflow's assistant beside them."""
     close = page.get_by_role("button", name="Close", exact=False)
     if close.count():
         close.last.click()
+    page.get_by_role("row").filter(has_text="monthly_training").get_by_role("button").first.click()
+    page.locator("text=AAPL 2013-03").first.wait_for()
 
 
 def open_chart(page: Page) -> None:
@@ -136,9 +132,9 @@ def open_run(page: Page) -> None:
 
 
 def dagster(browser: Browser, url: str) -> None:
-    groups = ",".join(f"global@global:{name}" for name in ("market", "forecasting", "monitoring"))
-    graph = f"{url}/asset-groups?expanded={quote(groups)}"
-    shoot(browser, graph, "asset-graph", "text=market", size=(2100, 1960), then=without_panels, clip=around_the_nodes)
+    # Dagster fits an asset's lineage into the page, not the global graph with its groups open.
+    lineage = f"{url}/assets/drift_report?view=lineage&lineageScope=upstream&lineageDepth=2"
+    shoot(browser, lineage, "asset-graph", "text=raw_prices", size=(2100, 2000), clip=around_the_nodes)
     shoot(browser, f"{url}/assets/indicators", "asset-overview", "text=from: close", size=(1440, 1000))
     scores = f"{url}/assets/forecast_accuracy?view=overview"
     shoot(browser, scores, "plots", "text=from: horizon", size=(1440, 1000), then=open_plots)
@@ -158,9 +154,9 @@ def mlflow(browser: Browser, url: str) -> None:
         browser,
         f"{url}/#/experiments/1/runs?searchFilter={search}",
         "mlflow",
-        "text=2013-03",
+        "text=monthly_training",
         size=(1440, 560),
-        then=without_assistant,
+        then=open_training,
     )
 
 

@@ -19,7 +19,8 @@ four tickers, else `DEFAULT_SECONDS`."""
 
 DEFAULT_SECONDS = 0.05
 
-_BUSY = 1.5
+_BUSY = 2.0
+"""Slowness that is worth a word: the runs that a command did itself just before are no more."""
 
 
 def slowness(cores: int, load: float) -> float:

@@ -37,6 +37,11 @@ def run(call: Invocation, dry_run: bool) -> None:
             )
         if not dry_run:
             session.require_rows_here()
+        if not call.as_json:
+            # Before it is mended, as it is found.
+            for sentence in sentences or [f"{parted.place}, Dagster and MLflow agree."]:
+                err.print(sentence, soft_wrap=True)
+        if not dry_run:
             told = reconcile.tell_dagster(session.instance, parted)
             _restore(session, parted)
             if session.settings.shared_network:
@@ -49,11 +54,9 @@ def run(call: Invocation, dry_run: bool) -> None:
         runs = [str(launch) for launch, _ in session.runner.finished] if not dry_run else []
         if call.as_json:
             print_json({"found": sentences, "told": 0 if dry_run else told, "runs": runs})
-            return
-        for sentence in sentences or [f"{parted.place}, Dagster and MLflow agree."]:
-            err.print(sentence, soft_wrap=True)
-        if sentences and not dry_run:
-            err.print(f"Done: {told:,} keys told to Dagster, {len(runs)} runs.", soft_wrap=True)
+        elif sentences and not dry_run:
+            keys, made = "key" if told == 1 else "keys", "run" if len(runs) == 1 else "runs"
+            err.print(f"Done: {told:,} {keys} told to Dagster, {len(runs)} {made}.", soft_wrap=True)
 
 
 def _survey(session: Session, in_turn: bool = False) -> Parted:

@@ -82,7 +82,8 @@ def copy_tables(call: Invocation, source: str, target: str, overwrite: bool) -> 
         raise StockcastError(f"--from and --to are both {source}: name one of {' and '.join(KINDS)} each.")
     with open_session(call) as session:
         origin, destination = _warehouse(session.settings, source), _warehouse(session.settings, target)
-        copies = copy(origin, destination, STORED_TABLES, overwrite=overwrite, done=_tell)
+        again = f"`stockcast warehouse copy --from {source} --to {target} --overwrite`"
+        copies = copy(origin, destination, STORED_TABLES, overwrite=overwrite, overwriting=again, done=_tell)
     if call.as_json:
         print_json({"from": origin.place, "to": destination.place, "tables": [asdict(each) for each in copies]})
         return

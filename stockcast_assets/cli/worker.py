@@ -17,12 +17,14 @@ def worker(runs_at_once: int, queue: str) -> None:
     """
     with open_session(Invocation()) as session:
         try:
-            from stockcast_assets.dagster_private.celery_launcher import worker_app
+            from stockcast_assets.dagster_private.celery_launcher import log_as_this_process, worker_app
         except ModuleNotFoundError as error:
             raise StockcastError(
                 "A worker needs packages that are not installed: `pip install 'stockcast-assets[deploy]'`."
             ) from error
         app = worker_app(session.instance)
+        if session.settings.log_format == "json":
+            log_as_this_process()
     if app is None:
         raise StockcastError(
             "The runs of this instance are not launched on Celery, so there is nothing to do for a worker: set "

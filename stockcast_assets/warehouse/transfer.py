@@ -54,13 +54,14 @@ def copy(
     tables: Sequence[Table],
     *,
     overwrite: bool = False,
+    overwriting: str = "copying with overwrite=True",
     done: Callable[[Copy], None] = lambda copied: None,
 ) -> list[Copy]:
     """Make the target's tables the source's, one after the other, each all or nothing.
 
-    A table is in memory while it is copied. `done` hears of each table once its rows are counted and hashed
-    in the target; tables that exist in neither warehouse are left out. Running again after a failure copies
-    what is missing.
+    A table is in memory while it is copied. `overwriting` says in the caller's words what replaces other rows.
+    `done` hears of each table once its rows are counted and hashed in the target; tables that exist in neither
+    warehouse are left out. Running again after a failure copies what is missing.
 
     Raises:
         StockcastError: before anything is written, if the source has no table, a table of either is not as
@@ -78,7 +79,7 @@ def copy(
             if held[table.name][0] and held[table.name] != source.content_hash(table):
                 raise StockcastError(
                     f"Table {table.name} of {target.place} holds {held[table.name][0]} rows that are not those of "
-                    f"{source.place}, and nothing was copied: add --overwrite to replace what {target.place} holds."
+                    f"{source.place}, and nothing was copied: {overwriting} replaces what {target.place} holds."
                 )
     copies = []
     for table in concerned:
