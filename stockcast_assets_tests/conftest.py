@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +31,18 @@ settings.register_profile("patient", settings.get_profile(settings.get_current_p
 settings.load_profile("patient")
 
 
-LONGEST = ("test_quarter", "test_backfill", "test_histories_bigquery", "test_cloud", "test_histories_duckdb")
-"""The longest files: they begin first, so that none of them is left alone at the end of a parallel run."""
+LONGEST = (
+    *("test_reconcile", "test_run", "test_remedies_help", "test_real_runs", "test_pages", "test_quarter"),
+    *("test_canaries", "test_postgres", "test_yahoo_commands", "test_registry", "test_dagster_ui", "test_ledger"),
+    *("test_foreign_pages", "test_backfill", "test_stopping", "test_reexecution", "test_bigquery", "test_tune"),
+    *("test_evaluate_files", "test_universe", "test_cloud", "test_revised", "test_histories_bigquery", "test_compose"),
+    *("test_damaged_homes", "test_yahoo", "test_universe_served", "test_light", "test_live", "test_transfer"),
+    *("test_month", "test_published", "test_as_known_on", "test_demo", "test_evaluate", "test_architecture"),
+)
+"""The longest files, about by their time: none of them is left alone at the end of a parallel run.
+
+The first makes the demo for the others; those that begin beside it do without.
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -161,6 +171,7 @@ class Ended(NamedTuple):
 
 
 Run = Callable[..., Ended]
+Shared = Callable[[str], AbstractContextManager[Path]]
 
 
 @pytest.fixture
@@ -180,16 +191,28 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cli:
-    """A home in which `stockcast demo --sessions 3` has run, in a process of its own. Tests must not change it.
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """`with shared_folder("demo") as folder` is a folder that the processes of a parallel test run share.
 
-    The processes of a parallel test run share one: whoever needs it first makes it.
+    One at a time is within: whoever needs what is made there first makes it, the others find it.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "demo"
-    folder.mkdir(exist_ok=True)
-    cli = Cli(folder / "home", {"STOCKCAST_SOURCE": "sample"})
-    with FileLock(folder / "lock"):
+
+    @contextmanager
+    def within(name: str) -> Iterator[Path]:
+        folder = (base if worker_id == "master" else base.parent) / name
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / "lock"):
+            yield folder
+
+    return within
+
+
+@pytest.fixture(scope="session")
+def demo(shared_folder: Shared) -> Cli:
+    """A home in which `stockcast demo --sessions 3` has run, in a process of its own. Tests must not change it."""
+    with shared_folder("demo") as folder:
+        cli = Cli(folder / "home", {"STOCKCAST_SOURCE": "sample"})
         if not (cli.home / "demo.json").exists():
             result = cli("demo", "--sessions", "3", "--json")
             assert result.returncode == 0, result.stderr

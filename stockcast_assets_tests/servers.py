@@ -138,12 +138,9 @@ def start_bigquery_emulator(folder: Path, ports: tuple[int, int] | None = None) 
         wait_for_http(f"http://127.0.0.1:{port}/", process, log)
         yield BigQueryEmulator(f"http://127.0.0.1:{port}", f"127.0.0.1:{storage_port}", process)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # Asked to end, it waits for its clients; it keeps nothing.
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ They are applied to no live project here.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,28 @@ def unquoted(value: Any) -> Any:
     return value.strip('"') if isinstance(value, str) else value
 
 
+@cache
+def parsed() -> Sequence[dict[str, Any]]:
+    """The module's files, when a test asks: to parse them takes seconds."""
+    return [unquoted(hcl2.loads(file.read_text())) for file in MODULE]
+
+
 def blocks(kind: str) -> Iterator[dict[str, Any]]:
-    for file in MODULE:
-        yield from unquoted(hcl2.loads(file.read_text())).get(kind, ())
+    for file in parsed():
+        yield from file.get(kind, ())
 
 
-RESOURCES = {
-    (kind, name): body for block in blocks("resource") for kind, named in block.items() for name, body in named.items()
-}
-LOCALS = {name: value for block in blocks("locals") for name, value in block.items()}
-VARIABLES = {name: body for block in blocks("variable") for name, body in block.items()}
+def resources() -> dict[tuple[str, str], Any]:
+    named = [each for block in blocks("resource") for each in block.items()]
+    return {(kind, name): body for kind, bodies in named for name, body in bodies.items()}
+
+
+def local_values() -> dict[str, Any]:
+    return {name: value for block in blocks("locals") for name, value in block.items()}
+
+
+def variables() -> dict[str, Any]:
+    return {name: body for block in blocks("variable") for name, body in block.items()}
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -59,20 +72,22 @@ def texts(value: Any) -> Iterator[str]:
 
 def test_every_reference_of_the_module_has_what_it_names() -> None:
     text = "\n".join(file.read_text() for file in MODULE)
-    assert set(re.findall(r"\bvar\.(\w+)", text)) == set(VARIABLES)
-    assert set(re.findall(r"\blocal\.(\w+)", text)) == set(LOCALS)
-    assert all(body["description"] for body in VARIABLES.values())
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == set(variables())
+    assert set(re.findall(r"\blocal\.(\w+)", text)) == set(local_values())
+    assert all(body["description"] for body in variables().values())
     named = set(re.findall(r"\b((?:google|random)_\w+)\.(\w+)", re.sub(r'"[\w./:-]*"', '""', text)))
     assert named
     data = {(kind, name) for block in blocks("data") for kind, named_ in block.items() for name in named_}
-    assert named <= {*RESOURCES, *data}
+    assert named <= {*resources(), *data}
 
 
 def test_no_account_has_a_key_or_more_than_its_part() -> None:
-    kinds = {kind for kind, _ in RESOURCES}
+    kinds = {kind for kind, _ in resources()}
     assert not kinds & {"google_service_account_key", "google_project_iam_binding", "google_project_iam_policy"}
     roles = {
-        role for text in texts({"l": LOCALS, "r": [*RESOURCES.values()]}) for role in re.findall(r"roles/[\w.]+", text)
+        role
+        for text in texts({"l": local_values(), "r": [*resources().values()]})
+        for role in re.findall(r"roles/[\w.]+", text)
     }
     assert not [
         role for role in roles if re.search(r"(owner|editor|[aA]dmin)$", role) and role != "roles/bigquery.dataEditor"
@@ -80,30 +95,30 @@ def test_no_account_has_a_key_or_more_than_its_part() -> None:
     # On the project as a whole: to run queries, and what nodes are.
     of_project = {
         role
-        for (kind, _), body in RESOURCES.items()
+        for (kind, _), body in resources().items()
         if kind == "google_project_iam_member"
-        for role in re.findall(r"roles/[\w.]+", body["role"] + str(LOCALS["query_rights"]))
+        for role in re.findall(r"roles/[\w.]+", body["role"] + str(local_values()["query_rights"]))
     }
     assert of_project == {
         *("roles/bigquery.jobUser", "roles/bigquery.readSessionUser", "roles/container.defaultNodeServiceAccount"),
     }
-    rights = LOCALS["bucket_rights"]
+    rights = local_values()["bucket_rights"]
     assert rights["runner_uploads"]["role"] == "roles/storage.objectViewer"
     assert {right["account"] for right in rights.values() if right["bucket"] == "models"} == {"mlflow"}
-    assert LOCALS["dataset_rights"]["runner"] == "roles/bigquery.dataEditor"
+    assert local_values()["dataset_rights"]["runner"] == "roles/bigquery.dataEditor"
 
 
 def test_what_is_kept_is_private_and_has_an_end() -> None:
-    bucket = RESOURCES["google_storage_bucket", "kept"]
+    bucket = resources()["google_storage_bucket", "kept"]
     assert (bucket["public_access_prevention"], bucket["uniform_bucket_level_access"]) == ("enforced", True)
     assert len(bucket["lifecycle_rule"]) == 2
     assert bucket["dynamic"]
-    database = RESOURCES["google_sql_database_instance", "main"]["settings"][0]
+    database = resources()["google_sql_database_instance", "main"]["settings"][0]
     assert database["ip_configuration"][0]["ipv4_enabled"] is False
     assert database["ip_configuration"][0]["ssl_mode"] == "ENCRYPTED_ONLY"
     assert database["backup_configuration"][0]["enabled"] is True
-    assert RESOURCES["google_container_cluster", "main"]["private_cluster_config"][0]["enable_private_nodes"] is True
-    assert RESOURCES["google_artifact_registry_repository", "images"]["docker_config"][0]["immutable_tags"] is True
+    assert resources()["google_container_cluster", "main"]["private_cluster_config"][0]["enable_private_nodes"] is True
+    assert resources()["google_artifact_registry_repository", "images"]["docker_config"][0]["immutable_tags"] is True
 
 
 def test_no_secret_stands_in_a_file() -> None:
@@ -129,8 +144,8 @@ def test_a_wrong_manifest_would_be_found() -> None:
 
 def test_the_cluster_s_accounts_are_those_that_the_module_binds() -> None:
     accounts = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "ServiceAccount"}
-    assert accounts == {f"stockcast-{name}" for name in LOCALS["accounts"]}
-    assert VARIABLES["namespace"]["default"] == MANIFESTS[0]["metadata"]["name"]
+    assert accounts == {f"stockcast-{name}" for name in local_values()["accounts"]}
+    assert variables()["namespace"]["default"] == MANIFESTS[0]["metadata"]["name"]
     assert VALUES["global"]["serviceAccountName"] in accounts
     launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]
     assert launcher["runK8sConfig"]["podSpecConfig"]["service_account_name"] in accounts

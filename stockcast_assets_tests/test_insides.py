@@ -47,6 +47,7 @@ INSIDES = {
 
 PUBLIC = {
     "alembic": ("config", "script"),
+    "celery": ("signals",),
     "curl_cffi": ("requests", "requests.exceptions"),
     "evidently": ("presets",),
     "google": ("api_core", "auth", "cloud", "oauth2"),

@@ -95,3 +95,29 @@ _loggers.create_console_logger("dagster", "INFO").info("of a run")
     )
     told = [json.loads(line) for line in (said.stdout + said.stderr).splitlines()]
     assert {"loaded", "of a run"} == {line["event"] for line in told}
+
+
+OF_A_WORKER = """
+import logging
+import sys
+
+from celery import Celery
+
+from stockcast_assets import json_logs
+from stockcast_assets.dagster_private.celery_launcher import log_as_this_process
+
+json_logs.write_json()
+log_as_this_process()
+Celery(broker="memory://").log.setup("INFO", redirect_stdouts=True)
+logging.getLogger("celery.worker").info("received")
+sys.stderr.write('{"event": "of a run"}\\n')
+"""
+
+
+def test_a_worker_writes_documents_and_none_within_another() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OF_A_WORKER], capture_output=True, text=True, timeout=120, check=True, env=clean_env()
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["received", "of a run"], done.stderr
+    assert lines[0]["level"] == "info"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
@@ -73,3 +74,40 @@ def test_a_run_of_another_machine_is_left_alone(
 def test_a_run_whose_process_lives_or_is_not_known_is_left_alone(instance: dg.DagsterInstance) -> None:
     assert monitored(instance, HERE, os.getpid()) == dg.DagsterRunStatus.STARTED
     assert monitored(instance, HERE, None) == dg.DagsterRunStatus.STARTED
+
+
+OF_CELERYS_POOL = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from types import SimpleNamespace
+
+import billiard
+from celery.signals import worker_process_init
+
+from stockcast_assets.dagster_private.celery_launcher import WatchingCeleryRunLauncher, worker_app
+
+
+def executes_a_run():
+    worker_process_init.send(sender=None)
+    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
+        print(pool.submit(abs, -4).result(), flush=True)
+
+
+if __name__ == "__main__":
+    launcher = WatchingCeleryRunLauncher(default_queue="dagster", broker="memory://")
+    assert worker_app(SimpleNamespace(run_launcher=launcher)) is launcher.celery
+    process = billiard.get_context("fork").Process(target=executes_a_run)
+    process.daemon = True
+    process.start()
+    process.join(60)
+    sys.exit(process.exitcode)
+"""
+
+
+def test_a_run_on_a_celery_worker_starts_processes_as_training_does(tmp_path: Path) -> None:
+    """Those of Celery's pool are daemonic, and Python lets such a one have no children."""
+    script = tmp_path / "worker.py"
+    script.write_text(OF_CELERYS_POOL)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr

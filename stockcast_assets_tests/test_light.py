@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ HEAVY = (
 )  # fmt: skip
 
 
-def run(script: str, home: Path, **env: str) -> object:
+def run(script: str, home: Path, **env: str) -> Any:
     """What a fresh process prints, as JSON."""
     result = subprocess.run(
         [sys.executable, "-c", f"import json, sys\n{script}"],
@@ -76,11 +77,12 @@ def test_calendars_are_built_once_and_for_recent_years_only(tmp_path: Path) -> N
 
 def test_a_home_keeps_its_closed_days_and_loads_as_lightly_as_one_without(tmp_path: Path) -> None:
     listed = {"STOCKCAST_CALENDARS": "XNYS,XLON"}
-    days = "print(json.dumps(sorted(stockcast_assets.definitions.defs.resolve_assets_def('raw_prices').partitions_def"
-    days += ".time_window_dimension.partitions_def.get_partition_keys())))"
-    found = run(f"import stockcast_assets.definitions\n{days}", tmp_path, **listed)
-    assert loaded("stockcast_assets.definitions", tmp_path, **listed) == []
-    assert run(f"import stockcast_assets.definitions\n{days}", tmp_path, **listed) == found
+    days = "print(json.dumps([heavy, sorted(stockcast_assets.definitions.defs.resolve_assets_def('raw_prices')"
+    days += ".partitions_def.time_window_dimension.partitions_def.get_partition_keys())]))"
+    script = f"import stockcast_assets.definitions\nheavy = [n for n in {HEAVY!r} if n in sys.modules]\n{days}"
+    heavy, found = run(script, tmp_path, **listed)
+    assert heavy
+    assert run(script, tmp_path, **listed) == [[], found]
 
 
 def test_threads_may_be_the_first_to_use_a_library(tmp_path: Path) -> None:

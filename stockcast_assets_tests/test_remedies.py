@@ -6,7 +6,8 @@ What each remedy does in the situation that prints it is tested beside that situ
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,30 @@ VALUES = {
 """What stands for a value in an f-string, by a word of the expression; a ticker else."""
 
 
-def told() -> Iterator[tuple[str, str]]:
+@cache
+def told() -> Sequence[tuple[str, str]]:
     """Where a sentence is, and the sentence with an example of each of its values."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        docs = {
-            id(node.body[0].value)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
-        }
-        parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        for node in ast.walk(tree):
-            where = f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.JoinedStr):
-                yield where, "".join(map(example, node.values))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {id(node)} & (docs | parts):
-                yield where, node.value
+    return [said for path in sorted(PACKAGE.rglob("*.py")) for said in _told_in(path)]
+
+
+def _told_in(path: Path) -> Iterator[tuple[str, str]]:
+    place, nodes = path.relative_to(PACKAGE), list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docs = {
+        id(node.body[0].value)
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and isinstance(node.body[0], ast.Expr)
+    }
+    parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            yield f"{place}:{node.lineno}", "".join(map(example, node.values))
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docs
+            and id(node) not in parts
+        ):
+            yield f"{place}:{node.lineno}", node.value
 
 
 def example(part: ast.expr) -> str:

@@ -863,6 +863,12 @@ def test_the_longer_commands_are_run_elsewhere(file: str) -> None:
 
 ELSEWHERE: Mapping[str, str] = {
     "says what is stored now": "integration/test_as_known_on.py::test_commands_read_the_world_of_the_day",
+    "shows the newest there is now": (
+        "integration/test_as_known_on.py::test_what_becomes_known_later_changes_no_byte_of_a_past_day_s_risk_and_card"
+    ),
+    "shows the model of now": (
+        "integration/test_as_known_on.py::test_a_model_without_a_card_has_that_of_its_row_while_that_is_there"
+    ),
     "backfill.py: No ticker is given": "integration/test_remedies_help.py::place",
     "evaluate.py: No ticker is given": (
         "integration/test_evaluate.py::test_tickers_dropped_as_csv_are_evaluated_without_touching_code"
@@ -879,6 +885,7 @@ ELSEWHERE: Mapping[str, str] = {
     "Materialised on request only (`stockcast tune MSFT`": (
         "integration/test_tune.py::test_a_second_call_goes_on_and_everything_is_there_to_look_at"
     ),
+    "--overwrite`": "warehouse/test_transfer.py::test_the_command_copies_there_and_back",
     "every run, then clean again": "test_cleaning.py::test_a_database_in_use_is_said_and_nothing_is_lost",
     **dict.fromkeys(
         (

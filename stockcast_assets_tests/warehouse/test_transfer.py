@@ -1,6 +1,7 @@
 """`stockcast warehouse check` and `copy`: declared against stored, and there and back between the two warehouses."""
 
 import json
+import re
 import shlex
 import subprocess
 from dataclasses import replace
@@ -251,8 +252,9 @@ def test_the_command_copies_there_and_back(
     put(bigquery.warehouse, RAW_PRICES, rows=5)
     status, out, err = run("warehouse", "copy", "--from", "duckdb", "--to", "bigquery")
     assert (status, out) == (1, "")
-    assert "--overwrite" in err
-    assert run("warehouse", "copy", "--from", "duckdb", "--to", "bigquery", "--overwrite")[0] == 0
+    advised = re.search(r"`stockcast ([^`]+)` replaces what", " ".join(err.split()))
+    assert advised, err
+    assert run(*advised[1].split())[0] == 0
     assert hashes(bigquery.warehouse) == before
 
 
