@@ -11,7 +11,7 @@ import pytest
 
 from stockcast_assets.cli import servers
 from stockcast_assets.errors import StockcastError
-from stockcast_assets.market.sources.yahoo import _limiter
+from stockcast_assets.market.sources.rate_limit import own_limiter
 from stockcast_assets.orchestration.home import open_instance, passwords_in_clear
 from stockcast_assets.private_files import make_private, own_folder, private_process, whose
 from stockcast_assets.settings import Settings, load_settings
@@ -173,9 +173,9 @@ def test_a_link_in_the_shared_temporary_folder_is_not_followed(
     target.mkdir()
     (tmp_path / f"stockcast-{getpass.getuser()}").symlink_to(target)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    _limiter.cache_clear()
-    assert _limiter().try_acquire("yahoo")
-    _limiter.cache_clear()
+    own_limiter.cache_clear()
+    assert own_limiter().try_acquire("yahoo")
+    own_limiter.cache_clear()
     assert "holds for this process alone" in caplog.text
     assert list(target.iterdir()) == []
 

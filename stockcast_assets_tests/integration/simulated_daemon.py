@@ -33,7 +33,7 @@ from dagster._time import get_current_datetime
 from pyrate_limiter import Duration, Limiter, Rate
 
 from stockcast_assets.market.calendars import closed_days
-from stockcast_assets.market.sources import yahoo
+from stockcast_assets.market.sources import rate_limit, yahoo
 from stockcast_assets.market.sources.base import Source
 from stockcast_assets.market.sources.catalog import Sources
 from stockcast_assets.orchestration.assets import metadata as shown
@@ -127,7 +127,7 @@ def serve() -> None:
     The daemons are forked off, so that imports and calendars are paid once; this process never opens the instance.
     """
     yfinance.set_tz_cache_location(os.environ["DAGSTER_HOME"])
-    yahoo._limiter = lambda: Limiter(Rate(1000, Duration.SECOND))  # type: ignore[assignment]
+    rate_limit.own_limiter = lambda: Limiter(Rate(1000, Duration.SECOND))  # type: ignore[assignment]
     # Drawing them would take as long as everything else together.
     shown.MOST_CHARTS = 1
     _as_of_the_moved_clock()

@@ -8,23 +8,18 @@ holds an impossible bar is an error, not data.
 Behind a proxy set HTTPS_PROXY, and CURL_CA_BUNDLE if it signs with a certificate of its own.
 """
 
-import getpass
 import json
 import logging
 import re
-import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pyrate_limiter import Duration, Limiter, Rate, SQLiteBucket
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from stockcast_assets.clock import Clock, utc_now
@@ -32,6 +27,7 @@ from stockcast_assets.errors import StockcastError
 from stockcast_assets.keys import validate_ticker
 from stockcast_assets.market import calendars
 from stockcast_assets.market.earnings import AFTER_CLOSE, ANNOUNCED, BEFORE_OPEN, EXPECTED, NO_HOUR, SAID, filed
+from stockcast_assets.market.sources import rate_limit
 from stockcast_assets.market.sources.base import (
     COMPANY,
     DEEP_PAST,
@@ -50,8 +46,6 @@ from stockcast_assets.market.sources.validate import (
     leave_out,
     validate_bars,
 )
-from stockcast_assets.private_files import own_folder
-from stockcast_assets.settings import load_settings
 from stockcast_assets.tables import RAW_PRICES
 
 if TYPE_CHECKING:
@@ -60,9 +54,6 @@ if TYPE_CHECKING:
 
 GRACE = pd.Timedelta(minutes=30)
 """After its close a session's bar is still being settled; Yahoo's data of some exchanges is 20 minutes late."""
-
-RATES = (Rate(5, Duration.SECOND), Rate(100, Duration.MINUTE))
-"""Requests a user of this machine may send to Yahoo. Yahoo publishes no limit, but refuses several hundred a minute."""
 
 HOLES = 0.05
 """Share of the sessions of a long range that Yahoo may lack, as it does of old or thinly traded tickers."""
@@ -342,55 +333,6 @@ def _unreadable(ticker: str, error: Exception) -> StockcastError:
     )
 
 
-def _wait_for_turn() -> None:
-    """Return when the rate limit admits another request."""
-    shared = _shared_limiter()
-    if shared is not None:
-        from redis.exceptions import RedisError
-
-        try:
-            shared.try_acquire("yahoo")
-            return
-        except RedisError as error:
-            _log.warning("The rate limit of Yahoo Finance holds for this machine alone: %s", error)
-    _limiter().try_acquire("yahoo")
-
-
-@lru_cache(maxsize=1)
-def _shared_limiter() -> Limiter | None:
-    """The rate limit of all machines, if there is a place to count them together."""
-    address = load_settings().rate_limit
-    if address is None:
-        return None
-    try:
-        from pyrate_limiter import RedisBucket
-        from redis import Redis
-        from redis.exceptions import RedisError
-    except ImportError as error:
-        raise StockcastError(
-            "STOCKCAST_RATE_LIMIT needs a package that is not installed: `pip install 'stockcast-assets[deploy]'`."
-        ) from error
-    client = Redis.from_url(address.get_secret_value(), socket_connect_timeout=5, socket_timeout=5)
-    try:
-        return Limiter(RedisBucket.init(list(RATES), client, "stockcast:yahoo-requests"))
-    except RedisError as error:
-        raise StockcastError(
-            f"STOCKCAST_RATE_LIMIT={address} does not answer ({error}): see that it runs, or leave the setting out."
-        ) from error
-
-
-@lru_cache(maxsize=1)
-def _limiter() -> Limiter:
-    """The rate limit, kept in a file that all processes of this user share: Yahoo counts by address."""
-    folder = Path(tempfile.gettempdir()) / f"stockcast-{getpass.getuser()}"
-    try:
-        file = str(own_folder(folder) / "yahoo-requests.sqlite")
-        return Limiter(SQLiteBucket.init_from_file(list(RATES), db_path=file, use_file_lock=True))
-    except (OSError, KeyError, sqlite3.Error, ImportError) as error:
-        _log.warning("The rate limit of Yahoo Finance holds for this process alone: %s", error)
-        return Limiter(list(RATES))
-
-
 @lru_cache(maxsize=1)
 def _session() -> "Session[Any]":
     """The HTTP session that yfinance uses: its usual one, within the rate limit and with statuses as errors.
@@ -401,7 +343,7 @@ def _session() -> "Session[Any]":
 
     class PoliteSession(requests.Session[Any]):
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-            _wait_for_turn()
+            rate_limit.wait_for_turn()
             if _CHART in url:
                 # yfinance names a longer time for some.
                 options |= {"allow_redirects": False, "timeout": _TIMEOUT_S}

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pyrate_limiter import Duration, Limiter, Rate
 
-from stockcast_assets.market.sources import yahoo
+from stockcast_assets.market.sources import rate_limit, yahoo
 
 Bar = tuple[float | None, float | None, float | None, float | None, int | None]
 
@@ -282,7 +282,7 @@ def serving(folder: Path) -> Iterator[FakeYahoo]:
         for name, value in server.environment().items():
             patch.setenv(name, value)
         unlimited = Limiter(Rate(1000, Duration.SECOND))
-        patch.setattr(yahoo, "_limiter", lambda: unlimited)
+        patch.setattr(rate_limit, "own_limiter", lambda: unlimited)
         yahoo._session.cache_clear()
         yield server
     yahoo._session.cache_clear()

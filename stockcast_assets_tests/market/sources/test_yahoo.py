@@ -1,6 +1,5 @@
 """The real yfinance client, over HTTPS, against a local server that speaks Yahoo's chart API."""
 
-import getpass
 import json
 import os
 import random
@@ -18,13 +17,11 @@ from pyrate_limiter import Limiter, Rate
 
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.market.calendars import sessions
-from stockcast_assets.market.sources import source_from, yahoo
+from stockcast_assets.market.sources import rate_limit, source_from, yahoo
 from stockcast_assets.market.sources.validate import validate_bars
 from stockcast_assets.market.sources.yahoo import YahooSource
 from stockcast_assets_tests.market.sources.fake_yahoo import Bar, FakeYahoo, Listing, Script, refusal, serving
 
-# The real one: the module fixture replaces it for this process.
-YAHOO_LIMITER = yahoo._limiter.__wrapped__
 BAR: Bar = (10.0, 11.0, 9.0, 10.5, 100)
 EMPTY: Bar = (None, None, None, None, None)
 TOO_MANY = (429, "Too Many Requests")
@@ -385,7 +382,7 @@ class TestPatience:
 
     def test_the_rate_is_kept(self, fake, source, monkeypatch):
         limiter = Limiter(Rate(2, 400))
-        monkeypatch.setattr(yahoo, "_limiter", lambda: limiter)
+        monkeypatch.setattr(rate_limit, "own_limiter", lambda: limiter)
         started = time.monotonic()
         for _ in range(5):
             source.bars("AAPL", date(2024, 1, 2), date(2024, 1, 8))
@@ -460,9 +457,9 @@ from datetime import date
 import pandas as pd
 import yfinance
 from pyrate_limiter import Rate
-from stockcast_assets.market.sources import yahoo
+from stockcast_assets.market.sources import rate_limit, yahoo
 yfinance.set_tz_cache_location(sys.argv[1])
-yahoo.RATES = (Rate(3, 1500),)
+rate_limit.RATES = (Rate(3, 1500),)
 source = yahoo.YahooSource(now=lambda: pd.Timestamp("2024-01-10 23:00", tz="UTC"))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -507,20 +504,3 @@ def test_two_processes_share_one_rate_limit(fake, tmp_path, machines, request):
         assert moment - begun >= number // 3 * 1.5 - 0.01
     files = [path.name for path in tmp_path.rglob("stockcast-*/*.sqlite")]
     assert files == ([] if apart else ["yahoo-requests.sqlite"])
-
-
-def test_without_a_shared_file_the_rate_limit_is_the_process_own(tmp_path, monkeypatch, caplog):
-    blocked = tmp_path / f"stockcast-{getpass.getuser()}"
-    blocked.write_text("not a folder")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert YAHOO_LIMITER().try_acquire("yahoo")
-    assert "holds for this process alone" in caplog.text
-
-
-def test_a_counter_that_does_not_answer_is_named_without_its_password(monkeypatch):
-    monkeypatch.setenv("STOCKCAST_RATE_LIMIT", "redis://:hunter2-canary@127.0.0.1:9/0")
-    with pytest.raises(
-        StockcastError, match=r"STOCKCAST_RATE_LIMIT=redis://.*127\.0\.0\.1:9/0 does not answer"
-    ) as told:
-        yahoo._shared_limiter.__wrapped__()
-    assert "hunter2" not in str(told.value)
