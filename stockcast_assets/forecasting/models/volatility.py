@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, Protocol
 
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import History, Rows
+from stockcast_assets.forecasting.one_thread import one_thread
 from stockcast_assets.libraries import np
 from stockcast_assets.market.indicators import Floats
 from stockcast_assets.methods import HAR, HAR_QUARTERLY
@@ -101,6 +102,7 @@ def linear(regressors: Floats, coefficients: Floats) -> Floats:
     return np.cumsum(regressors[:, :, None] * coefficients.T, axis=1)[:, -1]
 
 
+@one_thread()
 def fit_har(history: History, rows: Rows) -> HarVolatility:
     """Least squares per horizon on `rows`; EWMA variance as it is while there are fewer than 250 of them.
 
@@ -143,6 +145,7 @@ class QuarterlyHar:
         return self.har.sigma(history, rows) * np.sqrt(factor)
 
 
+@one_thread()
 def fit_quarterly_har(history: History, rows: Rows) -> QuarterlyHar:
     """`fit_har`, and the pattern of what the sessions after `rows` (whose targets must be known) did beside it.
 

@@ -53,7 +53,7 @@ def tail_weights(gains: Floats, level: float) -> Floats:
 def tail(gains: Floats, level: float) -> Tail:
     """Value at risk and expected shortfall of outcomes [n] (Acerbi & Tasche, 2002)."""
     at = min(math.floor(level * len(gains)), len(gains) - 1)
-    return Tail(level, -float(np.sort(gains)[at]), -float(tail_weights(gains, level) @ gains))
+    return Tail(level, -float(np.sort(gains)[at]), -float((tail_weights(gains, level) * gains).sum()))
 
 
 def contributions(gains: Floats, level: float) -> Floats:
@@ -65,7 +65,7 @@ def contributions(gains: Floats, level: float) -> Floats:
         gains: [positions, n] of each position in each scenario.
         level: the share of the scenarios.
     """
-    found: Floats = -(gains @ tail_weights(gains.sum(axis=0), level))
+    found: Floats = -(gains * tail_weights(gains.sum(axis=0), level)).sum(axis=1)
     return found
 
 
@@ -98,7 +98,7 @@ def value_at_risk_contributions(gains: Floats, level: float) -> Floats:
 
 
 def _lost(gains: Floats, weights: Floats) -> Floats:
-    shares: Floats = -(gains @ (weights / weights.sum()))
+    shares: Floats = -(gains * (weights / weights.sum())).sum(axis=1)
     return shares
 
 

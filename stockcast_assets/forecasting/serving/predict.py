@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from statistics import NormalDist
 
-from threadpoolctl import threadpool_limits
-
 from stockcast_assets import tables
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, QUANTILES
 from stockcast_assets.forecasting.features import History, Needed, Rows, prepare, prepare_many
 from stockcast_assets.forecasting.models.tails import beyond
+from stockcast_assets.forecasting.one_thread import one_thread
 from stockcast_assets.forecasting.serving.forecaster import Published, published_quantiles
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.forecasting.universe.inputs import Series, Surroundings
@@ -69,7 +68,7 @@ def forecast(
     if not asked:
         return pd.DataFrame(columns=[*COLUMNS, *BASELINE_COLUMNS])
     needed, numbers = [], []
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         for ticker, of_ticker in asked.items():
             _require_model(ticker, models, bars)
             of_bars, of_days = _needed(models[ticker], bars[ticker], of_ticker)
@@ -136,7 +135,7 @@ def hindcast(
     Returns:
         The as-of sessions, and their quantiles of the log returns, [sessions, HORIZON, QUANTILES].
     """
-    with threadpool_limits(1, user_api="blas"):
+    with one_thread():
         history = prepare(bars)
         rows, quantiles = model.hindcast(_seen([model], [history], [bars], around)[0])
     return history.dates[rows], quantiles

@@ -13,8 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
-
 from stockcast_assets import __version__
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
@@ -25,6 +23,7 @@ from stockcast_assets.forecasting.features import History, prepare
 from stockcast_assets.forecasting.models.average import mean_quantiles
 from stockcast_assets.forecasting.models.baselines import Contender, Forecast, Naive, fit_naive, fit_random_walk
 from stockcast_assets.forecasting.models.network import BASE, Lstm
+from stockcast_assets.forecasting.one_thread import one_thread
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate_each
 from stockcast_assets.forecasting.serving.forecaster import CalibratedLstm, Forecaster
 from stockcast_assets.forecasting.training.fitting import fit_lstm
@@ -137,6 +136,7 @@ class Candidate:
     fits: Sequence[Fitted]
     config: ModelConfig
 
+    @one_thread()
     def judged(self, champion: Evaluation | None = None) -> TrainedModel:
         """The model with its walk-forward proof and the gate's decision.
 
@@ -148,10 +148,6 @@ class Candidate:
         """
         if not self.fits:
             return without_network(self.history, self.config)
-        with threadpool_limits(1):
-            return self._judged(champion)
-
-    def _judged(self, champion: Evaluation | None) -> TrainedModel:
         final = self.fits[-1]
         cases, calibrations = walk_forward_cases(self.history, self.folds[:-1], self.fits[:-1], self.config)
         evaluation = evaluate([cases])

@@ -25,6 +25,7 @@ from stockcast_assets.forecasting.features import History
 from stockcast_assets.forecasting.models.average import mean_quantiles
 from stockcast_assets.forecasting.models.baselines import Forecast, fit_naive
 from stockcast_assets.forecasting.npz import Reference
+from stockcast_assets.forecasting.one_thread import one_thread
 from stockcast_assets.forecasting.serving.calibration import Calibration, calibrate_each
 from stockcast_assets.forecasting.universe.contenders import OwnFit, fit_own
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
@@ -138,6 +139,7 @@ def admitted_by(row: Mapping[Any, Any]) -> str:
     return AVERAGE if row["promoted"] else NOTHING
 
 
+@one_thread()
 def judge_pooled(series: Mapping[str, Series], month: MonthModel, config: ModelConfig | None = None) -> PooledProof:
     """Judge a month's networks on its members together, at most MOST_JUDGED of them."""
     config = config or ModelConfig()
@@ -209,6 +211,7 @@ class Beside:
         return found
 
 
+@one_thread()
 def judge(
     series: Series,
     month: MonthModel,

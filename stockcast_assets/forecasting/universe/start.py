@@ -13,6 +13,7 @@ from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import pooled_shape
 from stockcast_assets.forecasting.models.volatility import HarVolatility, fit_har, linear
 from stockcast_assets.forecasting.models.volatility import steps as session_steps
+from stockcast_assets.forecasting.one_thread import one_thread
 from stockcast_assets.forecasting.universe.earnings import (
     EventFactor,
     Offsets,
@@ -126,6 +127,7 @@ def shape_of(series: Series, rows: Rows, sigma: Floats) -> Floats:
     return pooled_shape(np.quantile(series.history.targets[rows] / sigma, QUANTILES, axis=0).T)
 
 
+@one_thread()
 def fit_starts(series: Mapping[str, Series], rows: Mapping[str, Rows]) -> tuple[Pooled, dict[str, Start]]:
     """The starts of all training tickers on `rows`, whose targets must be known."""
     regressors, outcomes = [], []
