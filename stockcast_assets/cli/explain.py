@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -23,6 +25,7 @@ from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.serving.forecaster import Published
 from stockcast_assets.forecasting.serving.own_bars import with_target_dates
 from stockcast_assets.forecasting.serving.predict import QUANTILE_COLUMNS, TAIL_COLUMNS, forecast
+from stockcast_assets.forecasting.serving.rounding import ROUNDING
 from stockcast_assets.forecasting.universe.forecaster import UniverseForecaster
 from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.keys import month_of, partition_key
@@ -59,7 +62,7 @@ def run(call: Invocation, ticker: str, day_text: str, replay: bool, as_known_on:
             document["replay"] = {
                 "identical": not differences,
                 "differences": differences,
-                "possible_causes": chain.possible_causes() if differences else [],
+                "possible_causes": chain.possible_causes(differences) if differences else [],
             }
         if call.as_json:
             print_json(document)
@@ -295,7 +298,7 @@ class Provenance:
             ]
         return differences
 
-    def possible_causes(self) -> list[str]:
+    def possible_causes(self, differences: Sequence[Row]) -> list[str]:
         """Why a replay may differ, as far as what is stored can tell."""
         causes = []
         revised = self._revised()["bars_stored_after_the_forecast"]
@@ -310,10 +313,22 @@ class Provenance:
                 causes.append(f"{len(again)} days of market_state were made again after the forecast, first {again[0]}")
         if self.model_version != UNREGISTERED and self.model.code_version != __version__:
             causes.append(f"the model was made by stockcast {self.model.code_version} and this is {__version__}")
-        return causes or [
-            "nothing stored tells: the rows may have been changed by hand, or this machine's processor or libraries "
-            "round otherwise"
-        ]
+        if (largest := largest_difference(differences)) <= ROUNDING:
+            return [
+                *causes,
+                "this machine's processor or libraries round otherwise than those that made it: no value differs by "
+                f"more than {largest:.1e} of itself (so much can be changed by hand, too; `stockcast ledger verify` "
+                "tells)",
+            ]
+        return causes or ["nothing stored tells: the rows may have been changed by hand"]
+
+
+def largest_difference(differences: Sequence[Row]) -> float:
+    """Relative to the value; infinite where something differs that is no number."""
+    pairs = [(each["stored"], each["replayed"]) for each in differences]
+    if not all(isinstance(value, float) for pair in pairs for value in pair):
+        return math.inf
+    return max((abs(now - before) / max(abs(before), abs(now)) for before, now in pairs), default=0.0)
 
 
 def _described(bars: pd.DataFrame) -> Row:

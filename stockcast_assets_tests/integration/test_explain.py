@@ -1,6 +1,7 @@
 """`stockcast explain`: the chain behind a stored forecast, and the forecast made again."""
 
 import json
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from stockcast_assets.tables import FORECASTS, TRAINED_MODEL
+from stockcast_assets.tables import FORECASTS, PUBLISHED_FORECASTS, TRAINED_MODEL
 from stockcast_assets_tests.conftest import Cli
 
 DAY = "2013-02-28"
@@ -78,6 +79,27 @@ def test_a_stored_number_changed_by_hand_is_found_to_the_last_bit(copied: Cli) -
     assert "1 values differ" in result.stdout
     assert repr(nudged) in result.stdout
     assert "changed by hand" in result.stdout
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the BLAS of this processor has no kernels of another one")
+def test_another_processor_makes_the_same_forecast_but_for_rounding_and_no_repair_is_told_of(
+    copied: Cli,
+) -> None:
+    # The kernels of processors of 2008, and of 2013, in a process of its own.
+    there = [Cli(copied.home, {**copied.env, "OPENBLAS_CORETYPE": name}) for name in ("Nehalem", "Haswell")]
+    replays = [each("explain", "AAPL", DAY, "--replay", "--json") for each in there]
+    told = {each.returncode: json.loads(each.stdout)["replay"]["possible_causes"] for each in replays}
+    assert any("round otherwise" in cause for cause in told[1])
+
+    before = [copied.warehouse.read(table, tickers=["AAPL"]) for table in (PUBLISHED_FORECASTS, FORECASTS)]
+    first = str(before[0]["date"].min().date())
+    for each in there:
+        again = each("backfill", "AAPL", "--assets", "forecasts", "--from", first, "--to", DAY, "--yes")
+        assert again.returncode == 0, again.stderr
+    after = [copied.warehouse.read(table, tickers=["AAPL"]) for table in (PUBLISHED_FORECASTS, FORECASTS)]
+    for one, other in zip(before, after, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert copied("ledger", "verify").returncode == 0
 
 
 def test_a_model_file_that_is_not_the_published_one_is_refused(copied: Cli) -> None:

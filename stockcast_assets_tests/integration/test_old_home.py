@@ -33,8 +33,15 @@ def test_a_home_of_0_1_goes_on_and_a_replay_is_identical(old: Cli) -> None:
     assert set(before["forecasts"]["ticker"]) == {"AAPL", "IBM"}
 
     replayed = old("explain", "AAPL", LAST, "--replay", "--json")
-    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
-    assert json.loads(replayed.stdout)["replay"]["identical"] is True
+    told = json.loads(replayed.stdout)["replay"]
+    if told["identical"]:
+        assert replayed.returncode == 0, replayed.stderr
+    else:
+        # It was made on a processor without AVX-512, and others round otherwise.
+        assert replayed.returncode == 1, replayed.stderr
+        assert any("round otherwise" in cause for cause in told["possible_causes"])
+        pairs = [(each["stored"], each["replayed"]) for each in told["differences"]]
+        assert all(abs(now - before) <= 1e-7 * before for before, now in pairs)
 
     gone_on = old("forecast", "AAPL", NEXT)
     assert gone_on.returncode == 0, gone_on.stderr

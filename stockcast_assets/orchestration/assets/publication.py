@@ -10,6 +10,7 @@ import dagster as dg
 
 from stockcast_assets import __version__, clock
 from stockcast_assets.errors import StockcastError
+from stockcast_assets.forecasting.serving.rounding import as_said
 from stockcast_assets.libraries import pd
 from stockcast_assets.monitoring import ledger
 from stockcast_assets.monitoring.heads import HeadStore
@@ -63,6 +64,8 @@ def published(
     if made.frame.empty:
         return made
     known = _known(served, bars)
+    # Else the ledger would tell of a repair where only another machine was at work.
+    made = replace(made, frame=as_said(made.frame, _said_of_the_same(warehouse, made.frame, known)))
 
     def addition() -> Addition | None:
         days, tickers = made.frame["date"], sorted(made.frame["ticker"].unique())
@@ -88,6 +91,17 @@ def published(
         return Addition(PUBLISHED_FORECASTS, rows, told, event, lambda: _keep(context, store, now, heads))
 
     return replace(made, adding=addition)
+
+
+def _said_of_the_same(warehouse: Warehouse, frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The ledger's newest rows of the same keys, by the same model of the same bars."""
+    tickers, dates = sorted(frame["ticker"].unique()), frame["date"]
+    stored = warehouse.read(PUBLISHED_FORECASTS, tickers=tickers, start=dates.min(), end=dates.max())
+    newest = ledger.newest_revisions(stored)
+    digests = ["model_digest", "data_digest"]
+    now = newest[ledger.KEY].merge(known, on=ledger.KEY, how="left")[digests]
+    before = newest[digests].reset_index(drop=True)
+    return newest[(before.eq(now) | (before.isna() & now.isna())).all(axis=1).to_numpy(bool)]
 
 
 def _known(served: Served, bars: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
