@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """What NumPy computes within, also as a function's decorator, it computes on one thread of BLAS."""
+    """What NumPy computes within, also as a function's decorator, it computes on one thread of BLAS.
+
+    It is for the main thread, which runs and commands compute on: OpenBLAS lets no other one change the number.
+    """
     with _blas().limit(limits=1):
         yield
 

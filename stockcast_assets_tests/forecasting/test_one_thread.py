@@ -65,16 +65,17 @@ def test_the_bits_are_the_same_on_any_number_of_threads(computed: Callable[[Bars
     assert all(each == found[0] for each in found[1:])
 
 
-def test_the_number_of_threads_is_given_back() -> None:
-    def numbers() -> list[int]:
-        """Of NumPy's; SciPy brings another."""
-        return [library["num_threads"] for library in threadpool_info() if "numpy" in library["filepath"]]
+def threads() -> list[int]:
+    """Of NumPy's BLAS; SciPy brings another."""
+    return [library["num_threads"] for library in threadpool_info() if "numpy" in library["filepath"]]
 
+
+def test_the_number_of_threads_is_given_back() -> None:
     with threadpool_limits(3, user_api="blas"):
-        assert numbers() == [3]
+        assert threads() == [3]
         with suppress(ZeroDivisionError), one_thread():
             with one_thread():
-                assert numbers() == [1]
-            assert numbers() == [1]
+                assert threads() == [1]
+            assert threads() == [1]
             _ = 1 / 0
-        assert numbers() == [3]
+        assert threads() == [3]
