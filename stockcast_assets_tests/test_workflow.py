@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,14 @@ def test_the_version_that_a_tag_is_compared_with_stands_as_it_is_searched() -> N
     for tag, status in ((f"v{version}", 0), ("v9.9.9", 1)):
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, env={"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"})
         assert done.returncode == status
+
+
+def test_the_long_tests_still_find_what_they_are_set_up_with() -> None:
+    planned = subprocess.run(
+        [sys.executable, "-m", "pytest", "long_tests", "--setup-plan", "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert "test_moved.py" in planned.stdout
