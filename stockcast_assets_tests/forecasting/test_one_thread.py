@@ -21,14 +21,14 @@ from stockcast_assets.forecasting.risk.portfolio import contributions, tail, val
 from stockcast_assets.forecasting.universe.inputs import series_of
 from stockcast_assets.forecasting.universe.market import market_of
 from stockcast_assets.forecasting.universe.month import teachers
-from stockcast_assets.forecasting.universe.training import fingerprint, prepare_training
+from stockcast_assets.forecasting.universe.training import prepare_training
 
 Bars = dict[str, pd.DataFrame]
 COPIES = 6
 """Of each ticker of the sample: a pooled regression of so many rows is shared among threads where there are some."""
 
 
-def what_networks_are_trained_on(bars: Bars) -> str:
+def what_networks_are_trained_on(bars: Bars) -> bytes:
     histories = {
         f"{ticker}{copy}": prepare(of.tail(len(of) - 40 * copy).reset_index(drop=True))
         for ticker, of in bars.items()
@@ -37,7 +37,7 @@ def what_networks_are_trained_on(bars: Bars) -> str:
     series = series_of(histories, market_of(histories), {})
     folds = teachers(series, date(2013, 1, 1), ModelConfig())
     assert len(folds) == len(histories)
-    return fingerprint(prepare_training(series, folds))
+    return pickle.dumps(prepare_training(series, folds))
 
 
 def baselines(bars: Bars) -> bytes:

@@ -149,11 +149,12 @@ def fit_month(
     with training_pool(workers) as pool:
         begun = []
         for origin, folds in learnt_from.items():
-            prepared = prepare_training({ticker: series[ticker] for ticker in folds}, folds)
-            made_of = fingerprint(prepared, networks)
+            taught = {ticker: series[ticker] for ticker in folds}
+            made_of = fingerprint(taught, folds, networks)
             if made_of in before:
                 found[origin] = replace(before[made_of], origin=origin)
             else:
+                prepared = prepare_training(taught, folds)
                 begun.append((origin, prepared, made_of, submit(pool, prepared, networks)))
         done, total = 0, sum(len(futures) for *_, futures in begun)
         for origin, prepared, made_of, futures in begun:

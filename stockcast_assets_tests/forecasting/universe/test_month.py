@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import pickle
 from dataclasses import replace
 from datetime import date
 from statistics import NormalDist
@@ -118,7 +119,7 @@ def test_what_comes_after_the_month_began_changes_no_bit(
 def test_the_next_month_keeps_the_januaries(universe_bars: Bars, seen: dict[str, Series], month: MonthModel) -> None:
     def made_of(series: dict[str, Series], origin: date) -> str:
         folds = teachers(series, origin, CONFIG)
-        return fingerprint(prepare_training({ticker: series[ticker] for ticker in folds}, folds), NETWORKS)
+        return fingerprint({ticker: series[ticker] for ticker in folds}, folds, NETWORKS)
 
     those = {ticker: seen[ticker] for ticker in TEACHERS}
     kept = {vintage.origin: vintage.fingerprint for vintage in month.vintages}
@@ -131,6 +132,50 @@ def test_the_next_month_keeps_the_januaries(universe_bars: Bars, seen: dict[str,
     assert made_of(seen, MONTH) != kept[MONTH]
     corrected = series({**universe_bars, "AAPL": universe_bars["AAPL"].iloc[1:].reset_index(drop=True)}, {})
     assert made_of({ticker: corrected[ticker] for ticker in TEACHERS}, MONTH) != kept[MONTH]
+
+
+@pytest.mark.parametrize("name", ["log_close", "variance", "har", "market", "offsets", "steps", "ahead"])
+def test_a_fingerprint_is_of_every_number_that_was_known_and_of_none_that_came_later(
+    seen: dict[str, Series], name: str
+) -> None:
+    those, folds = {ticker: seen[ticker] for ticker in TEACHERS}, teachers(seen, date(2008, 1, 1), CONFIG)
+    folds = {ticker: folds[ticker] for ticker in TEACHERS}
+    one, fold = seen["AAPL"], folds["AAPL"]
+    outcomes = name in ("log_close", "variance")
+
+    def changed(row: int) -> dict[str, Series]:
+        of = one.history if hasattr(one.history, name) else one
+        array = getattr(of, name).copy()
+        array[row] += 1
+        spoilt = replace(of, **{name: array})
+        return {**those, "AAPL": spoilt if of is one else replace(one, history=spoilt)}
+
+    before, last = fingerprint(those, folds), int(fold.known[-1]) + (HORIZON if outcomes else 0)
+    for row in (int(fold.known[0]), int(fold.train[-1]), last):
+        assert fingerprint(changed(row), folds) != before
+    assert fingerprint(changed(last + 1), folds) == before
+
+
+def test_what_networks_are_prepared_from_is_all_in_their_fingerprint(seen: dict[str, Series]) -> None:
+    folds = {ticker: teachers(seen, date(2008, 1, 1), CONFIG)[ticker] for ticker in TEACHERS}
+    those, other = {ticker: seen[ticker] for ticker in TEACHERS}, {}
+    for ticker, one in those.items():
+        end, history = int(folds[ticker].known[-1]) + 1, one.history
+        told, settled = slice(end, None), slice(end + HORIZON, None)
+        of_history = {"log_close": settled, "variance": settled, "har": told}
+        of_history |= dict.fromkeys(("features", "ewma", "close"), slice(None))
+        of_series = dict.fromkeys(("market", "offsets", "steps", "ahead"), told)
+
+        def spoilt(of: object, parts: dict[str, slice]) -> dict[str, np.ndarray]:
+            arrays = {name: getattr(of, name).copy() for name in parts}
+            for name, rows in parts.items():
+                arrays[name][rows] = 3
+            return arrays
+
+        past = replace(history, **spoilt(history, of_history), skipped=history.skipped + 1)
+        other[ticker] = replace(one, history=past, **spoilt(one, of_series))
+    assert fingerprint(other, folds) == fingerprint(those, folds)
+    assert pickle.dumps(prepare_training(other, folds)) == pickle.dumps(prepare_training(those, folds))
 
 
 def test_a_month_is_its_bytes(seen: dict[str, Series], month: MonthModel) -> None:
