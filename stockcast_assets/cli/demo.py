@@ -39,6 +39,7 @@ def run(call: Invocation, count: int) -> None:
             err.print(ahead)
         with resumable(session):
             session.runner.bring_up(wanted)
+            session.runner.draw_scenarios(day for days in wanted.values() for day in days)
         seconds = time.monotonic() - started
         rows = [
             summary(session, describe(session, ticker, _last_sessions(session, ticker, 1)[0].date()))

@@ -25,6 +25,7 @@ from stockcast_assets.tables import (
     MARKET_STATE,
     PRICE_HISTORY,
     RAW_PRICES,
+    SCENARIOS,
     STORED_TABLES,
     TRAINED_MODEL,
 )
@@ -65,6 +66,7 @@ def test_every_asset_holds_exactly_its_keys_and_obeys_its_declaration(demo: Cli)
     assert keys(read(TRAINED_MODEL)) == product([pd.Timestamp("2013-02-01"), pd.Timestamp("2013-03-01")])
     for table in (INDICATORS, FORECASTS, DRIFT_REPORT):
         assert keys(read(table)) == product(DAYS[-3:]), table.name
+    assert sorted(read(SCENARIOS)["date"]) == list(DAYS[-3:])
     # Forecasts of the first two days have met their first target sessions.
     assert keys(read(FORECAST_ACCURACY)) == product(DAYS[-2:])
     for table in ALL_TABLES:

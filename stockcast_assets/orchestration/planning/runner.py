@@ -37,7 +37,7 @@ from stockcast_assets.orchestration.slices import slices
 from stockcast_assets.orchestration.stored import look, trained_months
 from stockcast_assets.orchestration.ticker_space import enrol
 from stockcast_assets.stopping import Stopped, shield_children, signalled, stop_if_signalled
-from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, TRAINED_MODEL, UNIVERSE_MODEL
+from stockcast_assets.tables import FORECASTS, PRICE_HISTORY, RAW_PRICES, SCENARIOS, TRAINED_MODEL, UNIVERSE_MODEL
 from stockcast_assets.warehouse import Warehouse
 
 Days = Mapping[str, Sequence[pd.Timestamp]]
@@ -219,6 +219,17 @@ class Runner:
         if not (self.shared_network and asked and len(known_tickers(self.instance)) >= FEWEST):
             return set()
         return asked - trained_months(self.instance, self.warehouse)
+
+    def draw_scenarios(self, days: Iterable[pd.Timestamp]) -> None:
+        """Materialise the joint scenarios of the days that have none.
+
+        Raises:
+            StockcastError: if a run fails.
+        """
+        asked = sorted(set(days))
+        made = self.warehouse.read(SCENARIOS, start=asked[0], end=asked[-1], columns=["date"])["date"]
+        if missing := [day for day in asked if day not in set(made)]:
+            self.run(Launch((SCENARIOS.name,), (), missing[0].date(), missing[-1].date()))
 
     def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
         """Materialise the bars that are missing up to a session of each ticker, the deep past included.
