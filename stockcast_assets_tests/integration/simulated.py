@@ -122,12 +122,15 @@ class Simulation:
         deadline = time.monotonic() + 400
         while run is None and time.monotonic() < deadline:
             time.sleep(0.01)
-            for new in self.instance.get_runs(limit=1):
+            # Not the newest alone: others may be queued behind it already.
+            for new in self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
                 written = self.instance.all_logs(new.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
                 made = [event.asset_materialization for event in written]
                 of_keys = any(one and one.asset_key == dg.AssetKey(RAW_PRICES.name) for one in made)
-                run = new if of_keys and new.run_id not in before else None
-        assert run is not None, f"No run began at {moment}:\n{self.log.read_text()[-6000:]}"
+                if of_keys and new.run_id not in before:
+                    run = new
+        new_runs = [(each.job_name, each.status) for each in self.instance.get_runs() if each.run_id not in before]
+        assert run is not None, f"No run began at {moment}, of {new_runs}:\n{self.log.read_text()[-6000:]}"
         os.kill(self.daemon, signal.SIGKILL)
         self.daemon = int(self.answer())
         left = self.instance.get_run_by_id(run.run_id)
