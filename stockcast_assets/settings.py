@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stockcast_assets import masking
 from stockcast_assets.clock import utc_today
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.home_memory import recall
 from stockcast_assets.inputs import listed
@@ -127,7 +128,7 @@ class Settings(BaseSettings):
         description="Redis or Valkey in which all machines count their requests to Yahoo; a file of this user if unset",
     )
     train_workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes that train models side by side"
+        default_factory=usable_cores, ge=1, description="Processes that train models side by side"
     )
     tickers_per_run: int = Field(
         100, ge=1, description="Tickers that one run makes at most; more are cut into runs of about as many each"

@@ -7,6 +7,7 @@ from statistics import median
 import dagster as dg
 
 from stockcast_assets.cli.session import Session
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.keys import month_of
 from stockcast_assets.libraries import pd
 from stockcast_assets.orchestration.graph import MARKET_DAYS
@@ -36,7 +37,7 @@ def slowness(cores: int, load: float) -> float:
 
 def here_now() -> float:
     """`slowness` of this machine."""
-    return slowness(len(os.sched_getaffinity(0)), os.getloadavg()[0])
+    return slowness(usable_cores(), os.getloadavg()[0])
 
 
 def seconds_per_key(instance: dg.DagsterInstance, launch: Launch) -> float:

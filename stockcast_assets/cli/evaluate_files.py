@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -17,6 +16,7 @@ from stockcast_assets.cli.session import quiet
 from stockcast_assets.cli.tables import figure, print_json, print_table
 from stockcast_assets.cli.terminal import err
 from stockcast_assets.clock import utc_now
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.inputs import parse_day, shortlist
 from stockcast_assets.libraries import np, pd
@@ -341,7 +341,7 @@ def run(
         task = bar.add_task("preparing", total=None)
         walk = walk_forward_universe(
             bars, reports, first, end, train_on=teachers, judge=judged, statistical=beside.statistical,
-            workers=os.cpu_count() or 1,
+            workers=usable_cores(),
             progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )  # fmt: skip
     walk = judged_beside(walk, bars, others)

@@ -6,7 +6,6 @@ Results do not depend on the number of workers, nor on which other jobs share th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stockcast_assets import __version__
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.artifact import TrainedModel
 from stockcast_assets.forecasting.config import MEDIAN, ModelConfig
@@ -81,7 +81,7 @@ def fit_folds(
     """
     configs = dict.fromkeys(folds, config) if isinstance(config, ModelConfig) else config
     jobs = [(key, fold) for key, of_key in folds.items() for fold in of_key]
-    pool_size = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
+    pool_size = max(1, min(workers or usable_cores(), len(jobs)))
     results: dict[Key, list[Fitted]] = {key: [] for key in folds}
     with training_pool(pool_size) as pool:
         futures = [pool.submit(run_job, bars[key], fold, configs[key]) for key, fold in jobs]

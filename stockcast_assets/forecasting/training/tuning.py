@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.databases import Database
 from stockcast_assets.errors import StockcastError
 from stockcast_assets.forecasting.config import HORIZON, ModelConfig
@@ -260,7 +261,7 @@ def tune(
     # Made here, because two processes that make the tables at once disturb each other.
     _open(storage)
     found = {}
-    pool_size = max(1, min(workers or os.cpu_count() or 1, len(tasks)))
+    pool_size = max(1, min(workers or usable_cores(), len(tasks)))
     with training_pool(pool_size) as pool:
         futures = {ticker: pool.submit(run_study, task, trials, storage, config) for ticker, task in tasks.items()}
         try:

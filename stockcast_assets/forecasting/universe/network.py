@@ -10,7 +10,6 @@ name, so that it is there alone as beside others, and tickers that are listed fo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from itertools import repeat
 from typing import NamedTuple
 from zlib import crc32
 
+from stockcast_assets.cores import usable_cores
 from stockcast_assets.forecasting.config import HORIZON
 from stockcast_assets.forecasting.features import Rows
 from stockcast_assets.forecasting.models.network import BLOCK, Layer, Scaler, Singles, hidden_states
@@ -141,7 +141,7 @@ class UniverseModel:
         """[n, HORIZON] of each ticker: the same bits as alone, in a fraction of the time."""
         found: list[Floats] = []
         # numpy lets other threads go on while it multiplies; the scales are added up in the networks' order.
-        with ThreadPoolExecutor(min(len(self.networks), os.cpu_count() or 1)) as threads:
+        with ThreadPoolExecutor(min(len(self.networks), usable_cores())) as threads:
             for first in range(0, len(questions), _TOGETHER):
                 part = questions[first : first + _TOGETHER]
                 asked = repeat(self._stretches(part)), repeat(self._heads(part))
