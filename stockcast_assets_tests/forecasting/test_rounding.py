@@ -30,7 +30,7 @@ def forecasts(days: int, seed: int) -> pd.DataFrame:
 
 @given(st.integers(1, 4), st.integers(0, 99), st.floats(-0.99, 0.99), st.data())
 def test_what_differs_by_rounding_is_as_it_was_said_and_all_else_as_it_was_made(days, seed, share, data):
-    made = forecasts(days, seed)
+    made = forecasts(days, seed).set_index(pd.RangeIndex(7, 7 + 2 * days * HORIZON))
     said = made.copy()
     for name in data.draw(st.lists(st.sampled_from(NUMBERS), unique=True)):
         said[name] *= 1 + share * ROUNDING
@@ -52,6 +52,7 @@ def test_what_differs_by_rounding_is_as_it_was_said_and_all_else_as_it_was_made(
     found = as_said(made, said)
 
     new = pd.MultiIndex.from_frame(made[["ticker", "date"]]).isin([*other, *gone])
+    assert found.index.equals(made.index)
     pd.testing.assert_frame_equal(found[new], made[new], check_exact=True)
     before = said.sort_values(["ticker", "date", "horizon"])
     kept = before[~pd.MultiIndex.from_frame(before[["ticker", "date"]]).isin(other)].reset_index(drop=True)

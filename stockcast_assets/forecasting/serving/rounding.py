@@ -17,7 +17,7 @@ _KEY = ["ticker", "date"]
 
 
 def but_for_rounding(before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
-    """[rows] whether rows that stand in the same order, with the same columns, say the same but for rounding."""
+    """[rows] whether rows with the same index and columns say the same but for rounding."""
     alike = np.ones(len(now), bool)
     for name in now.columns:
         one, other = before[name], now[name]
@@ -43,11 +43,10 @@ def as_said(made: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
     if said.empty:
         return made
     order = [*_KEY, "horizon"]
-    paired = made[order].merge(said, on=order, how="left", indicator="there")
-    there = paired.pop("there").eq("both").to_numpy()
+    paired = made[order].merge(said, on=order, how="left", indicator="there").set_index(made.index)
     before = paired[made.columns]
-    alike = pd.Series(there & but_for_rounding(before, made)).groupby([made[name] for name in _KEY]).transform("all")
-    kept = alike.to_numpy(bool)
+    alike = paired["there"].eq("both") & but_for_rounding(before, made)
+    kept = alike.groupby([made[name] for name in _KEY]).transform("all")
     if not kept.any():
         return made
     return made.assign(**{name: made[name].where(~kept, before[name]) for name in made.columns.difference(order)})
