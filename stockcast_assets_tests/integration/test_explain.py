@@ -90,6 +90,7 @@ def test_another_processor_makes_the_same_forecast_but_for_rounding_and_no_repai
     replays = [each("explain", "AAPL", DAY, "--replay", "--json") for each in there]
     told = {each.returncode: json.loads(each.stdout)["replay"]["possible_causes"] for each in replays}
     assert any("round otherwise" in cause for cause in told[1])
+    assert there[0]("ledger", "verify").returncode == 0
 
     before = [copied.warehouse.read(table, tickers=["AAPL"]) for table in (PUBLISHED_FORECASTS, FORECASTS)]
     first = str(before[0]["date"].min().date())

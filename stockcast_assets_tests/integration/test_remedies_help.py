@@ -862,6 +862,9 @@ def test_the_longer_commands_are_run_elsewhere(file: str) -> None:
 
 
 ELSEWHERE: Mapping[str, str] = {
+    "round otherwise than those that made it": (
+        "integration/test_explain.py::test_another_processor_makes_the_same_forecast_but_for_rounding_and_no_repair_is_told_of"
+    ),
     "says what is stored now": "integration/test_as_known_on.py::test_commands_read_the_world_of_the_day",
     "shows the newest there is now": (
         "integration/test_as_known_on.py::test_what_becomes_known_later_changes_no_byte_of_a_past_day_s_risk_and_card"
