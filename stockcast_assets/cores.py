@@ -15,16 +15,16 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         cgroup: where Linux tells of the limits of this process's group (cgroups(7), of either version).
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(bound, *(math.ceil(limit) for limit in _limits(cgroup))))
+    return max(1, math.ceil(min([bound, *_limits(cgroup)])))
 
 
 def _limits(cgroup: Path) -> list[float]:
-    """Cores that the group may keep busy; a number larger than any machine's where there is no limit."""
+    """Cores that the group may keep busy; nothing where there is no limit."""
     texts = [_text(cgroup / "cpu.max")]
     texts.append(f"{_text(cgroup / 'cpu' / 'cpu.cfs_quota_us')} {_text(cgroup / 'cpu' / 'cpu.cfs_period_us')}")
     numbers = [[int(word) for word in text.split() if word.isdecimal()] for text in texts]
     # "max 100000", and "-1 100000", are no limit.
-    return [1e9, *(pair[0] / pair[1] for pair in numbers if len(pair) == 2 and min(pair) > 0)]
+    return [pair[0] / pair[1] for pair in numbers if len(pair) == 2 and min(pair) > 0]
 
 
 def _text(file: Path) -> str:

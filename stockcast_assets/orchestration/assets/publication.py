@@ -68,9 +68,8 @@ def published(
     made = replace(made, frame=as_said(made.frame, _said_of_the_same(warehouse, made.frame, known)))
 
     def addition() -> Addition | None:
-        days, tickers = made.frame["date"], sorted(made.frame["ticker"].unique())
-        stored = warehouse.read(PUBLISHED_FORECASTS, tickers=tickers, start=days.min(), end=days.max())
-        before = stored_heads(warehouse, tickers)
+        stored = _entries_of(warehouse, made.frame)
+        before = stored_heads(warehouse, sorted(made.frame["ticker"].unique()))
         now = clock.utc_now()
         rows = ledger.new_entries(made.frame, stored, before, known, now, __version__)
         if rows.empty:
@@ -93,11 +92,15 @@ def published(
     return replace(made, adding=addition)
 
 
+def _entries_of(warehouse: Warehouse, frame: pd.DataFrame) -> pd.DataFrame:
+    """The ledger's rows of the keys of forecasts, and perhaps of other days between them."""
+    tickers, days = sorted(frame["ticker"].unique()), frame["date"]
+    return warehouse.read(PUBLISHED_FORECASTS, tickers=tickers, start=days.min(), end=days.max())
+
+
 def _said_of_the_same(warehouse: Warehouse, frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """The ledger's newest rows of the same keys, by the same model of the same bars."""
-    tickers, dates = sorted(frame["ticker"].unique()), frame["date"]
-    stored = warehouse.read(PUBLISHED_FORECASTS, tickers=tickers, start=dates.min(), end=dates.max())
-    newest = ledger.newest_revisions(stored)
+    newest = ledger.newest_revisions(_entries_of(warehouse, frame))
     digests = ["model_digest", "data_digest"]
     now = newest[ledger.KEY].merge(known, on=ledger.KEY, how="left")[digests]
     before = newest[digests].reset_index(drop=True)

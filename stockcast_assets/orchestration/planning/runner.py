@@ -227,8 +227,8 @@ class Runner:
             StockcastError: if a run fails.
         """
         asked = sorted(set(days))
-        made = self.warehouse.read(SCENARIOS, start=asked[0], end=asked[-1], columns=["date"])["date"]
-        if missing := [day for day in asked if day not in set(made)]:
+        made = set(self.warehouse.read(SCENARIOS, start=asked[0], end=asked[-1], columns=["date"])["date"])
+        if missing := [day for day in asked if day not in made]:
             self.run(Launch((SCENARIOS.name,), (), missing[0].date(), missing[-1].date()))
 
     def ingest(self, until: Mapping[str, pd.Timestamp]) -> None:
